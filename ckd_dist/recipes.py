@@ -1,0 +1,140 @@
+"""Full configurations as functions.  `load` turns a name or a saved file, and dotted overrides, into a checked Recipe."""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from ckd_dist.config import (
+    Evaluate,
+    Extract,
+    Label,
+    Lora,
+    Loss,
+    Optim,
+    Prompt,
+    Recipe,
+    Select,
+    Student,
+    Teacher,
+    Tiny,
+    Workers,
+    walk,
+)
+
+RECIPE = TypeAdapter(Recipe)
+
+
+def tiny() -> Recipe:
+    """The whole road in minutes on two cores: a synthetic hospital, a tiny Qwen2, a tiny BERT."""
+    workers = Workers(num=2, cpus=1)
+    return Recipe(
+        name="tiny",
+        extract=Extract(source="synthetic:4000"),
+        select=Select(history_visits=1),
+        prompt=Prompt(teacher_tokens=512, student_tokens=256),
+        teacher=Teacher(
+            dtype="float32",
+            lora=Lora(rank=8, alpha=16, dropout=0.0),
+            answers=Optim(epochs=2, learning_rate=3e-3, batch_samples=32),
+            answers_tuning="full",
+            labels=Optim(epochs=3, learning_rate=3e-3, batch_samples=32),
+            gradient_checkpointing=False,
+            workers=workers,
+        ),
+        label=Label(shard_rows=256, workers=workers),
+        student=Student(optim=Optim(epochs=5, learning_rate=1e-3, batch_samples=32), workers=workers),
+        evaluate=Evaluate(bootstrap_draws=500),
+    )
+
+
+def disease_mimic3_7b() -> Recipe:
+    """CKD-EHR on MIMIC-III: Qwen2.5-7B-Instruct with LoRA under ZeRO-3, bert-base-uncased.  Give extract.source."""
+    gpu = Workers(num=8, cpus=8, gpus=1)
+    return Recipe(
+        name="disease_mimic3_7b",
+        extract=Extract(source="mimic3:MIMIC_III", memory_gb=32),
+        prompt=Prompt(teacher_tokens=1024, student_tokens=512),
+        teacher=Teacher(base="Qwen/Qwen2.5-7B-Instruct", workers=gpu),
+        label=Label(workers=gpu, micro_tokens=65536),
+        student=Student(
+            base="google-bert/bert-base-uncased",
+            dtype="bfloat16",
+            optim=Optim(epochs=10, learning_rate=2e-5, micro_tokens=32768),
+            workers=gpu,
+        ),
+    )
+
+
+def disease_mimic4_7b() -> Recipe:
+    """The same on MIMIC-IV (hosp/)."""
+    recipe = disease_mimic3_7b()
+    return dataclasses.replace(
+        recipe,
+        name="disease_mimic4_7b",
+        extract=dataclasses.replace(recipe.extract, source="mimic4:MIMIC_IV"),
+    )
+
+
+def as_published() -> Recipe:
+    """CKD-EHR's own student: 0.9 hard, temperature 1, instruction in the text, Adam 2e-5 constant, batch 8, 10 epochs."""
+    recipe = disease_mimic3_7b()
+    published = Optim(
+        epochs=10, learning_rate=2e-5, weight_decay=0, warmup_fraction=0, schedule="constant", clip_norm=0, batch_samples=8
+    )
+    return dataclasses.replace(
+        recipe,
+        name="as_published",
+        select=dataclasses.replace(recipe.select, history_visits=0, unlabelled=False),
+        prompt=dataclasses.replace(recipe.prompt, student_instruction=True),
+        student=dataclasses.replace(
+            recipe.student, loss=Loss(soft_weight=0.1, temperature=1.0), optim=published, dtype="float32"
+        ),
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (tiny, disease_mimic3_7b, disease_mimic4_7b, as_published)}
+
+
+def load(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name, or from a YAML or JSON file, with dotted overrides (`teacher.lora.rank=8`) on top.
+
+    Raises ValueError, one sentence, where a name is unknown or a value is refused.
+    """
+    if name_or_file in RECIPES:
+        start = RECIPE.dump_python(RECIPES[name_or_file](), mode="json")
+    elif Path(name_or_file).is_file():
+        start = OmegaConf.to_container(OmegaConf.load(name_or_file))
+    else:
+        raise ValueError(f"no recipe {name_or_file!r}: give a file, or one of {', '.join(RECIPES)}")
+    for override in overrides:
+        if "=" not in override:
+            raise ValueError(f"override {override!r} is not of the form field=value")
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(start), OmegaConf.from_dotlist(list(overrides)))
+        return RECIPE.validate_python(OmegaConf.to_container(merged))
+    except ValidationError as error:
+        raise ValueError(_sentence(error)) from None
+    except OmegaConfBaseException as error:
+        raise ValueError(f"recipe {name_or_file}: {str(error).splitlines()[0]}") from None
+
+
+def save(recipe: Recipe, file: Path) -> None:
+    """Write the whole recipe, defaults included, as JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(RECIPE.dump_python(recipe, mode="json"), indent=1) + "\n")
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first refusal, in words, with the nearest field name where one was misspelt."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "unexpected_keyword_argument":
+        near = difflib.get_close_matches(name, [field for field, _, _ in walk(Recipe())], n=1, cutoff=0.5)
+        return f"the recipe has no field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; see --help")
+    return f"recipe field {name}: {first['msg']}, got {first['input']!r}"

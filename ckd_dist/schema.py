@@ -1,0 +1,191 @@
+"""The tables that flow from stage to stage, the run folder that holds them, and the hash that ties labels to shards.
+
+    events -> samples -> prompts -> soft labels -> predictions
+
+Every table is parquet with exactly the columns below; arrays that a training loop reads are safetensors.  Nothing else
+in the project spells a path of the run folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+SPLITS = ("train", "tuning", "held_out")  # MEDS names
+
+# --- events: MEDS 0.4 (subject_id, time, code, numeric_value) with the visit kept as an extra column -------------------
+
+EVENTS = pl.Schema(
+    {
+        "subject_id": pl.Int64,
+        "time": pl.Datetime("us"),  # null: static facts only (GENDER//, SITE//)
+        "code": pl.String,
+        "numeric_value": pl.Float32,
+        "hadm_id": pl.Int64,  # the hospital visit, null outside one
+    }
+)
+
+BIRTH = "MEDS_BIRTH"
+DEATH = "MEDS_DEATH"
+GENDER = "GENDER//"  # GENDER//F
+SITE = "SITE//"  # SITE//carevue; one a visit, optional
+ADMISSION = "HOSPITAL_ADMISSION//"  # HOSPITAL_ADMISSION//EMERGENCY, at ADMITTIME
+DISCHARGE = "HOSPITAL_DISCHARGE//"  # HOSPITAL_DISCHARGE//HOME, at DISCHTIME; HOSPITAL_DISCHARGE//DIED ends in death
+DIED = DISCHARGE + "DIED"
+DIAGNOSIS = "DIAGNOSIS//ICD//"  # DIAGNOSIS//ICD//9//4280, at DISCHTIME: codes are assigned then
+PROCEDURE = "PROCEDURE//ICD//"  # PROCEDURE//ICD//9//3961
+MEDICATION = "MEDICATION//"  # MEDICATION//aspirin, raw name in lower case, at its first start
+
+# --- samples: one visit, and the next one's labels ---------------------------------------------------------------------
+
+VISIT = pl.Struct(
+    {
+        "diagnoses": pl.List(pl.String),  # event codes in SEQ_NUM order
+        "medications": pl.List(pl.String),  # raw names, lower case, once each, by first start
+        "procedures": pl.List(pl.String),  # event codes in SEQ_NUM order
+        "days_before": pl.Float32,  # discharge to the sample's prediction_time
+    }
+)
+
+SAMPLES = pl.Schema(
+    {
+        "sample_id": pl.Int64,  # running number over all splits; the only id that logs may show
+        "subject_id": pl.Int64,
+        "hadm_id": pl.Int64,
+        "prediction_time": pl.Datetime("us"),  # discharge of the index visit
+        "age": pl.Float32,  # years at prediction_time, null where birth is unknown
+        "sex": pl.String,  # F, M, or null
+        "site": pl.String,  # "all" where the source names none
+        "gap_days": pl.Float32,  # since the previous visit's discharge, null for the first
+        "diagnoses": pl.List(pl.String),
+        "medications": pl.List(pl.String),
+        "procedures": pl.List(pl.String),
+        "history": pl.List(VISIT),  # earlier visits, newest first, at most `history_visits`
+        "current": pl.List(pl.Int8),  # K bits of the index visit
+        "labels": pl.List(pl.Int8),  # K bits of the next visit; null: unlabelled
+    }
+)
+
+# --- prompts: what teacher and student read ---------------------------------------------------------------------------
+
+SPAN = pl.Struct(
+    {
+        "kind": pl.String,  # visit, section, diagnosis, medication, procedure
+        "start": pl.Int32,  # characters into the text
+        "end": pl.Int32,
+        "visit": pl.Int16,  # 0 is the index visit, 1 the one before
+    }
+)
+
+PROMPTS = pl.Schema(
+    {
+        "sample_id": pl.Int64,
+        "teacher_text": pl.String,  # chat template applied, within the teacher's token budget
+        "teacher_spans": pl.List(SPAN),
+        "student_text": pl.String,
+        "student_spans": pl.List(SPAN),
+        "answer": pl.String,  # the published answer sentence; null: unlabelled
+        "num_items_cut": pl.Int32,  # items of the record that the teacher's budget left out
+    }
+)
+
+# --- predictions ------------------------------------------------------------------------------------------------------
+
+PREDICTIONS = pl.Schema(
+    {
+        "sample_id": pl.Int64,
+        "subject_id": pl.Int64,
+        "prediction_time": pl.Datetime("us"),
+        "probabilities": pl.List(pl.Float32),  # K calibrated probabilities
+    }
+)
+
+
+def check_columns(frame: pl.DataFrame, schema: pl.Schema, name: str) -> pl.DataFrame:
+    """Return `frame` with exactly the columns of `schema`, in order; raise where one is missing or has another type."""
+    for column, dtype in schema.items():
+        if column not in frame.columns:
+            raise ValueError(f"{name}: column {column!r} is missing; it has {frame.columns}")
+        if frame.schema[column] != dtype:
+            raise ValueError(f"{name}: column {column!r} is {frame.schema[column]}, expected {dtype}")
+    return frame.select(schema.names())
+
+
+def hash_of_columns(names: Sequence[str]) -> str:
+    """Hash of the label columns in order: 16 hex digits.  Shards, models and label sets carry it and must agree."""
+    return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run folder.  Every stage reads and writes below it, through these names."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.json"
+
+    @property
+    def tables(self) -> Path:
+        """The synthetic hospital's tables, where the source is synthetic."""
+        return self.root / "tables"
+
+    @property
+    def events(self) -> Path:
+        """A MEDS data set: data/<split>/00000.parquet and metadata/."""
+        return self.root / "events"
+
+    def samples(self, split: str) -> Path:
+        return self.root / "samples" / f"{split}.parquet"
+
+    def prompts(self, split: str) -> Path:
+        return self.root / "prompts" / f"{split}.parquet"
+
+    def tokens(self, split: str, reader: str) -> Path:
+        """Token ids of `reader` ("teacher" or "student")."""
+        return self.root / "prompts" / f"{split}.{reader}.safetensors"
+
+    @property
+    def knowledge(self) -> Path:
+        return self.root / "prompts" / "knowledge.json"
+
+    def base(self, reader: str) -> Path:
+        """Where a tiny base model and its tokenizer are made on the spot."""
+        return self.root / "base" / reader
+
+    @property
+    def teacher(self) -> Path:
+        return self.root / "teacher"
+
+    @property
+    def softlabels(self) -> Path:
+        return self.root / "softlabels"
+
+    @property
+    def student(self) -> Path:
+        return self.root / "student"
+
+    @property
+    def hard_student(self) -> Path:
+        """The same student without distillation: a floor of the report."""
+        return self.root / "student_hard"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    def stage(self, name: str) -> Path:
+        """The record that says that stage `name` is complete, and from what."""
+        return self.root / "stages" / f"{name}.json"
+
+    def progress(self, name: str) -> Path:
+        """Numbers of a running stage, one JSON object a line."""
+        return self.root / "progress" / f"{name}.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"

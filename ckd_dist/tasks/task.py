@@ -1,0 +1,46 @@
+"""What the loop, the losses and the shards see of any study.
+
+    B samples, L tokens, U units, K columns.  disease: a unit is an admission, a column a disease.
+
+A task is three verbs.  How its samples came to be is a stage's business.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """One micro-batch.  An empty slot of a step is one row of padding whose `mask_U` is 0."""
+
+    input_ids_BL: Tensor  # int64
+    attention_BL: Tensor  # int64, 1 on real tokens
+    hard_UK: Tensor  # float32, 0 or 1; anything where labelled_U is 0
+    soft_UK: Tensor | None  # float32, the teacher's raw logits
+    labelled_U: Tensor  # float32, 1 where hard_UK is known
+    mask_U: Tensor  # float32, 0 leaves the unit out
+    units_U2: Tensor | None = None  # int64 (row, position) of every unit; None: one unit a row, pooled by the model
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{k: v if v is None else v.to(device, non_blocking=True) for k, v in moved.items()})
+
+
+class Task(Protocol):
+    """`rows` index the stream's table; an empty list asks for the empty slot."""
+
+    def collate(self, rows: Sequence[int]) -> Batch: ...
+
+    def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
+        """Sum over units, never a mean."""
+        ...
+
+    def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
+        """Scores of predictions for `rows`, one row of logits each."""
+        ...
