@@ -1,0 +1,79 @@
+"""Which subject learns, which tunes and which is held out: a hash of the subject alone.
+
+A subject's split does not depend on who else is there, so adding patients moves nobody, and a table can be split in
+pieces.  Fractions hold on average.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from ckd_dist.schema import SPLITS
+
+
+def split_of(subject_ids: np.ndarray, *, train: float, tuning: float, seed: int) -> np.ndarray:
+    """The split name of each subject, array of str.  Raises ValueError where the fractions leave nothing to hold out.
+
+    >>> split_of(np.array([10006, 10011, 10013]), train=0.7, tuning=0.15, seed=0).tolist()
+    ['tuning', 'held_out', 'train']
+    """
+    if not (train > 0 and tuning > 0 and train + tuning < 1):
+        raise ValueError(
+            f"train_fraction {train} and tuning_fraction {tuning} must be positive and leave something to hold out: "
+            "their sum must stay below 1"
+        )
+    seed_hash = _mix(np.array([seed], dtype=np.uint64))
+    hashes = _mix(np.asarray(subject_ids, dtype=np.int64).view(np.uint64) ^ seed_hash)
+    uniform = (hashes >> np.uint64(11)) * 2.0**-53  # [0, 1)
+    return np.array(SPLITS)[np.searchsorted([train, train + tuning], uniform, side="right")]
+
+
+def check_disjoint(subjects_by_split: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError where a subject is in two splits."""
+    names = list(subjects_by_split)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            num_shared = len(np.intersect1d(subjects_by_split[one], subjects_by_split[other]))
+            if num_shared:
+                raise ValueError(f"{num_shared} subjects are in both {one} and {other}; split them again, by subject")
+
+
+def check_labels(
+    labels_by_split: Mapping[str, pl.Series], names: Sequence[str], absent: Literal["refuse", "allow"]
+) -> dict[str, list[str]]:
+    """Return, by split, the labels that never occur in it; raise ValueError where one is absent in train and that is refused.
+
+    labels_by_split: the samples' `labels` column, lists of K bits, null where unlabelled.
+    """
+    missing = {split: _absent(labels, names) for split, labels in labels_by_split.items()}
+    if labels_by_split["train"].null_count() == len(labels_by_split["train"]):
+        raise ValueError(
+            "the cohort has no labelled visit in train: no subject has two visits that pass the criteria; "
+            "loosen select.* or bring more subjects"
+        )
+    if missing["train"] and absent == "refuse":
+        raise ValueError(
+            f"{len(missing['train'])} of {len(names)} labels never occur in train, the first is "
+            f"{missing['train'][0]!r}: leave them out of the label set, bring more subjects, or set select.absent_labels=allow"
+        )
+    return missing
+
+
+def _absent(labels: pl.Series, names: Sequence[str]) -> list[str]:
+    """Labels without a single 1."""
+    known = labels.drop_nulls()
+    if not len(known):
+        return list(names)
+    bits_NK = known.list.to_array(len(names)).to_numpy()
+    return [name for name, occurs in zip(names, bits_NK.any(axis=0), strict=True) if not occurs]
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """splitmix64 (Steele, Lea and Flood 2014): a one-to-one scrambling of 64 bits, uint64 [N]."""
+    with np.errstate(over="ignore"):
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
