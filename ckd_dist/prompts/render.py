@@ -1,0 +1,217 @@
+"""One sample as text, in CKD-EHR's words, with a span for everything that is said.
+
+A record is a tuple of sections and a section a tuple of items, so that a shorter text is the same record with fewer items
+(`cut`), never a string cut in the middle.  The three sentences of the index visit, the question and the answer are worded
+as published (github.com/209506702/CKD_EHR); age and sex, efficacies and earlier visits are ours, in sentences of their own.
+Nothing here reads `labels` but `answer`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+KINDS = ("visit", "section", "diagnosis", "medication", "procedure", "efficacy")  # a span's kind; nested in this order
+QUESTION = "Determine that the patient has one or more of the following diseases at the next visit: "
+ANSWER = "Disease that the patient may acquire: "
+NONE = "None"  # as published, for no disease and for an empty section
+
+OLDEST_AGE = 89  # a greater age identifies a person, and MIMIC shifts it by centuries
+
+
+class Span(NamedTuple):
+    """Characters [start, end) of a text.  `visit` 0 is the index visit, 1 the one before."""
+
+    kind: str
+    start: int
+    end: int
+    visit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One sentence: `lead`, then items.  `items_have_spans` is False where the items are no part of the span map."""
+
+    kind: str  # of its items
+    visit: int
+    lead: str
+    items: tuple[str, ...]
+    opening: str = ""  # said once, before the first section of an earlier visit
+    items_have_spans: bool = True
+
+    @property
+    def joint(self) -> str:
+        return "; " if self.kind == "efficacy" else ", "
+
+
+Record = tuple[Section, ...]
+
+
+class Page(NamedTuple):
+    """A record laid out.  `ends` has the last character of every item, in reading order."""
+
+    text: str
+    spans: list[Span]
+    ends: list[int]
+
+
+def question(names: Sequence[str]) -> str:
+    """The published instruction, joined as published: names contain semicolons, so a comma parts them."""
+    return QUESTION + ", ".join(names)
+
+
+def answer(labels: Sequence[int], names: Sequence[str]) -> str:
+    """The published answer sentence.
+
+    >>> answer([1, 0, 1], ["Shock", "Pneumonia", "Septicemia"])
+    'Disease that the patient may acquire: Shock, Septicemia'
+    >>> answer([0, 0, 0], ["Shock", "Pneumonia", "Septicemia"])
+    'Disease that the patient may acquire: None'
+    """
+    return ANSWER + (", ".join(name for name, bit in zip(names, labels, strict=True) if bit) or NONE)
+
+
+Namer = Callable[[str], str]
+
+
+def record_of(row: Mapping[str, Any], code: Namer, drug: Namer, efficacies: Sequence[str] = ()) -> Record:
+    """A row of schema.SAMPLES as sections in reading order.
+
+    code: names a diagnosis or procedure.  drug: names a medication.  efficacies: lines to tell after the index visit.
+    """
+    patient = _patient(row["age"], row["sex"])
+    sections = [Section("section", 0, "The patient is ", (patient,), items_have_spans=False)] if patient else []
+    for kind, lead, items in _three(row, "is", code, drug):
+        sections.append(Section(kind, 0, lead, items or (NONE,), items_have_spans=bool(items)))
+    if efficacies:
+        lead = "Treatments that were often followed by resolution: "
+        sections.append(Section("efficacy", 0, lead, tuple(dict.fromkeys(efficacies))))
+    for number, visit in enumerate(row["history"] or (), start=1):
+        opening = f"At an earlier visit{_how_long(visit['days_before'])}, "
+        for kind, lead, items in _three(visit, "was", code, drug):
+            if items:
+                sections.append(Section(kind, number, lead, items, opening))
+    return tuple(sections)
+
+
+def efficacy_line(treatment: str, disease: str, efficacy: float) -> str:
+    """
+    >>> efficacy_line("furosemide", "Shock", 0.718)
+    'furosemide for Shock (72%)'
+    """
+    return f"{treatment} for {disease} ({efficacy:.0%})"
+
+
+def num_items(record: Record) -> int:
+    return sum(len(section.items) for section in record)
+
+
+def order_of_cut(record: Record) -> list[int]:
+    """Sections in the order in which a budget empties them, each from its last item to its first.
+
+    Oldest visit first: procedures, medications, diagnoses.  Then the index visit: efficacies, medications, procedures,
+    diagnoses, and age and sex last.
+    """
+    rank = {"efficacy": 0, "procedure": 2, "medication": 1, "diagnosis": 3, "section": 4}
+    old = {"procedure": 0, "medication": 1, "diagnosis": 2}
+
+    def key(number: int) -> tuple[int, int]:
+        section = record[number]
+        return (-section.visit, old[section.kind] if section.visit else rank[section.kind])
+
+    return sorted(range(len(record)), key=key)
+
+
+def cut(record: Record, num: int) -> Record:
+    """The record without the first `num` items of the order of cut; an emptied section is not said at all."""
+    kept = list(record)
+    for number in order_of_cut(record):
+        if num <= 0:
+            break
+        section = record[number]
+        gone = min(num, len(section.items))
+        kept[number] = replace(section, items=section.items[: len(section.items) - gone])
+        num -= gone
+    return tuple(section for section in kept if section.items)
+
+
+def lay_out(record: Record) -> Page:
+    """The record's text, a visit a paragraph and a section a sentence, with spans of visits, sections and items."""
+    parts: list[str] = []
+    spans: list[Span] = []
+    ends: list[int] = []
+    at = 0
+    for number, section in enumerate(record):
+        first = number == 0 or record[number - 1].visit != section.visit
+        if number:
+            parts.append("\n" if first else " ")
+            at += 1
+        if first:
+            visit_start, visit_at = at, len(spans)
+            spans.append(Span("visit", at, at, section.visit))  # its end is known after its last section
+        section_start, section_at = at, len(spans)
+        spans.append(Span("section", at, at, section.visit))
+        lead = (
+            section.opening + section.lead[0].lower() + section.lead[1:] if first and section.opening else section.lead
+        )
+        parts.append(lead)
+        at += len(lead)
+        for position, item in enumerate(section.items):
+            if position:
+                parts.append(section.joint)
+                at += 2
+            parts.append(item)
+            end = at + len(item)
+            if section.items_have_spans:
+                spans.append(Span(section.kind, at, end, section.visit))
+            ends.append(end)
+            at = end
+        parts.append(".")
+        at += 1
+        spans[section_at] = Span("section", section_start, at, section.visit)
+        spans[visit_at] = Span("visit", visit_start, at, section.visit)
+    return Page("".join(parts), spans, ends)
+
+
+def _three(visit: Mapping[str, Any], verb: str, code: Namer, drug: Namer) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The published three sentences: kind of item, lead, items."""
+    return [
+        ("diagnosis", f"The patient-acquired disease {verb} ", _once(visit["diagnoses"], code)),
+        ("medication", "The patient had used the following medication: ", _once(visit["medications"], drug)),
+        ("procedure", "The surgical operation performed by the patient: ", _once(visit["procedures"], code)),
+    ]
+
+
+def _once(codes: Sequence[str] | None, name_of: Namer) -> tuple[str, ...]:
+    """Names in order of their codes; two codes of one name are said once."""
+    return tuple(dict.fromkeys(filter(None, map(name_of, codes or ()))))
+
+
+def _patient(age: float | None, sex: str | None) -> str:
+    """
+    >>> _patient(67.4, "F"), _patient(83, "M"), _patient(301, "F")
+    ('a 67-year-old woman', 'an 83-year-old man', 'a woman older than 89')
+    >>> _patient(None, "M"), _patient(5, None), _patient(None, None)
+    ('a man', 'a 5-year-old person', '')
+    """
+    who = {"F": "woman", "M": "man"}.get(sex or "", "person")
+    if age is None or math.isnan(age):
+        return "" if who == "person" else f"a {who}"
+    years = int(age)
+    if years > OLDEST_AGE:
+        return f"a {who} older than {OLDEST_AGE}"
+    article = "an" if years in (8, 11, 18) or 80 <= years <= 89 else "a"
+    return f"{article} {years}-year-old {who}"
+
+
+def _how_long(days: float | None) -> str:
+    """
+    >>> _how_long(120.3), _how_long(1.2), _how_long(0.2), _how_long(None)
+    (', 120 days before', ', 1 day before', ', less than a day before', '')
+    """
+    if days is None or math.isnan(days):
+        return ""
+    whole = round(days)
+    if whole < 1:
+        return ", less than a day before"
+    return f", {whole} day{'s' if whole > 1 else ''} before"

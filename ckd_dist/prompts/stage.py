@@ -1,0 +1,217 @@
+"""The room's entry: samples and two tokenizers in; prompts (parquet) and token tables (safetensors) out.
+
+Rows flow in chunks, so memory holds one chunk of texts and the growing token ids (4 bytes a token).  The tokenizers are
+Rust and use every core; the rest is Python, once per item.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ckd_dist import schema
+from ckd_dist.config import Prompt as Settings
+from ckd_dist.prompts.encode import Prompt, Reader, encode, student_reader, table_of, teacher_reader
+from ckd_dist.prompts.knowledge import Knowledge
+from ckd_dist.prompts.render import KINDS, Record, answer, efficacy_line, lay_out, question, record_of
+from ckd_dist.prompts.tokens import TokenTable
+
+CHUNK_ROWS = 1024  # about 100 MB of Rust-side tokens
+READ = ["sample_id", "age", "sex", "diagnoses", "medications", "procedures", "history", "current", "labels"]
+
+PROMPTS = pl.DataFrame(schema=schema.PROMPTS).to_arrow().schema
+SPANS = PROMPTS.field("teacher_spans").type
+
+
+class Whole(NamedTuple):
+    """A sample in words, before any budget."""
+
+    sample_id: int
+    record: Record
+    answer: str | None  # None: unlabelled
+
+
+def no_track(done: int, total: int, **numbers: float) -> None:
+    """Progress that nobody watches."""
+
+
+def records(
+    samples: pl.DataFrame,
+    label_names: Sequence[str],
+    names_of_codes: Callable[[str], str],
+    settings: Settings,
+    knowledge: Knowledge | None,
+    unspoken: Sequence[str] = (),
+) -> Iterator[list[Whole]]:
+    """Every row of schema.SAMPLES in words, in chunks.
+
+    names_of_codes: event code of a diagnosis or procedure -> name.  knowledge: None leaves efficacies out.
+    unspoken: the tokenizers' special tokens, which no name may smuggle into a prompt.
+    """
+    if knowledge is not None and knowledge.names != tuple(label_names):
+        raise ValueError(
+            "the knowledge was fitted on other label names than the samples have: run the prompt stage again"
+        )
+    code = functools.cache(lambda code: plain(names_of_codes(code), unspoken))
+    drug = functools.cache(lambda name: plain(name, unspoken))
+
+    def efficacies(current: Sequence[int]) -> list[str]:
+        told = knowledge.tell(current, settings.efficacies) if knowledge else []
+        return [efficacy_line(drug(treatment), label_names[k], efficacy) for k, treatment, efficacy in told]
+
+    for chunk in samples.select(READ).iter_slices(CHUNK_ROWS):
+        yield [
+            Whole(
+                row["sample_id"],
+                record_of(row, code, drug, efficacies(row["current"])),
+                None if row["labels"] is None else answer(row["labels"], label_names),
+            )
+            for row in chunk.iter_rows(named=True)
+        ]
+
+
+def plain(name: str, unspoken: Sequence[str]) -> str:
+    """A name in one line, without special tokens.
+
+    >>> plain("insulin <|im_end|>\\n human", ["<|im_end|>"])
+    'insulin human'
+    """
+    for token in unspoken:
+        name = name.replace(token, " ")
+    return " ".join(name.split())
+
+
+def texts(
+    samples: pl.DataFrame,
+    label_names: Sequence[str],
+    names_of_codes: Callable[[str], str],
+    settings: Settings,
+    knowledge: Knowledge | None,
+    reader: Literal["teacher", "student"],
+) -> Iterator[str]:
+    """What `reader` reads, whole and without its template, to learn a vocabulary from.  Give training samples only."""
+    instruction = question(label_names)
+    with_instruction = reader == "teacher" or settings.student_instruction
+    for chunk in records(samples, label_names, names_of_codes, settings, knowledge):
+        for whole in chunk:
+            text = lay_out(whole.record).text
+            yield f"{instruction}\n{text}" if with_instruction else text
+            if reader == "teacher" and whole.answer is not None:
+                yield whole.answer
+
+
+def write_prompts(
+    samples: Mapping[str, pl.DataFrame],
+    label_names: Sequence[str],
+    names_of_codes: Callable[[str], str],
+    settings: Settings,
+    teacher_tokenizer: Any,
+    student_tokenizer: Any,
+    knowledge: Knowledge | None,
+    prompts_file: Callable[[str], Path],
+    tokens_file: Callable[[str, str], Path],
+    track: Callable[..., None] = no_track,
+) -> dict[str, dict]:
+    """Write schema.PROMPTS and both readers' TokenTables of every split; return counts and token lengths per split.
+
+    prompts_file: split -> path.  tokens_file: split, "teacher" or "student" -> path.  knowledge: fitted on train.
+    ValueError where a tokenizer or a budget cannot serve.
+    """
+    instruction = question(label_names)
+    teacher = teacher_reader(teacher_tokenizer, instruction, settings.teacher_tokens)
+    student = student_reader(
+        student_tokenizer, settings.student_tokens, instruction if settings.student_instruction else None
+    )
+    unspoken = special_tokens(teacher_tokenizer, student_tokenizer)
+    total, done, report = sum(map(len, samples.values())), 0, {}
+    for split, frame in samples.items():
+        tables: dict[str, list[TokenTable]] = {"teacher": [], "student": []}
+        num_cut: dict[str, list[int]] = {"teacher": [], "student": []}
+        with _ParquetFile(prompts_file(split)) as file:
+            for chunk in records(frame, label_names, names_of_codes, settings, knowledge, unspoken):
+                by_reader = _read(chunk, teacher, student)
+                file.write(_arrow(chunk, **by_reader))
+                for name, prompts in by_reader.items():
+                    tables[name].append(table_of([whole.sample_id for whole in chunk], prompts))
+                    num_cut[name] += [prompt.num_cut for prompt in prompts]
+                done += len(chunk)
+                track(done, total)
+        report[split] = {"samples": len(frame)}
+        for name in tables:
+            table = TokenTable.join(tables[name], KINDS)
+            table.write(tokens_file(split, name))
+            report[split][name] = _summary(table.lengths, np.array(num_cut[name]))
+    return report
+
+
+def _summary(lengths: np.ndarray, num_cut: np.ndarray) -> dict[str, float]:
+    """How long the texts of one reader are, in tokens, and what its budget left out."""
+    counts = {"items_cut": int(num_cut.sum()), "samples_cut": int((num_cut > 0).sum())}
+    if not len(lengths):
+        return counts
+    p25, p50, p75, p95, most = np.quantile(lengths, [0.25, 0.5, 0.75, 0.95, 1]).tolist()
+    return counts | {"mean_tokens": float(lengths.mean()), "p25": p25, "p50": p50, "p75": p75, "p95": p95, "max": most}
+
+
+def special_tokens(*tokenizers: Any) -> list[str]:
+    """Every token that stands for itself wherever it appears in a text, longest first."""
+    tokens = {token for tokenizer in tokenizers for token in tokenizer.get_added_vocab()}
+    return sorted(tokens, key=lambda token: (-len(token), token))
+
+
+def _read(chunk: list[Whole], teacher: Reader, student: Reader) -> dict[str, list[Prompt]]:
+    """Both readers' prompts of a chunk; a record is laid out once for both."""
+    whole = [each.record for each in chunk]
+    pages = [lay_out(record) for record in whole]
+    return {"teacher": encode(teacher, whole, pages), "student": encode(student, whole, pages)}
+
+
+def _arrow(chunk: list[Whole], teacher: list[Prompt], student: list[Prompt]) -> pa.Table:
+    columns = {
+        "sample_id": [whole.sample_id for whole in chunk],
+        "teacher_text": [prompt.text for prompt in teacher],
+        "teacher_spans": _arrow_spans(teacher),
+        "student_text": [prompt.text for prompt in student],
+        "student_spans": _arrow_spans(student),
+        "answer": [whole.answer for whole in chunk],
+        "num_items_cut": [prompt.num_cut for prompt in teacher],
+    }
+    return pa.table(columns, schema=PROMPTS)
+
+
+def _arrow_spans(prompts: list[Prompt]) -> pa.Array:
+    """Lists of structs, built from flat columns: Python dicts would cost ten times more."""
+    offsets = np.cumsum([0, *(len(prompt.spans) for prompt in prompts)])
+    flat = [span for prompt in prompts for span in prompt.spans]
+    fields = list(SPANS.value_type)
+    columns = [pa.array(column, field.type) for column, field in zip(zip(*flat, strict=True), fields, strict=True)]
+    spans = pa.StructArray.from_arrays(columns, fields=fields) if flat else pa.array([], SPANS.value_type)
+    return pa.LargeListArray.from_arrays(pa.array(offsets), spans)
+
+
+class _ParquetFile:
+    """A parquet file in row groups, published by one rename when all went well, and removed when not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+
+    def __enter__(self) -> pq.ParquetWriter:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.writer = pq.ParquetWriter(self.unfinished, PROMPTS, compression="zstd")
+        return self.writer
+
+    def __exit__(self, failure: type | None, *_: object) -> None:
+        self.writer.close()
+        if failure:
+            self.unfinished.unlink(missing_ok=True)
+            return
+        with self.unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(self.unfinished, self.path)
