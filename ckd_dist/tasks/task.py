@@ -25,6 +25,7 @@ class Batch:
     labelled_U: Tensor  # float32, 1 where hard_UK is known
     mask_U: Tensor  # float32, 0 leaves the unit out
     units_U2: Tensor | None = None  # int64 (row, position) of every unit; None: one unit a row, pooled by the model
+    targets_U: Tensor | None = None  # int64, the right column of every unit, where exactly one is right (answers)
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""

@@ -1,0 +1,145 @@
+"""A base model is a folder of safetensors, a config and a tokenizer; nothing else in it is read, and no code in it is run.
+
+A hub name is turned into its local snapshot first (downloaded where it is not there yet and the machine is on-line), so that
+every later step, the fingerprint included, sees files.  All refusals of a base live here, each one sentence.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+logging.disable_progress_bar()  # launch/ shows progress; not one bar a file and rank
+
+READ = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
+
+
+def find_base(base: str | Path, revision: str | None = None) -> Path:
+    """The folder of a base model: itself, or a hub name's snapshot.  Raises ValueError or FileNotFoundError, one sentence."""
+    folder = Path(base)
+    if not folder.is_dir():
+        folder = _snapshot(str(base), revision)
+    _check_files(folder, str(base))
+    return folder
+
+
+def load_tokenizer(base: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The base's own tokenizer, padding on the right.  Raises ValueError where it has no pad token."""
+    folder = find_base(base, revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError):
+        raise ValueError(
+            f"base {base}: no tokenizer that transformers can read without the folder's own code"
+        ) from None
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"base {base}: its tokenizer has no pad token; set one and save the tokenizer into the folder")
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConfig:
+    """The base's config.  Raises ValueError for an architecture that needs code of its own."""
+    try:
+        return AutoConfig.from_pretrained(find_base(base, revision), trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError):
+        raise ValueError(
+            f"base {base}: config.json names no architecture that this transformers has built in"
+        ) from None
+
+
+def classifier_config(
+    base: str | Path, label_names: Sequence[str], revision: str | None = None, max_tokens: int | None = None
+) -> PreTrainedConfig:
+    """The base's config with a multi-label head.  Refuses another label set's head and positions too few for `max_tokens`."""
+    if len(set(label_names)) != len(label_names) or not label_names:
+        raise ValueError(f"label names must be distinct and not empty; got {len(label_names)}")
+    config, tokenizer = load_config(base, revision), load_tokenizer(base, revision)
+    has_head = any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
+    if has_head and labels_of(config) != tuple(label_names):
+        raise ValueError(
+            f"base {base}: it already has a head of {config.num_labels} labels that are not this run's {len(label_names)}; "
+            "name a base without a head or use the label set it was made for"
+        )
+    check_fit(base, config, tokenizer, max_tokens)
+    config.id2label = dict(enumerate(label_names))
+    config.label2id = {name: column for column, name in enumerate(label_names)}
+    config.problem_type = "multi_label_classification"
+    config.pad_token_id = tokenizer.pad_token_id
+    return config
+
+
+def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:
+    """Label names in column order."""
+    return tuple(config.id2label[column] for column in range(config.num_labels))
+
+
+def check_fit(
+    base: str | Path, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None
+) -> None:
+    """Every token id has an embedding, every position a place; raise ValueError otherwise."""
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(f"base {base}: its tokenizer has {len(tokenizer)} tokens, its model {config.vocab_size}")
+    positions = getattr(config, "max_position_embeddings", None)
+    if max_tokens and positions and max_tokens > positions:
+        raise ValueError(f"base {base}: it reads at most {positions} tokens, the prompt stage allows {max_tokens}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from reporting the fresh head as missing; `check_loaded` looks at what really matters."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def check_loaded(base: str | Path, missing: set[str], fresh: tuple[str, ...]) -> None:
+    """Tensors that the folder lacks may only be the fresh head's."""
+    lost = sorted(name for name in missing if not name.startswith(fresh))
+    if lost:
+        raise ValueError(f"base {base}: its safetensors lack {len(lost)} tensors of the model, first {lost[0]}")
+
+
+def _snapshot(name: str, revision: str | None) -> Path:
+    """A hub name's files on this machine, from the cache where they are there."""
+    try:
+        cached = Path(snapshot_download(name, revision=revision, allow_patterns=READ, local_files_only=True))
+        if any(cached.glob("*.safetensors")):
+            return cached
+    except HFValidationError:
+        raise FileNotFoundError(f"base {name}: no such folder, and not a hub name") from None
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=READ))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
+        raise FileNotFoundError(
+            f"base {name}: no such folder, not in the local hub cache, and the hub did not give it; "
+            "download it beforehand or give a folder"
+        ) from None
+
+
+def _check_files(folder: Path, base: str) -> None:
+    code = sorted(path.name for path in folder.glob("*.py"))
+    if code:
+        raise ValueError(f"base {base}: the folder holds code ({code[0]}), which is never run; give one without")
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"base {base}: the folder has no config.json")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        needed = set(json.loads(index.read_text())["weight_map"].values())
+    else:
+        needed = {"model.safetensors"}
+    lost = sorted(name for name in needed if not (folder / name).is_file())
+    if lost:
+        raise ValueError(
+            f"base {base}: {lost[0]} is not in the folder; only safetensors are read, so convert .bin or .pt weights first"
+        )

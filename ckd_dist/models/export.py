@@ -1,0 +1,164 @@
+"""Save a trained model as the folder others load with plain transformers or PEFT.
+
+    full     config.json + model.safetensors (sharded where large)
+    LoRA     adapter_config.json + adapter_model.safetensors (the head is in modules_to_save), classifier/config.json
+             with label names and padding.  It lies one folder down: beside an adapter, transformers takes a config.json for a
+             whole model
+    always   tokenizer, chat template, README.md
+
+Written under a temporary name inside the folder, re-opened and checked, then moved in file by file, weights before configs, so
+checkpoints that live in the same folder stay.  Under ZeRO-3 the engine gathers and hands in `state_dict` on the leader.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from ckd_dist.models.base import labels_of
+from ckd_dist.models.card import Card, write_card
+from ckd_dist.models.fingerprint import fingerprint
+from ckd_dist.models.heads import Head
+from ckd_dist.models.teacher import ADAPTER
+
+PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
+
+
+def export_teacher(
+    head: Head,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    state_dict: Mapping[str, Tensor] | None = None,
+    card: Card = Card(),  # noqa: B008  (frozen)
+) -> str:
+    """Publish an answerer or a classifier, full or adapter, in `folder`; return its fingerprint.
+
+    state_dict: whole tensors under the names of `head.state_dict()` (for an adapter, the trainable ones suffice); none: the
+    model's own.  Raises ValueError where a tensor is missing, empty or not finite.
+    """
+    return _export(head, tokenizer, Path(folder), state_dict, card, role="teacher")
+
+
+def export_student(
+    head: Head,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    state_dict: Mapping[str, Tensor] | None = None,
+    card: Card = Card(),  # noqa: B008  (frozen)
+) -> str:
+    """Publish a student in `folder`, as `export_teacher` does."""
+    return _export(head, tokenizer, Path(folder), state_dict, card, role="student")
+
+
+def _export(
+    head: Head,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    state_dict: Mapping[str, Tensor] | None,
+    card: Card,
+    role: str,
+) -> str:
+    tensors = _tensors(head, state_dict)
+    temporary = folder / f".export.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    is_adapter = isinstance(head.model, PeftModel)
+    names = () if head.kind == "answers" else labels_of(head.plain.config)
+    if is_adapter:
+        base = _save_adapter(head, tensors, temporary, folder)
+    else:
+        head.model.save_pretrained(temporary, state_dict=tensors)
+        base = head.plain.config._name_or_path
+    tokenizer.save_pretrained(temporary)
+    _check(temporary, names)
+    mark = fingerprint(temporary)
+    write_card(
+        temporary / "README.md", card, role=role, base=base, label_names=names, adapter=is_adapter, fingerprint=mark
+    )
+    _move_in(temporary, folder)
+    return mark
+
+
+def _tensors(head: Head, state_dict: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """What is to be saved, under the names of `head.model`, each in its parameter's own dtype: the export is what was trained."""
+    only_trainable = isinstance(head.model, PeftModel)
+    own = dict(head.model.named_parameters())
+    given = {name.removeprefix("model."): tensor for name, tensor in (state_dict or head.state_dict()).items()}
+    lost = [name for name, p in own.items() if name not in given and (p.requires_grad or not only_trainable)]
+    if lost:
+        raise ValueError(f"export: {len(lost)} tensors of the model were not handed over, first {lost[0]}")
+    return {
+        name: tensor.detach().to("cpu", own[name].dtype if name in own else tensor.dtype)
+        for name, tensor in given.items()
+    }
+
+
+def _save_adapter(head: Head, tensors: dict[str, Tensor], temporary: Path, folder: Path) -> str:
+    """Adapter and head in PEFT's names; the base stays where it is and is named."""
+    own = get_peft_model_state_dict(head.model, state_dict=tensors)
+    save_file({k: t.contiguous() for k, t in own.items()}, temporary / ADAPTER, metadata={"format": "pt"})
+    settings = head.model.peft_config["default"]
+    base, was_training = settings.base_model_name_or_path, settings.inference_mode
+    is_folder = Path(base).is_dir()
+    settings.inference_mode = True
+    settings.base_model_name_or_path = os.path.abspath(base) if is_folder else base
+    settings.save_pretrained(str(temporary))
+    _in_order(temporary / "adapter_config.json")
+    settings.inference_mode, settings.base_model_name_or_path = was_training, base
+    config = type(head.plain.config).from_dict(head.plain.config.to_dict())
+    config.architectures = [type(head.plain).__name__]
+    if is_folder:
+        config.base_folder = os.path.relpath(base, folder)
+    config.save_pretrained(temporary / "classifier")
+    return base
+
+
+def _in_order(file: Path) -> None:
+    """PEFT writes sets in hash order and names the head three times; the same adapter shall give the same bytes."""
+    settings = json.loads(file.read_text())
+    for name in ("target_modules", "modules_to_save"):
+        settings[name] = sorted(set(settings[name] or ()) - {"classifier"}) or None
+    file.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _check(folder: Path, label_names: tuple[str, ...]) -> None:
+    """Read back what was written: safetensors only, nothing empty, nothing infinite, every label."""
+    pickles = sorted(file.name for file in folder.rglob("*") if file.suffix in PICKLES)
+    if pickles:
+        raise ValueError(f"export: {pickles[0]} is not safetensors")
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for name in weights.keys():  # noqa: SIM118  (not a dict)
+                tensor = weights.get_tensor(name)
+                if tensor.numel() == 0:
+                    raise ValueError(f"export: tensor {name} is empty; under ZeRO-3 gather it before saving")
+                if not torch.isfinite(tensor).all():
+                    raise ValueError(f"export: tensor {name} holds a value that is not finite; the training diverged")
+    config = folder / "config.json"
+    config = AutoConfig.from_pretrained(config.parent if config.is_file() else folder / "classifier")
+    if label_names and labels_of(config) != label_names:
+        raise ValueError(f"export: config.json lists {config.num_labels} labels, the model has {len(label_names)}")
+
+
+def _move_in(temporary: Path, folder: Path) -> None:
+    """Every file to its place by rename, weights first, and only then the old weights of another shape away."""
+    files = sorted((f for f in temporary.rglob("*") if f.is_file()), key=lambda f: (f.suffix != ".safetensors", f.name))
+    keep = {file.relative_to(temporary) for file in files}
+    for file in files:
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        place = folder / file.relative_to(temporary)
+        place.parent.mkdir(exist_ok=True)
+        os.replace(file, place)
+    for stale in [*folder.glob("*.safetensors"), *folder.glob("*config.json"), folder / "classifier" / "config.json"]:
+        if stale.is_file() and stale.relative_to(folder) not in keep:
+            stale.unlink()
+    shutil.rmtree(temporary)

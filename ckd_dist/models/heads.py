@@ -1,0 +1,50 @@
+"""One way to call every model: token ids in, float32 logits of units x columns out.
+
+    B samples, L tokens, D hidden, U units, K columns.  Rows are padded on the right.
+
+    encoder    a student: one unit a row, pooled by the model itself
+    decoder    a teacher: one unit a row, the hidden state of its last real token through `score`
+    answers    the supervised phase: units are answer positions, columns the vocabulary
+
+Under right padding a causal model's real tokens never see the padding, so decoders get no padding mask and attention takes its
+fast path.  The vocabulary projection runs on answer positions only; models that scale or cap their vocabulary logits after it
+(Gemma 2, Cohere) would need that step here.
+"""
+
+from typing import Literal
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+Kind = Literal["encoder", "decoder", "answers"]
+
+
+class Head(nn.Module):
+    """A Hugging Face (or PEFT) model, callable through any wrapper.  `.model` is what gets saved."""
+
+    def __init__(self, model: PreTrainedModel | PeftModel, kind: Kind) -> None:
+        super().__init__()
+        self.model = model
+        self.kind = kind
+
+    @property
+    def plain(self) -> PreTrainedModel:
+        """The Hugging Face model inside, adapters injected where there are any."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    def forward(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor | None = None) -> Tensor:
+        """Logits of every unit, float32 [U, K]; `units_U2` holds (row, position) and is for answers only."""
+        if self.kind == "encoder":
+            return self.model(input_ids=input_ids_BL, attention_mask=attention_BL).logits.float()
+        hidden_BLD = self.plain.base_model(input_ids=input_ids_BL, use_cache=False).last_hidden_state
+        if self.kind == "decoder":
+            return self.score_last(hidden_BLD, attention_BL.sum(1) - 1)
+        hidden_UD = hidden_BLD[units_U2[:, 0], units_U2[:, 1]]
+        return self.plain.get_output_embeddings()(hidden_UD).float()
+
+    def score_last(self, hidden_BLD: Tensor, last_B: Tensor) -> Tensor:
+        """The classification head on one position a row."""
+        rows_B = torch.arange(len(hidden_BLD), device=hidden_BLD.device)
+        return self.plain.score(hidden_BLD[rows_B, last_B]).float()

@@ -1,0 +1,44 @@
+"""Any BERT-family encoder under a fresh multi-label head.  Weights stay float32; bf16 autocast is the engine's business."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from ckd_dist.models.base import check_loaded, classifier_config, find_base, quiet
+from ckd_dist.models.heads import Head
+
+FRESH = ("classifier.", "score.", "bert.pooler.", "pooler.", "head.")  # heads and poolers that a base need not have
+
+
+def build_student(
+    base: str | Path,
+    label_names: Sequence[str],
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    attention: str = "sdpa",
+    max_tokens: int | None = None,
+    seed: int = 0,
+) -> Head:
+    """The encoder `base` under a fresh head, everything trainable.
+
+    max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError, one sentence, where the base does not fit.
+    """
+    config = classifier_config(base, label_names, revision, max_tokens)
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            find_base(base, revision),
+            config=config,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    check_loaded(base, set(report["missing_keys"]), fresh=FRESH)
+    model.train()
+    return Head(model, "encoder")

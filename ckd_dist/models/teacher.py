@@ -1,0 +1,169 @@
+"""Any Hugging Face causal language model as a teacher, full or LoRA: first an answerer, then a classifier.
+
+The supervised phase (published order) trains a causal LM on the answer text; the classification phase trains the same weights
+under a linear head.  Full: the folder the first phase saved is the second's base.  LoRA: `adopt_adapter` carries the adapter over.
+
+Under ZeRO-3 the caller hands in `loading`, a context in which transformers shards while it loads (engine/zero.py makes it);
+this file knows nothing of it.  autocast_adapter_dtype=False, because ZeRO-3 wants one dtype of all trainables.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftModel, TaskType, get_peft_model
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+
+from ckd_dist.config import Lora
+from ckd_dist.models.base import (
+    check_fit,
+    check_loaded,
+    classifier_config,
+    find_base,
+    load_config,
+    load_tokenizer,
+    quiet,
+)
+from ckd_dist.models.heads import Head
+
+ADAPTER = "adapter_model.safetensors"
+
+__all__ = ["adopt_adapter", "build_answerer", "build_classifier", "load_tokenizer"]
+
+
+def build_classifier(
+    base: str | Path,
+    label_names: Sequence[str],
+    *,
+    tuning: str,
+    lora: Lora,
+    dtype: torch.dtype,
+    gradient_checkpointing: bool = False,
+    revision: str | None = None,
+    loading: AbstractContextManager = nullcontext(),  # noqa: B008  (stateless)
+    attention: str = "sdpa",
+    max_tokens: int | None = None,
+    seed: int = 0,
+) -> Head:
+    """The causal LM `base` under a fresh multi-label head; trainable: everything ("full"), or adapter and head ("lora").
+
+    max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError, one sentence, where the base does not fit.
+    """
+    config = classifier_config(base, label_names, revision, max_tokens)
+    folder = find_base(base, revision)
+    with loading, quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, **_safely(dtype, attention)
+        )
+        check_loaded(base, set(report["missing_keys"]), fresh=("score.",))
+        if not hasattr(model, "score"):
+            raise ValueError(
+                f"base {base}: {type(model).__name__} is not a causal language model, which a teacher must be"
+            )
+        if tuning == "lora":
+            model = _with_adapter(model, base, revision, lora, TaskType.SEQ_CLS)
+    _train_ready(model, gradient_checkpointing)
+    return Head(model, "decoder")
+
+
+def build_answerer(
+    base: str | Path,
+    *,
+    tuning: str,
+    lora: Lora,
+    dtype: torch.dtype,
+    gradient_checkpointing: bool = False,
+    revision: str | None = None,
+    loading: AbstractContextManager = nullcontext(),  # noqa: B008  (stateless)
+    attention: str = "sdpa",
+    max_tokens: int | None = None,
+    seed: int = 0,
+) -> Head:
+    """The causal LM `base` for the supervised phase; trainable: everything ("full"), or an adapter ("lora")."""
+    config, tokenizer = load_config(base, revision), load_tokenizer(base, revision)
+    check_fit(base, config, tokenizer, max_tokens)
+    folder = find_base(base, revision)
+    with loading, quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, report = AutoModelForCausalLM.from_pretrained(folder, config=config, **_safely(dtype, attention))
+        check_loaded(base, set(report["missing_keys"]), fresh=())
+        if tuning == "lora":
+            model = _with_adapter(model, base, revision, lora, TaskType.CAUSAL_LM)
+    _train_ready(model, gradient_checkpointing)
+    return Head(model, "answers")
+
+
+def adopt_adapter(classifier: Head, adapter_folder: Path) -> None:
+    """Copy the supervised phase's LoRA tensors into the classifier's adapter, by name, before an engine shards it.
+
+    Raises ValueError unless ranks, scales and targets agree and every LoRA tensor on either side has its partner.
+    """
+    adapter_folder = Path(adapter_folder)
+    if not isinstance(classifier.model, PeftModel):
+        raise ValueError(
+            "the classification phase trains without an adapter, so it cannot take over the supervised phase's"
+        )
+    theirs, ours = PeftConfig.from_pretrained(str(adapter_folder)), classifier.model.peft_config["default"]
+    for field in ("r", "lora_alpha", "target_modules"):
+        if getattr(theirs, field) != getattr(ours, field):
+            raise ValueError(f"adapter {adapter_folder.name}: its {field} is not the classification phase's")
+    saved = {name: tensor for name, tensor in load_file(adapter_folder / ADAPTER).items() if ".lora_" in name}
+    wanted = {
+        name.replace(".default.", "."): parameter
+        for name, parameter in classifier.model.named_parameters()
+        if ".lora_" in name
+    }
+    unmatched = sorted(
+        name
+        for name in saved.keys() | wanted.keys()
+        if name not in saved or name not in wanted or saved[name].shape != wanted[name].shape
+    )
+    if unmatched:
+        raise ValueError(
+            f"adapter {adapter_folder.name}: {len(unmatched)} tensors have no partner, first {unmatched[0]}"
+        )
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(saved[name])
+
+
+def _safely(dtype: torch.dtype, attention: str) -> dict:
+    return {
+        "dtype": dtype,
+        "attn_implementation": attention,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "local_files_only": True,
+        "output_loading_info": True,
+    }
+
+
+def _with_adapter(
+    model: PreTrainedModel, base: str | Path, revision: str | None, lora: Lora, task: TaskType
+) -> PeftModel:
+    """`model` frozen, with an adapter on every projection of `lora.targets`."""
+    modules = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    lost = sorted(set(lora.targets) - modules)
+    if lost:
+        raise ValueError(f"base {base}: it has no projection named {lost[0]!r}, which lora.targets asks for")
+    config = LoraConfig(
+        task_type=task,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        modules_to_save=["score"] if task == TaskType.SEQ_CLS else None,
+        revision=revision,
+    )
+    model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    model.peft_config["default"].base_model_name_or_path = str(base)
+    return model
+
+
+def _train_ready(model: PreTrainedModel | PeftModel, gradient_checkpointing: bool) -> None:
+    if gradient_checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    model.train()

@@ -1,0 +1,174 @@
+"""Tiny stand-ins, made on the spot: a Qwen2 with a byte-level BPE and a BERT with a WordPiece, in the folders that real ones have.
+
+Everything after this file loads them by path, like any other base.  The weights are random; the supervised phase trains the
+teacher's, distillation the student's.  Same texts and seed, same bytes: the vocabulary trainers are fed in sorted order.
+"""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2TokenizerFast,
+)
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+
+from ckd_dist.config import Tiny
+
+TEACHER_POSITIONS = 4096
+STUDENT_POSITIONS = 1024
+BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+ALPHABET = 200  # characters that get a piece of their own; rarer ones are [UNK], as in BERT
+
+# Qwen2.5's template without its tool calls.
+CHAT_TEMPLATE = """\
+{%- if messages[0]['role'] == 'system' %}
+    {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
+{%- else %}
+    {{- '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if message.role != 'system' or not loop.first %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+
+
+def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int) -> None:
+    """Write a Qwen2ForCausalLM of random weights and a byte-level BPE learned from `texts`.  Raises ValueError on a bad shape."""
+    _check(tiny, multiple=2)
+    tokenizer = _byte_level_bpe(texts, tiny.vocabulary)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=tiny.hidden,
+        intermediate_size=4 * tiny.hidden,
+        num_hidden_layers=tiny.layers,
+        num_attention_heads=tiny.heads,
+        num_key_value_heads=max(1, tiny.heads // 2),
+        max_position_embeddings=TEACHER_POSITIONS,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    _publish(Path(folder), _seeded(lambda: Qwen2ForCausalLM(config), seed), tokenizer)
+
+
+def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int) -> None:
+    """Write a BertModel of random weights and a lower-case WordPiece learned from `texts`.  Raises ValueError on a bad shape."""
+    _check(tiny, multiple=1)
+    tokenizer = _word_piece(texts, tiny.vocabulary)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=tiny.hidden,
+        intermediate_size=4 * tiny.hidden,
+        num_hidden_layers=tiny.layers,
+        num_attention_heads=tiny.heads,
+        max_position_embeddings=STUDENT_POSITIONS,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    _publish(Path(folder), _seeded(lambda: BertModel(config), seed), tokenizer)
+
+
+def _check(tiny: Tiny, multiple: int) -> None:
+    if tiny.hidden % (tiny.heads * multiple):
+        raise ValueError(
+            f"tiny.hidden={tiny.hidden} must be a multiple of {multiple * tiny.heads} for tiny.heads={tiny.heads}"
+        )
+
+
+def _byte_level_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
+    """Qwen2's tokenizer with merges of its own: any text encodes, no unknown token."""
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(specials),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((_without(specials, text) for text in texts), trainer)
+    learned = json.loads(tokenizer.to_str())["model"]
+    return Qwen2TokenizerFast(
+        vocab=learned["vocab"],
+        merges=[tuple(merge) for merge in learned["merges"]],
+        unk_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=TEACHER_POSITIONS,
+        padding_side="right",
+    )
+
+
+def _without(specials: list[str], text: str) -> str:
+    """Template marks are tokens of their own and must not shape the merges."""
+    for special in specials:
+        text = text.replace(special, "\n")
+    return text
+
+
+def _word_piece(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
+    """BERT's lower-case tokenizer with pieces of its own.
+
+    tokenizers numbers first pieces in the order of a hash map, which differs between processes; naming them all beforehand
+    in sorted order makes the result a function of the texts.
+    """
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    texts = list(texts)
+    counts = Counter(
+        letter for text in texts for letter in tokenizer.normalizer.normalize_str(text) if not letter.isspace()
+    )
+    room = min(ALPHABET, (vocabulary - len(BERT_SPECIALS)) // 2)
+    letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:room])
+    first = BERT_SPECIALS + letters + ["##" + letter for letter in letters]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary, special_tokens=first, limit_alphabet=0, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return BertTokenizerFast(vocab=tokenizer.get_vocab(), do_lower_case=True, model_max_length=STUDENT_POSITIONS)
+
+
+def _seeded(build: Callable[[], PreTrainedModel], seed: int) -> PreTrainedModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def _publish(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Save under a temporary name in the same place, then rename: readers see a whole folder or none."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    for leftover in (temporary, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    model.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)
