@@ -1,0 +1,94 @@
+"""Predictions for patients, in three forms: ours (parquet), a table to open (CSV), and MEDS-evaluation's (a file a label).
+
+    N rows, K labels
+
+predictions.parquet     schema.PREDICTIONS
+predictions.csv         sample_id, subject_id, prediction_time, one column a disease, probabilities to four places
+meds/<label>.parquet    subject_id, prediction_time, boolean_value (null: not known here), predicted_boolean_value,
+                        predicted_boolean_probability; the label's full name is in meds/labels.json
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ckd_dist import schema
+
+MEDS = pl.Schema(
+    {
+        "subject_id": pl.Int64,
+        "prediction_time": pl.Datetime("us"),
+        "boolean_value": pl.Boolean,
+        "predicted_boolean_value": pl.Boolean,
+        "predicted_boolean_probability": pl.Float64,
+    }
+)
+
+
+def write_predictions(
+    folder: Path,
+    samples: pl.DataFrame,
+    probabilities_NK: np.ndarray,
+    names: Sequence[str],
+    bits_NK: np.ndarray | None = None,
+) -> None:
+    """Write the three forms into `folder`; a file appears under its name only when it is whole.
+
+    samples: schema.SAMPLES, or any frame with sample_id, subject_id, prediction_time.  bits: calibrated yes or no.
+    Raises ValueError where rows or labels do not match.
+    """
+    if probabilities_NK.shape != (samples.height, len(names)):
+        raise ValueError(
+            f"{samples.height} samples and {len(names)} labels, but probabilities {probabilities_NK.shape}"
+        )
+    who = samples.select("sample_id", "subject_id", "prediction_time")
+    (folder / "meds").mkdir(parents=True, exist_ok=True)
+
+    table = who.with_columns(
+        probabilities=pl.Series(list(probabilities_NK.astype(np.float32)), dtype=pl.List(pl.Float32))
+    )
+    table = schema.check_columns(table, schema.PREDICTIONS, "predictions")
+    publish(folder / "predictions.parquet", table.write_parquet)
+
+    wide = who.hstack([pl.Series(name, probabilities_NK[:, k]) for k, name in enumerate(names)])
+    publish(folder / "predictions.csv", lambda path: wide.write_csv(path, float_precision=4))
+
+    files = file_names(names)
+    for k, name in enumerate(names):
+        one = meds_form(who, probabilities_NK[:, k], None if bits_NK is None else bits_NK[:, k])
+        publish(folder / "meds" / files[name], one.write_parquet)
+    publish(folder / "meds" / "labels.json", lambda path: path.write_text(json.dumps(files, indent=1)))
+
+
+def meds_form(who: pl.DataFrame, probability_N: np.ndarray, bit_N: np.ndarray | None) -> pl.DataFrame:
+    """One label in the form that meds-evaluation reads."""
+    return who.select("subject_id", "prediction_time").with_columns(
+        pl.lit(None, dtype=pl.Boolean).alias("boolean_value"),
+        pl.Series("predicted_boolean_value", [None] * len(who) if bit_N is None else bit_N == 1, dtype=pl.Boolean),
+        pl.Series("predicted_boolean_probability", probability_N, dtype=pl.Float64),
+    )
+
+
+def file_names(names: Sequence[str]) -> dict[str, str]:
+    """A file name for every label, in plain letters; numbered where two would be the same.
+
+    >>> file_names(["Shock", "Other, upper (disease)"])
+    {'Shock': 'shock.parquet', 'Other, upper (disease)': 'other_upper_disease.parquet'}
+    """
+    stems = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "label" for name in names]
+    unique = [stem if stems.count(stem) == 1 else f"{stem}_{k}" for k, stem in enumerate(stems)]
+    return {name: f"{stem}.parquet" for name, stem in zip(names, unique, strict=True)}
+
+
+def publish(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside `path`, flush to disk, rename."""
+    temporary = path.with_name(path.name + ".writing")
+    write(temporary)
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
