@@ -1,0 +1,205 @@
+"""The one training loop, of teachers and students, under either engine.
+
+A step is one optimizer update over all ranks.  Which rows it reads, and all its randomness, are pure functions of its
+number: a run that was killed goes on from the newest whole checkpoint and gives, on CPU, the very bits of one that was
+not.  Besides the engine's own exchange of gradients a step costs one all-reduce of three numbers (loss, tokens, whether to
+stop), read a step late so that no device waits for it.  The next steps are collated in a thread meanwhile.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ckd_dist.config import Optim
+from ckd_dist.engine.checkpoint import Checkpoint
+from ckd_dist.engine.pulse import Log, Pulse
+from ckd_dist.engine.saver import Saver
+from ckd_dist.world import World
+
+# U units, K columns
+
+
+class Engine(Protocol):
+    """A model with its optimizer, spread over the ranks in some way.
+
+    After the last `backward` of a step, the update has used the sum of all losses, over ranks and micro-batches.
+    """
+
+    world: World
+    device: torch.device
+    module: nn.Module
+    learning_rate: float
+
+    def __call__(self, batch: Any) -> Tensor:
+        """logits_UK float32, training mode.  A collective under ZeRO-3: as many calls on every rank."""
+        ...
+
+    def predict(self, batch: Any) -> Tensor:
+        """logits_UK float32, evaluation mode, no gradient.  A collective under ZeRO-3."""
+        ...
+
+    def backward(self, loss: Tensor, last: bool) -> None: ...
+
+    def set_learning_rate(self, factor: float) -> None:
+        """`factor` on every parameter group's peak."""
+        ...
+
+    def gradient_norm(self) -> float | None: ...
+
+    def save(self, folder: Path) -> None:
+        """All that a later `load` needs, written into `folder`.  A collective."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Go on from what `save` wrote, at any number of ranks.  A collective."""
+        ...
+
+    def gathered(self, parameters: Iterable[nn.Parameter]) -> AbstractContextManager:
+        """Within it the parameters are whole on every rank, to read.  A collective."""
+        ...
+
+    def full_weights(self) -> dict[str, Tensor]:
+        """The module's whole state dict on the leader's CPU, {} elsewhere.  A collective."""
+        ...
+
+
+class Planned(Protocol):
+    """What a stream hands out: this rank's slots of rows (as many on every rank; an empty one is padding)."""
+
+    slots: Sequence[np.ndarray]
+    total_weight: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A planned step, collated for this rank."""
+
+    micro_batches: Sequence[Any]
+    total_weight: float  # mask weight of all ranks' units
+    num_tokens: int = 0  # of this rank, padding left out
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long to train, and when to look and to save."""
+
+    num_steps: int
+    evaluate_every: int  # steps; and at the end
+    save_every: int = 0  # steps, beside every evaluation, which always saves; 0: those only
+    better: str = "macro_auroc"  # the metric whose highest value chooses the best checkpoint
+    seed: int = 0
+
+
+def course(optim: Optim, steps_per_epoch: int, better: str = "macro_auroc") -> Course:
+    """The recipe's course, in steps."""
+    num_steps = max(1, round(optim.epochs * steps_per_epoch))
+    return Course(num_steps, optim.evaluate_every or steps_per_epoch, optim.save_every, better, optim.seed)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How far it came.  Where it is complete, the engine holds the weights of `best`."""
+
+    step: int
+    complete: bool
+    best: Checkpoint | None
+    skipped: list[str] = field(default_factory=list)  # checkpoints passed over at the start, and why
+
+
+def train_step(engine: Engine, step: Step, loss_fn: Callable[[Tensor, Any], Tensor]) -> Tensor:
+    """One optimizer update. Every unit of the step weighs the same, on any number of ranks."""
+    loss_sum = torch.zeros((), device=engine.device)
+    for batch in step.micro_batches:
+        loss = loss_fn(engine(batch), batch) / step.total_weight  # of all ranks, known from the plan
+        engine.backward(loss, last=batch is step.micro_batches[-1])  # exchanges and updates on the last
+        loss_sum += loss.detach()
+    return loss_sum  # summed over ranks only when it is reported
+
+
+def fit(
+    engine: Engine,
+    steps: Callable[[int], Iterator[Planned]],
+    collate: Callable[[Sequence[int]], Any],
+    loss_fn: Callable[[Tensor, Any], Tensor],
+    course: Course,
+    *,
+    schedule: Callable[[int], float],
+    folder: Path,
+    digest: str,
+    evaluate: Callable[[], dict[str, float]],
+    committed: Callable[[Path, int, dict[str, float]], None] = lambda path, step, numbers: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    track: Callable[..., None] = lambda done, total, **numbers: None,
+    scalars: Path | None = None,
+) -> Fitted:
+    """Train to the end of `course`, or until `should_stop`, from the newest whole checkpoint of `digest` in `folder`.
+
+    steps: from a step's number, the planned steps from there on.  collate, loss_fn: a task's verbs; collate runs in a
+    thread and uses no randomness.  schedule: step to the factor on the learning rate.  evaluate: called on all ranks.
+    committed: called on all ranks once a checkpoint is whole on disk.  should_stop, track: of the leader.
+    scalars: a folder for TensorBoard.  Raises Diverged where the loss stops being a number: nothing on disk changes.
+    """
+    world = engine.world
+    saver = Saver(engine, folder, digest, course.better, committed)
+    done, skipped = saver.resume()
+    pulse = Pulse(world, engine.device, done)
+    planned = islice(steps(done), course.num_steps - done)
+    with (
+        closing(ahead(_collated(planned, collate, engine.device))) as collated,
+        closing(Log(course.num_steps, done, track if world.is_leader else None, scalars)) as log,
+    ):
+        for step in collated:
+            torch.manual_seed(_seed(course.seed, done, world.rank))
+            engine.set_learning_rate(schedule(done))
+            loss = train_step(engine, step, loss_fn)
+            done += 1
+            pulse.send(loss, step.num_tokens, world.is_leader and should_stop())
+            evaluating = done % course.evaluate_every == 0 or done == course.num_steps
+            saving = bool(course.save_every) and done % course.save_every == 0
+            stopping = log.steps(pulse.read(now=evaluating or saving), engine)
+            if evaluating:
+                numbers = evaluate()
+                log.evaluation(done, numbers)
+                saver.save(done, numbers)
+            elif saving or stopping:
+                log.steps(pulse.read(now=True), engine)  # a loss that is no number is never saved
+                saver.save(done, {})
+            if stopping and done < course.num_steps:
+                return Fitted(done, False, None, skipped)
+    if done < course.num_steps:
+        raise ValueError(f"the stream ended after step {done} of {course.num_steps}")
+    return Fitted(done, True, saver.load_best(done), skipped)
+
+
+def ahead(items: Iterable, depth: int = 2) -> Iterator:
+    """The same items in the same order, made in a thread, at most `depth` before they are wanted."""
+    iterator, end = iter(items), object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, iterator, end) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, iterator, end))
+            yield item
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _collated(planned: Iterable[Planned], collate: Callable, device: torch.device) -> Iterator[Step]:
+    for plan in planned:
+        batches = [collate(rows) for rows in plan.slots]
+        num_tokens = sum(int(batch.attention_BL.sum()) for batch in batches)
+        yield Step([batch.to(device) for batch in batches], plan.total_weight, num_tokens)
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    """Of the dropout of one step on one rank."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)

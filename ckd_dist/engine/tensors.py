@@ -1,0 +1,58 @@
+"""What a run that stopped needs to go on, in one safetensors file: no pickle, no trace of world size or engine.
+
+    <parameter>|weight      float32 master
+    <parameter>|exp_avg     Adam's first moment
+    <parameter>|exp_avg_sq  Adam's second
+
+and the number of updates so far.  Order and dropout are pure functions of the step, so there is no random state to
+keep.  DDP, ZeRO-1, -2 and -3 write and read the same file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FILE = "trainable.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def write_state(folder: Path, state: Mapping[str, Mapping[str, Tensor]], num_updates: int) -> None:
+    """`state`: parameter name -> {"weight", "exp_avg", "exp_avg_sq"} -> tensor."""
+    flat = {
+        f"{name}|{part}": tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, parts in state.items()
+        for part, tensor in parts.items()
+    }
+    save_file(flat, folder / FILE, metadata={"num_updates": str(num_updates)})
+
+
+@dataclass(frozen=True)
+class State:
+    """An open file of that form; a tensor is read when asked for."""
+
+    file: object
+
+    def get(self, name: str, part: str) -> Tensor:
+        return self.file.get_tensor(f"{name}|{part}")
+
+
+def read_state(folder: Path, shapes: Mapping[str, torch.Size]) -> tuple[int, State]:
+    """The number of updates and the tensors.  Raises ValueError where names or shapes are not the model's `shapes`."""
+    path = folder / FILE
+    try:
+        file = safe_open(path, "pt")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    held = {name.rpartition("|")[0] for name in file.keys()}  # noqa: SIM118, not a dict
+    if held != set(shapes):
+        odd = sorted(held ^ set(shapes))
+        raise ValueError(f"{path} is of another model: {len(odd)} trainable parameters differ, the first is {odd[0]}")
+    for name, shape in shapes.items():
+        if (found := file.get_slice(f"{name}|weight").get_shape()) != list(shape):
+            raise ValueError(f"{path}: {name} has shape {found}, the model wants {list(shape)}")
+    return int(file.metadata()["num_updates"]), State(file)

@@ -1,0 +1,65 @@
+"""Losses are sums over units, never means: the loop divides a step's sum by the step's weight, once, over all ranks.
+
+    U units, K columns.  A unit's loss is the mean over its K columns.  mask_U: 0 leaves it out, a fraction weighs it.
+
+Everything is computed from logits in the stable form  BCE(z, y) = max(z, 0) - z y + log(1 + exp(-|z|)).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+
+def hard_loss(logits_UK: Tensor, hard_UK: Tensor, weight_U: Tensor) -> Tensor:
+    """Sum over units of BCE against 0/1 labels.  Labels of a unit whose weight is 0 may be anything, NaN included."""
+    known_U1 = (weight_U > 0).unsqueeze(1)
+    per_column_UK = binary_cross_entropy_with_logits(logits_UK, hard_UK.where(known_U1, 0), reduction="none")
+    return (per_column_UK.mean(1) * weight_U).sum()
+
+
+def soft_loss(logits_UK: Tensor, soft_UK: Tensor, weight_U: Tensor, temperature: float) -> Tensor:
+    """Sum over units of T^2 * KL(teacher at T || student at T), column by column: 0, and flat, where they agree.
+
+    soft_UK: the teacher's raw logits.  KL = BCE(z/T, p) - H(p) with p = sigmoid(t/T); H is constant, so the
+    gradients are BCE's.
+    T^2 undoes the 1/T^2 by which T shrinks them: Hinton et al. 2015, sec. 2.
+    """
+    known_U1 = (weight_U > 0).unsqueeze(1)
+    teacher_UK = soft_UK.where(known_U1, 0) / temperature
+    probability_UK = torch.sigmoid(teacher_UK)
+    cross_UK = binary_cross_entropy_with_logits(logits_UK / temperature, probability_UK, reduction="none")
+    entropy_UK = binary_cross_entropy_with_logits(teacher_UK, probability_UK, reduction="none")
+    return temperature**2 * ((cross_UK - entropy_UK).mean(1) * weight_U).sum()
+
+
+def mixed_loss(
+    logits_UK: Tensor,
+    hard_UK: Tensor,
+    soft_UK: Tensor | None,
+    mask_U: Tensor,
+    labelled_U: Tensor | None = None,
+    *,
+    soft_weight: float,
+    temperature: float,
+) -> Tensor:
+    """Sum over units of (1 - w) * BCE(hard) + w * T^2 * KL(teacher at T || student at T).
+
+    logits_UK, soft_UK: raw logits; soft_UK may be None where w is 0.  hard_UK: 0 or 1.  labelled_U: where 0, only the
+    teacher's term counts.  Returns a scalar sum, not a mean.
+    """
+    hard_weight_U = mask_U if labelled_U is None else mask_U * labelled_U
+    loss = (1 - soft_weight) * hard_loss(logits_UK, hard_UK, hard_weight_U)
+    if soft_weight > 0:
+        if soft_UK is None:
+            raise ValueError(f"soft_weight is {soft_weight}, but the batch has no soft labels")
+        loss = loss + soft_weight * soft_loss(logits_UK, soft_UK, mask_U, temperature)
+    return loss
+
+
+def answer_loss(logits_UK: Tensor, answer_U: Tensor, mask_U: Tensor) -> Tensor:
+    """Sum over units of the cross-entropy of the next token.  A unit is an answer's token; K, the vocabulary.
+
+    answer_U: int64, the token that should come; anything where mask_U is 0.
+    """
+    known_U = answer_U.where(mask_U > 0, 0)
+    return (cross_entropy(logits_UK.float(), known_U, reduction="none") * mask_U).sum()
