@@ -1,0 +1,165 @@
+"""One driver a run folder, and an orderly end: the lock, the STOP flag, and the signals that raise it.
+
+The flag is a file because ranks on other nodes see it, with or without Ray, and because `touch RUN/STOP` is all that a Slurm
+script or a person needs.  Not covered: two hosts whose clocks differ by more than LOCK_SECONDS.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ckd_dist.schema import Run
+
+LOCK_SECONDS = 60.0  # a lock whose heartbeat is older is nobody's
+BEAT_SECONDS = 5.0
+REQUEUE = 85  # exit code: saved, run me again
+INTERRUPTED = 130  # exit code: Ctrl-C
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The run was asked to stop, saved, and did."""
+
+    def __init__(self, words: str, code: int):
+        super().__init__(words)
+        self.code = code
+
+
+def stop_flag(run: Run) -> Path:
+    """Every rank looks for this file; where it exists the stage saves and returns."""
+    return run.root / "STOP"
+
+
+def lock_file(run: Run) -> Path:
+    return run.root / "driver.lock"
+
+
+@contextlib.contextmanager
+def lock(run: Run) -> Iterator[None]:
+    """Hold the run folder.  Raises ValueError where another living driver holds it."""
+    file = lock_file(run)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _take(file)
+    ended = threading.Event()
+    thread = threading.Thread(target=_beat, args=(file, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if _holder(file).get("pid") == os.getpid():
+            file.unlink(missing_ok=True)
+
+
+def _take(file: Path) -> None:
+    """Create the lock file, or take over a stale one.  Creation is atomic, and so is moving a stale one away."""
+    for _ in range(3):
+        try:
+            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            holder = _holder(file)
+            if _lives(holder):
+                raise ValueError(
+                    f"{file.parent}: process {holder['pid']} on {holder['host']} is at work in this run folder; "
+                    f"wait for it, or give another --run"
+                ) from None
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(file, stale := file.with_suffix(f".{os.getpid()}.stale"))
+                stale.unlink()
+        else:
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(_me())
+            return
+    raise ValueError(f"{file.parent}: several drivers start in this run folder at once; try again")
+
+
+def _me() -> str:
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "beat": time.time()})
+
+
+def _holder(file: Path) -> dict[str, Any]:
+    """Who holds the lock; a torn or fresh empty file counts as held since its last change."""
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        with contextlib.suppress(FileNotFoundError):
+            return {"pid": 0, "host": "another host", "beat": file.stat().st_mtime}
+        return {}
+
+
+def _lives(holder: dict[str, Any]) -> bool:
+    if not holder or time.time() - holder["beat"] > LOCK_SECONDS:
+        return False
+    if holder["host"] != socket.gethostname() or not holder["pid"]:
+        return True
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _beat(file: Path, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        partial = file.with_suffix(f".{os.getpid()}.tmp")
+        with contextlib.suppress(OSError):  # a full disk must not end the run
+            partial.write_text(_me())
+            os.replace(partial, file)
+
+
+@dataclass
+class Stop:
+    """The STOP flag of a run and why it was raised.
+
+    While `can_save`, a signal raises the flag and the stage ends by itself at its next step; else it raises `Stopped` on the
+    spot, because a stage that cannot save half of its work is simply done again.
+    """
+
+    run: Run
+    say: Callable[[str], None]
+    code: int | None = None  # of the signal that came; None: none came
+    can_save: bool = False
+    _old: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> bool:
+        return stop_flag(self.run).exists()
+
+    def stopped(self, words: str) -> Stopped:
+        """What to raise after the stage has ended because of the flag."""
+        return Stopped(f"stopped {words}; run the same command to go on", REQUEUE if self.code is None else self.code)
+
+    def __enter__(self) -> "Stop":
+        stop_flag(self.run).unlink(missing_ok=True)
+        codes = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: REQUEUE, signal.SIGUSR1: REQUEUE}
+        for number, code in codes.items():
+            self._old[number] = signal.signal(number, lambda *_, code=code: self._came(code))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        stop_flag(self.run).unlink(missing_ok=True)
+
+    def _came(self, code: int) -> None:
+        if self.code == INTERRUPTED and code == INTERRUPTED:
+            self.say("left at once; the last checkpoint stands")
+            lock_file(self.run).unlink(missing_ok=True)
+            os._exit(INTERRUPTED)
+        self.code = code
+        stop_flag(self.run).touch()
+        if not self.can_save:
+            raise self.stopped("before the stage was done")
+        self.say("saving, then stopping; Ctrl-C again leaves at once")
