@@ -31,7 +31,7 @@ def build_samples(
     columns_of: Callable[[str], tuple[int, ...]],
     first_sample_id: int = 0,
 ) -> tuple[pl.DataFrame, Flow]:
-    """Build schema.SAMPLES, by subject and admission, and the flow that led there; `sample_id` counts up from the first.
+    """Build schema.SAMPLES, by subject and admission, and the flow that led there; `sample_id` counts up.
 
     events: schema.EVENTS, codes of one visit and time in SEQ_NUM order.  columns_of: diagnosis code -> label columns.
     No sample holds anything dated after its `prediction_time`.  Raises ValueError where a column of `events` is wrong.

@@ -43,9 +43,10 @@ def check_disjoint(subjects_by_split: Mapping[str, np.ndarray]) -> None:
 def check_labels(
     labels_by_split: Mapping[str, pl.Series], names: Sequence[str], absent: Literal["refuse", "allow"]
 ) -> dict[str, list[str]]:
-    """Return, by split, the labels that never occur in it; raise ValueError where one is absent in train and that is refused.
+    """Return, by split, the labels that never occur in it.
 
-    labels_by_split: the samples' `labels` column, lists of K bits, null where unlabelled.
+    labels_by_split: the samples' `labels` column, lists of K bits, null where unlabelled.  Raises ValueError where train
+    has no labelled sample, or lacks a label and that is refused.
     """
     missing = {split: _absent(labels, names) for split, labels in labels_by_split.items()}
     if labels_by_split["train"].null_count() == len(labels_by_split["train"]):

@@ -14,7 +14,7 @@ class Phenotype:
 
     base: probability at the next visit where nothing in the record points to it (age 65).
     codes: (ICD-9-CM code without the point, long title).
-    effective: (drug, efficacy), efficacy in logits taken off the persistence of the disease.  decoys: drugs without effect.
+    effective: two drugs and how many logits each takes off the persistence of the disease.  decoy: one without effect.
     leads_to: phenotypes that it makes likely at the next visit.
     """
 
@@ -22,8 +22,8 @@ class Phenotype:
     chronic: bool
     base: float
     codes: tuple[tuple[str, str], ...]
-    effective: tuple[tuple[str, float], ...]
-    decoys: tuple[str, ...]
+    effective: tuple[tuple[str, float], tuple[str, float]]
+    decoy: str
     leads_to: tuple[str, ...]
 
 
@@ -60,7 +60,7 @@ PHENOTYPES = (
         base=0.03,
         codes=(("0389", "Unspecified septicemia"), ("99591", "Sepsis"), ("99592", "Severe sepsis")),
         effective=(("vancomycin", 5.2), ("meropenem", 3.8)),
-        decoys=("cefazolin",),
+        decoy="cefazolin",
         leads_to=(SHOCK, KIDNEY_FAILURE),
     ),
     Phenotype(
@@ -79,7 +79,7 @@ PHENOTYPES = (
             ),
         ),
         effective=(("metformin", 4.8), ("glipizide", 3.6)),
-        decoys=("acarbose",),
+        decoy="acarbose",
         leads_to=(DIABETES_COMPLICATED,),
     ),
     Phenotype(
@@ -97,7 +97,7 @@ PHENOTYPES = (
             ),
         ),
         effective=(("insulin glargine", 5.0), ("insulin lispro", 3.8)),
-        decoys=("gabapentin",),
+        decoy="gabapentin",
         leads_to=(KIDNEY_DISEASE,),
     ),
     Phenotype(
@@ -106,7 +106,7 @@ PHENOTYPES = (
         base=0.05,
         codes=(("2720", "Pure hypercholesterolemia"), ("2724", "Other and unspecified hyperlipidemia")),
         effective=(("atorvastatin", 5.2), ("ezetimibe", 3.6)),
-        decoys=("niacin",),
+        decoy="niacin",
         leads_to=(CORONARY,),
     ),
     Phenotype(
@@ -119,7 +119,7 @@ PHENOTYPES = (
             ("2767", "Hyperpotassemia"),
         ),
         effective=(("potassium chloride", 4.6), ("magnesium sulfate", 3.8)),
-        decoys=("sodium bicarbonate",),
+        decoy="sodium bicarbonate",
         leads_to=(DYSRHYTHMIA,),
     ),
     Phenotype(
@@ -128,7 +128,7 @@ PHENOTYPES = (
         base=0.07,
         codes=(("4019", "Unspecified essential hypertension"), ("4011", "Benign essential hypertension")),
         effective=(("lisinopril", 5.0), ("amlodipine", 4.0)),
-        decoys=("clonidine",),
+        decoy="clonidine",
         leads_to=(STROKE,),
     ),
     Phenotype(
@@ -144,7 +144,7 @@ PHENOTYPES = (
             ("40291", "Unspecified hypertensive heart disease with heart failure"),
         ),
         effective=(("hydralazine", 4.8), ("losartan", 3.8)),
-        decoys=("minoxidil",),
+        decoy="minoxidil",
         leads_to=(HEART_FAILURE,),
     ),
     Phenotype(
@@ -156,7 +156,7 @@ PHENOTYPES = (
             ("41041", "Acute myocardial infarction of other inferior wall, initial episode of care"),
         ),
         effective=(("clopidogrel", 5.0), ("eptifibatide", 3.6)),
-        decoys=("nitroglycerin",),
+        decoy="nitroglycerin",
         leads_to=(HEART_FAILURE,),
     ),
     Phenotype(
@@ -169,7 +169,7 @@ PHENOTYPES = (
             ("4139", "Other and unspecified angina pectoris"),
         ),
         effective=(("metoprolol", 4.8), ("ranolazine", 3.8)),
-        decoys=("isosorbide mononitrate",),
+        decoy="isosorbide mononitrate",
         leads_to=(INFARCTION,),
     ),
     Phenotype(
@@ -178,7 +178,7 @@ PHENOTYPES = (
         base=0.03,
         codes=(("4260", "Atrioventricular block, complete"), ("4263", "Other left bundle branch block")),
         effective=(("isoproterenol", 4.6), ("atropine", 3.8)),
-        decoys=("aminophylline",),
+        decoy="aminophylline",
         leads_to=(DYSRHYTHMIA,),
     ),
     Phenotype(
@@ -191,7 +191,7 @@ PHENOTYPES = (
             ("4271", "Paroxysmal ventricular tachycardia"),
         ),
         effective=(("amiodarone", 5.0), ("diltiazem", 3.8)),
-        decoys=("quinidine",),
+        decoy="quinidine",
         leads_to=(STROKE,),
     ),
     Phenotype(
@@ -204,7 +204,7 @@ PHENOTYPES = (
             ("42832", "Chronic diastolic heart failure"),
         ),
         effective=(("furosemide", 5.2), ("spironolactone", 4.0)),
-        decoys=("digoxin",),
+        decoy="digoxin",
         leads_to=(PLEURISY,),
     ),
     Phenotype(
@@ -216,7 +216,7 @@ PHENOTYPES = (
             ("431", "Intracerebral hemorrhage"),
         ),
         effective=(("alteplase", 4.8), ("nimodipine", 3.6)),
-        decoys=("dipyridamole",),
+        decoy="dipyridamole",
         leads_to=(PNEUMONIA,),
     ),
     Phenotype(
@@ -225,7 +225,7 @@ PHENOTYPES = (
         base=0.04,
         codes=(("486", "Pneumonia, organism unspecified"), ("4821", "Pneumonia due to Pseudomonas")),
         effective=(("levofloxacin", 5.2), ("azithromycin", 4.0)),
-        decoys=("guaifenesin",),
+        decoy="guaifenesin",
         leads_to=(RESPIRATORY_FAILURE, SEPTICEMIA),
     ),
     Phenotype(
@@ -237,7 +237,7 @@ PHENOTYPES = (
             ("49121", "Obstructive chronic bronchitis with (acute) exacerbation"),
         ),
         effective=(("tiotropium", 4.8), ("prednisone", 3.6)),
-        decoys=("theophylline",),
+        decoy="theophylline",
         leads_to=(LOWER_RESPIRATORY,),
     ),
     Phenotype(
@@ -246,7 +246,7 @@ PHENOTYPES = (
         base=0.03,
         codes=(("5119", "Unspecified pleural effusion"), ("5180", "Pulmonary collapse")),
         effective=(("indomethacin", 4.6), ("ketorolac", 3.8)),
-        decoys=("codeine",),
+        decoy="codeine",
         leads_to=(LOWER_RESPIRATORY,),
     ),
     Phenotype(
@@ -255,7 +255,7 @@ PHENOTYPES = (
         base=0.03,
         codes=(("51881", "Acute respiratory failure"), ("51884", "Acute and chronic respiratory failure")),
         effective=(("methylprednisolone", 5.0), ("albuterol", 3.8)),
-        decoys=("acetylcysteine",),
+        decoy="acetylcysteine",
         leads_to=(COMPLICATIONS,),
     ),
     Phenotype(
@@ -267,7 +267,7 @@ PHENOTYPES = (
             ("51889", "Other diseases of lung, not elsewhere classified"),
         ),
         effective=(("ipratropium", 4.8), ("budesonide", 3.6)),
-        decoys=("benzonatate",),
+        decoy="benzonatate",
         leads_to=(UPPER_RESPIRATORY,),
     ),
     Phenotype(
@@ -280,7 +280,7 @@ PHENOTYPES = (
             ("51919", "Other diseases of trachea and bronchus"),
         ),
         effective=(("fluticasone", 4.6), ("oxymetazoline", 3.6)),
-        decoys=("loratadine",),
+        decoy="loratadine",
         leads_to=(COPD,),
     ),
     Phenotype(
@@ -289,7 +289,7 @@ PHENOTYPES = (
         base=0.03,
         codes=(("5715", "Cirrhosis of liver without mention of alcohol"), ("5722", "Hepatic encephalopathy")),
         effective=(("lactulose", 5.0), ("rifaximin", 3.8)),
-        decoys=("ursodiol",),
+        decoy="ursodiol",
         leads_to=(BLEEDING,),
     ),
     Phenotype(
@@ -298,7 +298,7 @@ PHENOTYPES = (
         base=0.03,
         codes=(("5789", "Hemorrhage of gastrointestinal tract, unspecified"), ("5780", "Hematemesis")),
         effective=(("pantoprazole", 5.2), ("octreotide", 3.8)),
-        decoys=("sucralfate",),
+        decoy="sucralfate",
         leads_to=(SHOCK,),
     ),
     Phenotype(
@@ -310,7 +310,7 @@ PHENOTYPES = (
             ("5845", "Acute kidney failure with lesion of tubular necrosis"),
         ),
         effective=(("bumetanide", 4.8), ("albumin", 3.8)),
-        decoys=("dopamine",),
+        decoy="dopamine",
         leads_to=(FLUIDS,),
     ),
     Phenotype(
@@ -322,7 +322,7 @@ PHENOTYPES = (
             ("5853", "Chronic kidney disease, Stage III (moderate)"),
         ),
         effective=(("epoetin alfa", 4.8), ("calcitriol", 3.6)),
-        decoys=("calcium acetate",),
+        decoy="calcium acetate",
         leads_to=(HYPERTENSION_COMPLICATED,),
     ),
     Phenotype(
@@ -331,7 +331,7 @@ PHENOTYPES = (
         base=0.03,
         codes=(("99859", "Other postoperative infection"), ("99811", "Hemorrhage complicating a procedure")),
         effective=(("piperacillin-tazobactam", 5.0), ("metronidazole", 3.8)),
-        decoys=("diphenhydramine",),
+        decoy="diphenhydramine",
         leads_to=(SEPTICEMIA,),
     ),
     Phenotype(
@@ -340,7 +340,7 @@ PHENOTYPES = (
         base=0.02,
         codes=(("78552", "Septic shock"), ("78551", "Cardiogenic shock")),
         effective=(("norepinephrine", 5.0), ("vasopressin", 3.8)),
-        decoys=("phenylephrine",),
+        decoy="phenylephrine",
         leads_to=(LIVER,),
     ),
 )

@@ -1,9 +1,10 @@
 """The law of the synthetic hospital: from a recorded visit to the exact probability of each phenotype at the next one.
 
-    logit_k = base_k + age_k * decades over 65                   chronic phenotypes grow with age
+    logit_k = base_k
+            + AGE * chronic_k * decades over 65                  chronic phenotypes grow with age
             + persistence_k * present_k                          a disease stays,
-            - efficacy_k * present_k                             unless a drug that works was given: the strongest counts
-            + LASTING * earlier_k * (1 - present_k)              chronic, coded at the visit before, not at this one
+            - efficacy_k * present_k                             unless a drug that works is given: the strongest counts
+            + LASTING * chronic_k * earlier_k * (1 - present_k)  coded at the visit before, not at this one
             + COMORBIDITY * number of present j that lead to k
 
     N samples, K phenotypes in the order of the catalogue
@@ -23,10 +24,10 @@ from ckd_dist import schema
 from ckd_dist.hospital.catalogue import PHENOTYPES
 
 K = len(PHENOTYPES)
-PERSISTENCE_CHRONIC, PERSISTENCE_ACUTE = 5.0, 4.6
+PERSISTENCE_CHRONIC, PERSISTENCE_ACUTE = 4.6, 4.2
 LASTING = 2.2
-COMORBIDITY = 3.2
-AGE_CHRONIC = 0.15  # logits a decade
+COMORBIDITY = 3.4
+AGE = 0.15  # logits a decade
 OLDEST = 90.0  # ages are not told apart beyond
 
 COLUMN = {p.name: k for k, p in enumerate(PHENOTYPES)}
@@ -49,7 +50,7 @@ def next_visit(
     age: years at discharge; not a number where unknown, which counts as 65.
     """
     decades_N1 = np.nan_to_num(np.minimum(age_N, OLDEST) - 65.0)[:, None] / 10
-    logit_NK = BASE_K + AGE_CHRONIC * CHRONIC_K * decades_N1
+    logit_NK = BASE_K + AGE * CHRONIC_K * decades_N1
     logit_NK += present_NK * (PERSISTENCE_K - efficacy_NK)
     logit_NK += LASTING * CHRONIC_K * earlier_NK * (1 - present_NK)
     logit_NK += COMORBIDITY * (present_NK @ LEADS_KK)
