@@ -1,0 +1,189 @@
+"""Tables to events: open the source, judge every row, and write a MEDS data set.
+
+    mimic3:DIR  mimic4:DIR   CSV -> typed tables (tables.py, maps in mimic.py) -> staged events (visits.py)
+    meds:DIR                 parquet -> staged events (meds_source.py)
+
+A row is kept, merged into another (a drug's later starts, a repeated code) or skipped for a reason; the report's numbers
+add up.  Everything is staged in a DuckDB file within the output folder, so memory is bounded by `memory_gb`; equal rows
+give equal bytes, whatever the threads or the order of rows.  The new data set is built beside the old and swapped in.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import meds
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import ckd_dist
+from ckd_dist.ehr import codes, staging
+from ckd_dist.ehr.events import write_events
+from ckd_dist.ehr.meds_source import stage_meds
+from ckd_dist.ehr.mimic import MIMIC3, MIMIC4
+from ckd_dist.ehr.staging import Connection, Report, Track, number
+from ckd_dist.ehr.visits import stage_tables
+from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DISCHARGE, GENDER, MEDICATION, SITE, SPLITS
+
+SplitOf = Callable[[np.ndarray], np.ndarray]  # subject ids int64 [N] -> split names [N]
+
+ROWS_PER_BATCH = 1 << 17
+
+
+def NO_TRACK(done: int, total: int, **numbers: float) -> None:  # noqa: N802
+    """Show nothing."""
+
+
+def _stage_mimic3(con: Connection, folder: Path, report: Report, track: Track) -> None:
+    stage_tables(con, folder, MIMIC3, report, track)
+
+
+def _stage_mimic4(con: Connection, folder: Path, report: Report, track: Track) -> None:
+    stage_tables(con, folder / "hosp" if (folder / "hosp").is_dir() else folder, MIMIC4, report, track)
+
+
+SOURCES = {"mimic3": _stage_mimic3, "mimic4": _stage_mimic4, "meds": stage_meds}
+
+
+def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, track: Track = NO_TRACK) -> Report:
+    """Extract `source` ("mimic3:DIR", "mimic4:DIR" or "meds:DIR") into the MEDS data set `folder`; return the report.
+
+    split_of: not asked where a MEDS source names its own splits.  memory_gb: most memory, GB.  Raises ValueError with a
+    sentence for the user; the data set that was there before is then untouched.
+    """
+    kind, _, place = source.partition(":")
+    if kind not in SOURCES or not place:
+        raise ValueError(f"source {source!r} is none of {', '.join(f'{name}:DIR' for name in SOURCES)}")
+    partial = folder / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed run
+    partial.mkdir(parents=True)
+    try:
+        with _database(partial, memory_gb) as con:
+            staging.create(con)
+            report: Report = {"source": kind, "tables": {}, "missing_tables": []}
+            SOURCES[kind](con, Path(place).expanduser(), report, track)
+            _assign_splits(con, split_of)
+            _write(con, partial, report, track)
+        _publish(partial, folder)
+    except (duckdb.OutOfMemoryException, duckdb.IOException):
+        raise ValueError(
+            f"reading {source} ran out of memory_gb={memory_gb:g} or of disk space in {folder}: raise"
+            " extract.memory_gb, or free some space"
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return report
+
+
+def _database(partial: Path, memory_gb: float) -> Connection:
+    """A DuckDB file that spills beside itself.  A third of the memory is left to Python and its batches."""
+    con = duckdb.connect(partial / "stage.duckdb")
+    con.execute(f"SET memory_limit = '{int(memory_gb * 667)}MB'")
+    con.execute("SET temp_directory = ?", [str(partial / "spill")])
+    con.execute("SET preserve_insertion_order = false")  # whatever is written is sorted in full
+    con.execute("SET enable_progress_bar = false")
+    return con
+
+
+def _assign_splits(con: Connection, split_of: SplitOf) -> None:
+    """Make table `splits`: one split a subject.  Raises ValueError where nothing was extracted."""
+    tables = {name for (name,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if "given_splits" in tables:
+        con.execute("CREATE TABLE splits AS FROM given_splits SEMI JOIN events USING (subject_id)")
+        return
+    subject_N = con.execute("SELECT DISTINCT subject_id FROM events ORDER BY subject_id").fetchnumpy()["subject_id"]
+    if not len(subject_N):
+        raise ValueError(
+            "the source has no subject with a readable event: is it the right folder, and of the right kind?"
+        )
+    split_N = np.asarray(split_of(np.asarray(subject_N, dtype=np.int64)))
+    if split_N.shape != subject_N.shape or not set(split_N.tolist()) <= set(SPLITS):
+        raise AssertionError(f"split_of must give one of {SPLITS} for each of {len(subject_N)} subjects")
+    con.register(
+        "given", pa.table({"subject_id": pa.array(subject_N), "split": pa.array(split_N.tolist(), pa.string())})
+    )
+    con.execute("CREATE TABLE splits AS SELECT * FROM given")
+
+
+def _write(con: Connection, out: Path, report: Report, track: Track) -> None:
+    """Write data and metadata, and complete the report."""
+    total = number(con, "SELECT count(*) FROM events")
+    done = 0
+    report["events"], report["subjects"] = {}, {}
+    for split in SPLITS:
+        rows = con.sql(
+            "SELECT subject_id, time, code, numeric_value, hadm_id FROM events JOIN splits USING (subject_id)"
+            f" WHERE split = '{split}' ORDER BY {staging.ORDER}"
+        )
+        report["events"][split] = write_events(out, split, rows.to_arrow_reader(ROWS_PER_BATCH))
+        report["subjects"][split] = number(con, f"SELECT count(*) FROM splits WHERE split = '{split}'")
+        track(done := done + report["events"][split], total)
+    report["visits"] = number(con, f"SELECT count(*) FROM events WHERE kind = {staging.KIND[ADMISSION]}")
+    metadata = out / "metadata"
+    metadata.mkdir()
+    _write_splits(con, metadata / "subject_splits.parquet")
+    _write_codes(con, metadata / "codes.parquet", report)
+    _write_json(metadata / "dataset.json", _dataset(report["source"]))
+    _write_json(metadata / "report.json", report)
+
+
+def _write_splits(con: Connection, path: Path) -> None:
+    table = con.sql("SELECT subject_id, split FROM splits ORDER BY subject_id").to_arrow_table()
+    table = meds.SubjectSplitSchema.align(table)
+    pq.write_table(table, path)
+
+
+def _write_codes(con: Connection, path: Path, report: Report) -> None:
+    """Every code with a description and its CCS categories as parents; count the diagnosis codes no table knows."""
+    rows = con.execute(
+        "SELECT code, count(*), min(title) FROM events LEFT JOIN titles USING (code) GROUP BY code ORDER BY code"
+    ).fetchall()
+    unknown = [number for code, number, _ in rows if code.startswith(DIAGNOSIS) and not codes.is_known(code)]
+    report["unknown_diagnosis_codes"] = {"codes": len(unknown), "events": sum(unknown)}
+    table = {
+        "code": [code for code, _, _ in rows],
+        "description": [described or _describe(code) for code, _, described in rows],
+        "parent_codes": [[f"CCS//{category}" for category in codes.ccs_categories(code)] for code, _, _ in rows],
+    }
+    pq.write_table(meds.CodeMetadataSchema.align(pa.table(table, schema=meds.CodeMetadataSchema.schema())), path)
+
+
+WORDS = {ADMISSION: "Admission: ", DISCHARGE: "Discharge: ", GENDER: "Gender: ", SITE: "Site: ", MEDICATION: ""}
+
+
+def _describe(code: str) -> str | None:
+    """A description where the source has none."""
+    for prefix, words in WORDS.items():
+        if code.startswith(prefix):
+            return words + code.removeprefix(prefix)
+    return {BIRTH: "Birth", DEATH: "Death"}.get(code) or codes.title(code)
+
+
+def _dataset(source: str) -> dict[str, object]:
+    """What MEDS asks of dataset.json, but for the date: equal events are equal bytes."""
+    return meds.DatasetMetadataSchema(
+        dataset_name=source,
+        etl_name="ckd_dist",
+        etl_version=ckd_dist.__version__,
+        meds_version=meds.__version__,
+        raw_source_id_columns=["hadm_id"],
+    ).to_dict()
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    """Swap the new data set in, metadata last: a data set without metadata is none."""
+    for path in [path for name in ("data", "metadata") for path in (partial / name).rglob("*") if path.is_file()]:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for name in ("metadata", "data"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("data", "metadata"):
+        os.replace(partial / name, folder / name)

@@ -1,0 +1,210 @@
+"""An existing MEDS data set -> staged events: DIR/data/**/*.parquet and DIR/metadata/.
+
+Codes are read as schema.py spells them; codes of other kinds (laboratory values, transfers) are counted and left.
+MIMIC-IV-MEDS says a drug as MEDICATION//START//name or MEDICATION//name//Administered: a table of three aliases.
+
+An event belongs to the visit that its hadm_id names.  Where it names none, it belongs to the visit during which it
+happens: the earlier one for codes of discharge, the later one for drugs; a drug dated at midnight may precede its
+admission on the same day.  Where no admission carries a hadm_id, a visit is an admission and the discharge that follows
+it next, numbered over all subjects in order of subject and time.
+"""
+
+from pathlib import Path
+
+import meds
+
+from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, Track, counts, insert, number
+from ckd_dist.schema import (
+    ADMISSION,
+    BIRTH,
+    DEATH,
+    DIAGNOSIS,
+    DIED,
+    DISCHARGE,
+    GENDER,
+    MEDICATION,
+    PROCEDURE,
+    SITE,
+    SPLITS,
+)
+
+GIVEN = "Administered|Applied|Started|Restarted|Delayed Administered"  # event_txt of MIMIC-IV's eMAR
+ALIASES = (
+    (f"^{MEDICATION}START//(.+)$", rf"{MEDICATION}\1"),
+    (f"^{MEDICATION}(.+)//({GIVEN})$", rf"{MEDICATION}\1"),
+    (f"^{DISCHARGE}DEAD/EXPIRED$", DIED),
+)
+NOT_GIVEN = f"^{MEDICATION}(STOP//.*|.+//[A-Z][A-Za-z ]*)$"  # after the aliases; our own drug names are lower case
+
+FILES = "read_parquet(getvariable('files'), union_by_name = true, filename = true, file_row_number = true)"
+
+
+def _ranks(*kinds: str) -> str:
+    return ", ".join(str(KIND[kind]) for kind in kinds)
+
+
+SUBJECT_KINDS = _ranks(GENDER, BIRTH, DEATH)
+STATIC_KINDS = _ranks(GENDER, SITE)
+VISIT_KINDS = _ranks(ADMISSION, MEDICATION, DIAGNOSIS, PROCEDURE, DISCHARGE)
+ICD_KINDS = _ranks(DIAGNOSIS, PROCEDURE)
+
+ALIASED = "code"
+for _pattern, _ours in ALIASES:
+    ALIASED = f"regexp_replace({ALIASED}, '{_pattern}', '{_ours}')"
+
+SPELL = f"""CREATE MACRO spelled(code) AS CASE
+    WHEN starts_with(code, '{DIAGNOSIS}') OR starts_with(code, '{PROCEDURE}')
+        THEN concat_ws('//', split_part(code, '//', 1), 'ICD', split_part(code, '//', 3), bare(split_part(code, '//', 4)))
+    WHEN starts_with(code, '{MEDICATION}') THEN '{MEDICATION}' || lower(trim(substr(code, {len(MEDICATION) + 1})))
+    ELSE code END"""
+
+# Facts of the subject (gender, birth, death) belong to no visit, whatever the source says.
+FOUND = f"""CREATE TABLE found AS SELECT * REPLACE (spelled(code) AS code,
+        CASE WHEN kind IN ({SUBJECT_KINDS}) THEN NULL ELSE hadm_id END AS hadm_id),
+        regexp_matches(code, '{NOT_GIVEN}') AS not_given
+    FROM (SELECT *, CASE {" ".join(f"WHEN starts_with(code, '{kind}') THEN {rank}" for kind, rank in KIND.items())} END AS kind
+        FROM (SELECT subject_id::BIGINT AS subject_id, time::TIMESTAMP AS time, {ALIASED} AS code,
+            {{numeric_value}}::FLOAT AS numeric_value, {{hadm_id}}::BIGINT AS hadm_id, file_row_number AS row FROM {FILES}))
+    WHERE kind IS NOT NULL AND subject_id IS NOT NULL"""
+
+# One row a visit.  `admission_row`, `discharge_row`: only where visits are found from these events.
+NAMED_VISITS = f"""SELECT subject_id, hadm_id, min(time) FILTER (kind = {KIND[ADMISSION]}) AS admitted,
+        max(time) FILTER (kind = {KIND[DISCHARGE]}) AS discharged, NULL AS admission_row, NULL AS discharge_row
+    FROM found WHERE hadm_id IS NOT NULL GROUP BY subject_id, hadm_id"""
+
+FOUND_VISITS = f"""SELECT subject_id, row_number() OVER (ORDER BY subject_id, time, row) AS hadm_id, time AS admitted,
+        next_time AS discharged, row AS admission_row, next_row AS discharge_row
+    FROM (SELECT *, lead(kind) OVER walk AS next_kind, lead(time) OVER walk AS next_time, lead(row) OVER walk AS next_row
+        FROM found WHERE kind IN ({KIND[ADMISSION]}, {KIND[DISCHARGE]}) AND time IS NOT NULL
+        WINDOW walk AS (PARTITION BY subject_id ORDER BY time, row))
+    WHERE kind = {KIND[ADMISSION]} AND next_kind = {KIND[DISCHARGE]}"""
+
+HADM = """CREATE TABLE hadm AS SELECT *, row_number() OVER (PARTITION BY subject_id, whole ORDER BY admitted, hadm_id) AS visit
+    FROM (SELECT *, coalesce(admitted <= discharged, false) AS whole FROM ({visits}))"""
+
+WITHIN = f"""CASE found.kind WHEN {KIND[ADMISSION]} THEN found.row = hadm.admission_row
+    WHEN {KIND[DISCHARGE]} THEN found.row = hadm.discharge_row
+    ELSE found.time <= hadm.discharged AND (found.time >= hadm.admitted OR (found.kind = {KIND[MEDICATION]}
+        AND found.time = date_trunc('day', found.time) AND found.time = date_trunc('day', hadm.admitted))) END"""
+
+# The visit that an event without a hadm_id happens in.
+PLACED = f"""CREATE TABLE placed AS SELECT found.subject_id, found.row, CASE WHEN any_value(found.kind) = {KIND[MEDICATION]}
+        THEN arg_max(hadm.hadm_id, hadm.visit) ELSE arg_min(hadm.hadm_id, hadm.visit) END AS hadm_id
+    FROM found JOIN hadm ON hadm.subject_id = found.subject_id AND hadm.whole AND ({WITHIN})
+    WHERE found.hadm_id IS NULL AND found.kind IN ({VISIT_KINDS}) GROUP BY found.subject_id, found.row"""
+
+JUDGED = f"""CREATE TABLE judged AS SELECT found.* EXCLUDE (hadm_id), coalesce(found.hadm_id, placed.hadm_id) AS hadm_id, hadm.visit,
+    hadm.discharged, CASE
+    WHEN time IS NULL AND kind NOT IN ({STATIC_KINDS}) THEN 'no time'
+    WHEN not_given THEN 'drug event that is no start'
+    WHEN kind IN ({ICD_KINDS}) AND split_part(code, '//', 3) NOT IN ('9', '10') THEN 'icd_version is neither 9 nor 10'
+    WHEN coalesce(found.hadm_id, placed.hadm_id) IS NULL AND kind IN ({VISIT_KINDS}) THEN 'in no visit'
+    WHEN hadm.whole = false THEN 'visit without an admission and a discharge in order'
+    END AS reason
+    FROM found LEFT JOIN placed USING (subject_id, row) LEFT JOIN hadm
+    ON hadm.subject_id = found.subject_id AND hadm.hadm_id = coalesce(found.hadm_id, placed.hadm_id)"""
+
+# A code counts once a visit, at its first time; rows of one time keep the order that the source gave codes of diagnosis.
+FIRST = f"""SELECT subject_id, time, code, numeric_value, hadm_id,
+        CASE kind WHEN {KIND[DEATH]} THEN {LAST} ELSE coalesce(visit, 0) END, kind,
+        CASE WHEN kind IN ({ICD_KINDS}) THEN row ELSE 0 END
+    FROM (SELECT * FROM judged WHERE reason IS NULL
+        QUALIFY row_number() OVER (PARTITION BY subject_id, hadm_id, code ORDER BY time, row) = 1)"""
+
+LATE_DRUGS = f"SELECT count(*) FROM judged WHERE reason IS NULL AND kind = {KIND[MEDICATION]} AND time > discharged"
+
+
+def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> None:
+    """Stage the events of a MEDS data set, its titles, and its own splits where it names MEDS splits (`given_splits`).
+
+    Raises ValueError where there is no data, a column is missing, or a subject is in two files or in two splits.
+    """
+    files = sorted((folder / meds.data_subdirectory).rglob("*.parquet"))
+    if not files:
+        raise ValueError(
+            f"{folder} holds no data/**/*.parquet: give the folder of a MEDS data set, the one above data/"
+        )
+    _load(con, folder, files)
+    track(1, 3)
+    report["tables"]["data"] = _stage(con, f"{len(files)} parquet files")
+    report["notes"] = {"drugs that start after discharge": number(con, LATE_DRUGS)}
+    track(2, 3)
+    _load_splits(con, folder / meds.subject_splits_filepath, report)
+    _load_titles(con, folder / meds.code_metadata_filepath)
+    track(3, 3)
+
+
+def _load(con: Connection, folder: Path, files: list[Path]) -> None:
+    """Make table `found`: every event of a kind that we know, spelled as we do."""
+    con.execute("SET VARIABLE files = ?", [[str(file) for file in files]])
+    con.execute(SPELL)
+    columns = {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {FILES}").fetchall()}
+    if missing := [column for column in ("subject_id", "time", "code") if column not in columns]:
+        raise ValueError(f"{folder}/data: column {', '.join(missing)} is missing, which every MEDS data set has")
+    num_split = number(
+        con,
+        f"""SELECT count(*) FROM (SELECT subject_id FROM {FILES} WHERE subject_id IS NOT NULL
+        GROUP BY subject_id HAVING count(DISTINCT filename) > 1)""",
+    )
+    if num_split:
+        raise ValueError(
+            f"{folder}/data: {num_split} subjects are in more than one file; MEDS keeps a subject in one file"
+        )
+    optional = {name: name if name in columns else "NULL" for name in ("numeric_value", "hadm_id")}
+    con.execute(FOUND.format(**optional))
+
+
+def _stage(con: Connection, file: str) -> Report:
+    """Give every found event its visit, judge it, and stage what is kept; return what became of the rows."""
+    num_rows = number(con, f"SELECT count(*) FROM {FILES}")
+    num_nameless = number(con, f"SELECT count(*) FROM {FILES} WHERE subject_id IS NULL OR code IS NULL")
+    num_found = number(con, "SELECT count(*) FROM found")
+    num_named = number(con, f"SELECT count(hadm_id) FROM found WHERE kind = {KIND[ADMISSION]}")
+    if not num_named:
+        con.execute("UPDATE found SET hadm_id = NULL")
+    con.execute(HADM.format(visits=NAMED_VISITS if num_named else FOUND_VISITS))
+    con.execute(PLACED)
+    con.execute(JUDGED)
+    table = counts(file, num_rows)
+    reasons = dict(con.execute("SELECT reason, count(*) FROM judged GROUP BY reason ORDER BY reason").fetchall())
+    num_kept = reasons.pop(None, 0)
+    table["kept"] = insert(con, FIRST)
+    table["merged"] = num_kept - table["kept"]
+    lost = {"no subject_id or code": num_nameless, "code of another kind": num_rows - num_nameless - num_found}
+    table["skipped"] = {reason: number for reason, number in (lost | reasons).items() if number}
+    return table
+
+
+def _load_splits(con: Connection, path: Path, report: Report) -> None:
+    if not path.is_file():
+        return
+    con.execute(
+        "CREATE TABLE named AS SELECT DISTINCT subject_id::BIGINT AS subject_id, split FROM read_parquet(?)",
+        [str(path)],
+    )
+    names = [name for (name,) in con.execute("SELECT DISTINCT split FROM named ORDER BY split").fetchall()]
+    if not set(names) <= set(SPLITS):
+        report["notes"]["subjects whose source split is not a MEDS split, split anew"] = number(
+            con, "SELECT count(*) FROM named"
+        )
+        return
+    num_twice = number(
+        con, "SELECT count(*) FROM (SELECT subject_id FROM named GROUP BY subject_id HAVING count(*) > 1)"
+    )
+    if num_twice:
+        raise ValueError(f"{path}: {num_twice} subjects are in two splits; name one split a subject")
+    num_missing = number(
+        con, "SELECT count(DISTINCT subject_id) FROM events WHERE subject_id NOT IN (SELECT subject_id FROM named)"
+    )
+    if num_missing:
+        raise ValueError(f"{path}: {num_missing} subjects of the data have no split; complete the file, or remove it")
+    con.execute("CREATE TABLE given_splits AS FROM named")
+
+
+def _load_titles(con: Connection, path: Path) -> None:
+    if path.is_file():
+        con.execute(
+            "INSERT INTO titles SELECT spelled(code), min(description::VARCHAR) FROM read_parquet(?) WHERE code IS NOT NULL"
+            " AND description IS NOT NULL GROUP BY ALL",
+            [str(path)],
+        )

@@ -1,0 +1,45 @@
+"""The staged events: one DuckDB table that every source fills and the writer reads in order.
+
+`visit` is the visit's number within its subject (by admission, then hadm_id), 0 before and LAST after all visits; `kind`
+ranks what happens at one time; `seq` is SEQ_NUM, 0 where there is none.  Ordering by all of them is a total order, so
+neither threads nor the order of rows in a source file shows in the result.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+
+from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DISCHARGE, GENDER, MEDICATION, PROCEDURE, SITE
+
+Connection = duckdb.DuckDBPyConnection
+Track = Callable[..., None]  # track(done, total, **numbers)
+Report = dict[str, Any]
+
+LAST = 2**31 - 1
+KINDS = (GENDER, SITE, BIRTH, ADMISSION, MEDICATION, DIAGNOSIS, PROCEDURE, DISCHARGE, DEATH)  # in order within a time
+KIND = {prefix: rank for rank, prefix in enumerate(KINDS)}
+ORDER = "subject_id, time NULLS FIRST, visit, kind, seq, code"
+
+
+def create(con: Connection) -> None:
+    """Create the empty tables of events and titles, and the macro that spells an ICD code as an event code does: no dot, no blank."""
+    con.execute("""CREATE TABLE events (subject_id BIGINT, time TIMESTAMP, code VARCHAR, numeric_value FLOAT,
+                                        hadm_id BIGINT, visit INTEGER, kind TINYINT, seq BIGINT)""")
+    con.execute("CREATE TABLE titles (code VARCHAR, title VARCHAR)")
+    con.execute("CREATE MACRO bare(code) AS upper(replace(replace(code, '.', ''), ' ', ''))")
+
+
+def counts(file: str, num_rows: int) -> Report:
+    """What became of the rows of a table: rows = kept + merged + all skipped."""
+    return {"file": file, "rows": num_rows, "kept": 0, "merged": 0, "skipped": {}}
+
+
+def number(con: Connection, query: str) -> int:
+    """The one number that `query` gives."""
+    return con.execute(query).fetchall()[0][0]
+
+
+def insert(con: Connection, select: str) -> int:
+    """Insert events (all eight columns, in order) and return their number."""
+    return number(con, f"INSERT INTO events {select}")
