@@ -2,10 +2,11 @@
 
     efficacy(k, t) = (resolved(k, t) + s * mean(k)) / (given(k, t) + s)
 
-over training pairs whose index visit has disease k and treatment t; resolved: the next visit lacks k; mean(k): the same
-share over all pairs with k; s: `shrinkage`, pseudo-visits.  The published description (Wang et al. 2025, arXiv 2506.15118)
-gives the idea but neither the statistic nor the wording, so both are ours.  What is told depends on a sample's current
-diseases alone, never on its own next visit.  Treatments are medications: procedures are too few a visit to rank.
+over training pairs whose index visit has disease k and treatment t; resolved: the next visit lacks k; mean(k): the
+same share over all pairs with k; s: `shrinkage`, pseudo-visits.  The published description (Wang et al. 2025, arXiv
+2506.15118) gives the idea but neither the statistic nor the wording, so both are ours.  What is told depends on a
+sample's current diseases alone, never on its own next visit.  Treatments are medications: procedures are too few a
+visit to rank.
 """
 
 import json

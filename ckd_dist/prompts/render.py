@@ -1,14 +1,17 @@
 """One sample as text, in CKD-EHR's words, with a span for everything that is said.
 
-A record is a tuple of sections and a section a tuple of items, so that a shorter text is the same record with fewer items
-(`cut`), never a string cut in the middle.  The three sentences of the index visit, the question and the answer are worded
-as published (github.com/209506702/CKD_EHR); age and sex, efficacies and earlier visits are ours, in sentences of their own.
-Nothing here reads `labels` but `answer`.
+A record is a tuple of sections and a section a tuple of items, so that a shorter text is the same record with fewer
+items (`cut`), never a string cut in the middle.  The three sentences of the index visit, the question and the answer
+are worded as published (github.com/209506702/CKD_EHR); age and sex, efficacies and earlier visits are ours, in
+sentences of their own. Nothing here reads `labels` but `answer`.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 KINDS = ("visit", "section", "diagnosis", "medication", "procedure", "efficacy")  # a span's kind; nested in this order
@@ -48,11 +51,12 @@ Record = tuple[Section, ...]
 
 
 class Page(NamedTuple):
-    """A record laid out.  `ends` has the last character of every item, in reading order."""
+    """A record laid out.  ends: of every item, in reading order.  breaks: where pieces.py may part the text."""
 
     text: str
     spans: list[Span]
     ends: list[int]
+    breaks: list[int]
 
 
 def question(names: Sequence[str]) -> str:
@@ -137,40 +141,21 @@ def cut(record: Record, num: int) -> Record:
 
 def lay_out(record: Record) -> Page:
     """The record's text, a visit a paragraph and a section a sentence, with spans of visits, sections and items."""
-    parts: list[str] = []
-    spans: list[Span] = []
-    ends: list[int] = []
-    at = 0
-    for number, section in enumerate(record):
-        first = number == 0 or record[number - 1].visit != section.visit
-        if number:
-            parts.append("\n" if first else " ")
-            at += 1
-        if first:
-            visit_start, visit_at = at, len(spans)
-            spans.append(Span("visit", at, at, section.visit))  # its end is known after its last section
-        section_start, section_at = at, len(spans)
-        spans.append(Span("section", at, at, section.visit))
-        lead = (
-            section.opening + section.lead[0].lower() + section.lead[1:] if first and section.opening else section.lead
-        )
-        parts.append(lead)
-        at += len(lead)
-        for position, item in enumerate(section.items):
-            if position:
-                parts.append(section.joint)
-                at += 2
-            parts.append(item)
-            end = at + len(item)
-            if section.items_have_spans:
-                spans.append(Span(section.kind, at, end, section.visit))
-            ends.append(end)
-            at = end
-        parts.append(".")
-        at += 1
-        spans[section_at] = Span("section", section_start, at, section.visit)
-        spans[visit_at] = Span("visit", visit_start, at, section.visit)
-    return Page("".join(parts), spans, ends)
+    pen = _Pen()
+    for visit, sections in groupby(record, key=attrgetter("visit")):
+        if pen.at:
+            pen.write("\n")
+        pen.breaks.append(pen.at)
+        with pen.span("visit", visit):
+            for position, section in enumerate(sections):
+                if position:
+                    pen.breaks.append(pen.at)
+                    pen.write(" ")
+                with pen.span("section", visit):
+                    opening = "" if position else section.opening
+                    pen.write(opening + section.lead[0].lower() + section.lead[1:] if opening else section.lead)
+                    pen.write_items(section)
+    return Page("".join(pen.parts), pen.spans, pen.ends, pen.breaks)
 
 
 def _three(visit: Mapping[str, Any], verb: str, code: Namer, drug: Namer) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -215,3 +200,39 @@ def _how_long(days: float | None) -> str:
     if whole < 1:
         return ", less than a day before"
     return f", {whole} day{'s' if whole > 1 else ''} before"
+
+
+class _Pen:
+    """Writes a page and remembers where things stand."""
+
+    def __init__(self) -> None:
+        self.at = 0  # characters written
+        self.parts: list[str] = []
+        self.spans: list[Span] = []
+        self.ends: list[int] = []
+        self.breaks: list[int] = []
+
+    def write(self, text: str) -> None:
+        self.parts.append(text)
+        self.at += len(text)
+
+    @contextmanager
+    def span(self, kind: str, visit: int) -> Iterator[None]:
+        """A span around what is written inside."""
+        place, start = len(self.spans), self.at
+        self.spans.append(Span(kind, start, start, visit))
+        yield
+        self.spans[place] = Span(kind, start, self.at, visit)
+
+    def write_items(self, section: Section) -> None:
+        """The items and the full stop.  The loop that every name goes through, so it is written flat."""
+        at, kind, visit, spoken = self.at, section.kind, section.visit, section.items_have_spans
+        for item in section.items:
+            end = at + len(item)
+            self.breaks.append(at - 1)  # the space before the item
+            self.ends.append(end)
+            if spoken:
+                self.spans.append(Span(kind, at, end, visit))
+            at = end + 2  # the joint
+        self.write(section.joint.join(section.items))
+        self.write(".")

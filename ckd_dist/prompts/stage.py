@@ -187,11 +187,13 @@ def _arrow(chunk: list[Whole], teacher: list[Prompt], student: list[Prompt]) -> 
 
 def _arrow_spans(prompts: list[Prompt]) -> pa.Array:
     """Lists of structs, built from flat columns: Python dicts would cost ten times more."""
-    offsets = np.cumsum([0, *(len(prompt.spans) for prompt in prompts)])
-    flat = [span for prompt in prompts for span in prompt.spans]
-    fields = list(SPANS.value_type)
-    columns = [pa.array(column, field.type) for column, field in zip(zip(*flat, strict=True), fields, strict=True)]
-    spans = pa.StructArray.from_arrays(columns, fields=fields) if flat else pa.array([], SPANS.value_type)
+    offsets = np.cumsum([0, *(len(prompt.span_kinds) for prompt in prompts)])
+    kinds = np.concatenate([prompt.span_kinds for prompt in prompts])
+    visits = np.concatenate([prompt.span_visits for prompt in prompts])
+    starts, ends = np.concatenate([prompt.span_chars for prompt in prompts]).T
+    words = pa.DictionaryArray.from_arrays(pa.array(kinds), pa.array(KINDS, pa.large_string())).cast(pa.large_string())
+    columns = [words, *(pa.array(np.ascontiguousarray(column)) for column in (starts, ends, visits))]
+    spans = pa.StructArray.from_arrays(columns, fields=list(SPANS.value_type))
     return pa.LargeListArray.from_arrays(pa.array(offsets), spans)
 
 
