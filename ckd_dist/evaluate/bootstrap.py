@@ -47,7 +47,7 @@ def resample(subject_ids_N: np.ndarray, num_draws: int, seed: int) -> Resamples:
     subjects, subject_N = np.unique(subject_ids_N, return_inverse=True)
     num_subjects = len(subjects)
     random = np.random.default_rng(seed)
-    counts_SD = np.ones((num_subjects, 1 + num_draws))
+    counts_SD = np.ones((num_subjects, 1 + num_draws), dtype=np.float32)
     for draw in range(1, 1 + num_draws):
         drawn = random.integers(num_subjects, size=num_subjects)
         counts_SD[:, draw] = np.bincount(drawn, minlength=num_subjects)
