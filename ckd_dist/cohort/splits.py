@@ -45,8 +45,8 @@ def check_labels(
 ) -> dict[str, list[str]]:
     """Return, by split, the labels that never occur in it.
 
-    labels_by_split: the samples' `labels` column, lists of K bits, null where unlabelled.  Raises ValueError where train
-    has no labelled sample, or lacks a label and that is refused.
+    labels_by_split: the samples' `labels` column, lists of K bits, null where unlabelled.  Raises ValueError where
+    train has no labelled sample, or lacks a label and that is refused.
     """
     missing = {split: _absent(labels, names) for split, labels in labels_by_split.items()}
     if labels_by_split["train"].null_count() == len(labels_by_split["train"]):
@@ -57,7 +57,8 @@ def check_labels(
     if missing["train"] and absent == "refuse":
         raise ValueError(
             f"{len(missing['train'])} of {len(names)} labels never occur in train, the first is "
-            f"{missing['train'][0]!r}: leave them out of the label set, bring more subjects, or set select.absent_labels=allow"
+            f"{missing['train'][0]!r}: bring more subjects, leave them out of the "
+            "label set, or set select.absent_labels=allow"
         )
     return missing
 

@@ -1,7 +1,7 @@
 """What the hospital's clerks write down: subjects and visits as MIMIC-III tables.
 
-Each present phenotype is coded once or twice among other diagnoses, in random order; drugs stand among other drugs, some
-of them prescribed again; procedures, units and sites are noise.
+Each present phenotype is coded once or twice among other diagnoses, in random order; drugs stand among other drugs,
+some of them prescribed again; procedures, units and sites are noise.
 
     V visits, K phenotypes, C diagnosis codes, G drugs
 """
