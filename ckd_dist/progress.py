@@ -1,9 +1,9 @@
-"""How far is a stage?  Its leader appends numbers to a file of the run folder; whoever can read the folder can show them.
+"""How far is a stage?  Its leader appends numbers to a file of the run folder; who can read the folder can show them.
 
     track(done, total, loss=0.3)   ->   RUN/progress/<stage>.jsonl   ->   the driver's progress line, `status RUN`
 
-One JSON object a line, numbers only, at most a few lines a second, so that it works across processes and nodes and costs
-nothing.  A stage with several phases simply starts again at zero with another total.
+One JSON object a line, numbers only, at most a few lines a second, so that it works across processes and nodes and
+costs nothing.  A stage with several phases simply starts again at zero with another total.
 """
 
 import json
@@ -26,7 +26,7 @@ STEP = ("time", "done", "total")  # the keys of a line that are not the stage's 
 
 @dataclass
 class Tracker:
-    """`tracker(done, total, **numbers)` appends one line; calls closer together than `seconds` are dropped, the last never."""
+    """`tracker(done, total, **numbers)` appends one line, at most one in `seconds`, and always the last of a phase."""
 
     file: Path
     seconds: float = 0.25

@@ -1,7 +1,7 @@
 """Ray, and nothing but Ray: connect, run ranks in lock-step, hand shards to independent labellers.
 
-What runs on the workers is a callable that knows nothing of Ray; what comes back is nothing, because stages write files.  Times
-and limits below are the ones that FACTS measured; none of them changes a result.
+What runs on the workers is a callable that knows nothing of Ray; what comes back is nothing: stages write files.  The times
+and limits below were measured; none of them changes a result.
 """
 
 import contextlib
@@ -11,10 +11,9 @@ import os
 import re
 import secrets
 import shutil
-import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -66,21 +65,18 @@ class Failure(Exception):  # noqa: N818
 
 
 @contextlib.contextmanager
-def connect(asked: dict[str, Workers]) -> Iterator[None]:
+def connect(asked: dict[str, Workers]) -> Iterator[bool]:
     """A Ray cluster for stages with these workers: the one that RAY_ADDRESS names, else a private one on this machine.
 
     Raises ValueError where it cannot hold them: waiting would never end.
     """
     os.umask(0o077)
-    os.environ["PATH"] = (
-        f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # workers look for ninja
-    )
     if os.environ.get("RAY_ADDRESS"):
         with _existing(asked):
-            yield
+            yield True
     else:
         with _private(asked):
-            yield
+            yield True
 
 
 @contextlib.contextmanager
@@ -135,21 +131,20 @@ def _num_gpus() -> int:
     return torch.cuda.device_count()
 
 
-def check_room(asked: dict[str, Workers], nodes: Iterable[dict[str, float]], where: str) -> None:
+def check_room(asked: dict[str, Workers], nodes: Sequence[dict[str, float]], where: str) -> None:
     """Raise ValueError where the nodes (each {"CPU": n, "GPU": n}) cannot hold the workers of a stage at once."""
-    nodes = list(nodes)
-    for stage, workers in asked.items():
+    num_cpus, num_gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+    there = f"{where} has {num_cpus:g} CPU cores and {num_gpus:g} GPUs on {len(nodes)} node(s)"
+    for part, workers in asked.items():
         fits = sum(_fits(workers, node) for node in nodes)
-        if fits >= workers.num:
-            continue
-        there = f"{sum(n.get('CPU', 0) for n in nodes):g} CPU cores and {sum(n.get('GPU', 0) for n in nodes):g} GPUs"
-        raise ValueError(
-            f"{where} has {there} on {len(nodes)} node(s), {stage}.workers asks for {workers.num} x {workers.cpus:g} CPU "
-            f"and {workers.gpus:g} GPU: give {stage}.workers.num={fits}"
-            if fits
-            else f"{where} has {there} on {len(nodes)} node(s), one worker of {stage}.workers asks for {workers.cpus:g} CPU "
-            f"and {workers.gpus:g} GPU: lower {stage}.workers.cpus and {stage}.workers.gpus"
-        )
+        each = f"{workers.cpus:g} CPU and {workers.gpus:g} GPU"
+        if fits == 0:
+            raise ValueError(
+                f"{there}, one worker of {part} needs {each}: lower {part}.workers.cpus or {part}.workers.gpus"
+            )
+        if fits < workers.num:
+            asks = f"{part} asks for {workers.num} workers of {each}"
+            raise ValueError(f"{there}, {asks}: give {part}.workers.num={fits}")
 
 
 def _fits(workers: Workers, node: dict[str, float]) -> int:
@@ -158,13 +153,13 @@ def _fits(workers: Workers, node: dict[str, float]) -> int:
     return int(min(room, node.get("GPU", 0) / workers.gpus) if workers.gpus else room)
 
 
-# --- ranks in lock-step ------------------------------------------------------------------------------------------------
+# --- ranks in lock-step ----------------------------------------------------------------------------------------------
 
 
 def train(work: Work, *, name: str, workers: Workers, folder: Path, stop: Path) -> None:
     """Run `work` on every rank, again after a fault, from its last checkpoint on disk.
 
-    `folder` takes Ray's own notes; each call has a fresh one, so that a torn note of an earlier run cannot hinder this one.
+    `folder` takes Ray's own notes, afresh at each call, so that a torn note of an earlier run cannot hinder this one.
     Raises what a rank raised where running again would raise it again, and Failure where faults were too many.
     """
     trainer = TorchTrainer(
@@ -210,7 +205,7 @@ def _settle(cpus: float) -> None:
 def _committed(world: World, checkpoint: Path, step: int, numbers: dict[str, float]) -> None:
     """Tell Ray of a checkpoint that is whole on disk, and wait until it has written that down.  Called on all ranks.
 
-    Ray keeps a pointer only: weights are large, and a start takes the newest whole checkpoint whether Ray knows it or not.
+    Ray keeps a pointer only: weights are large, and a start takes the newest whole checkpoint, known to Ray or not.
     """
     with tempfile.TemporaryDirectory() as folder:
         pointer = None
@@ -221,7 +216,7 @@ def _committed(world: World, checkpoint: Path, step: int, numbers: dict[str, flo
         ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED, timeout_s=60)
 
 
-# --- faults and mistakes -----------------------------------------------------------------------------------------------
+# --- faults and mistakes ---------------------------------------------------------------------------------------------
 
 # What torch says on the ranks that are left when another one died: running again may help.
 LOST_PEER = re.compile(
@@ -230,12 +225,15 @@ LOST_PEER = re.compile(
 
 
 class StopAtMistake(UserCallback):
-    """Runs in Ray's controller: an exception that would come again ends the run at once instead of `max_failures` times."""
+    """Runs in Ray's controller: an exception that would come again ends the run now, not `max_failures` times later."""
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         for error in worker_exceptions.values():
             if not is_fault(error):
-                raise innermost(error)
+                inner = innermost(error)
+                if remote := getattr(error, "_traceback_str", ""):
+                    inner.add_note(remote)  # exceptions travel without their traceback
+                raise inner
 
 
 def is_fault(error: BaseException) -> bool:
@@ -284,7 +282,7 @@ def _aside(call: Callable[[], Any]) -> Any:
         return future.result()
 
 
-# --- independent labellers -----------------------------------------------------------------------------------------------
+# --- independent labellers -------------------------------------------------------------------------------------------
 
 
 @ray.remote(max_restarts=0)

@@ -1,7 +1,7 @@
 """One driver a run folder, and an orderly end: the lock, the STOP flag, and the signals that raise it.
 
-The flag is a file because ranks on other nodes see it, with or without Ray, and because `touch RUN/STOP` is all that a Slurm
-script or a person needs.  Not covered: two hosts whose clocks differ by more than LOCK_SECONDS.
+The flag is a file because ranks on other nodes see it, with or without Ray, and because `touch RUN/STOP` is all that a
+Slurm script or a person needs.  Not covered: two hosts whose clocks differ by more than LOCK_SECONDS.
 """
 
 import contextlib
@@ -38,7 +38,24 @@ def stop_flag(run: Run) -> Path:
 
 
 def lock_file(run: Run) -> Path:
+    """Process, host and last heartbeat of the driver that is at work."""
     return run.root / "driver.lock"
+
+
+def ray_folder(run: Run) -> Path:
+    """Ray's own notes while a stage trains."""
+    return run.root / "ray"
+
+
+def error_file(run: Run) -> Path:
+    """The whole of the last failure, for whoever wants more than its sentence."""
+    return run.root / "error.log"
+
+
+def at_work(run: Run) -> dict[str, Any] | None:
+    """The living driver of a run folder: pid, host, beat; None where nobody is at work."""
+    holder = _holder(lock_file(run))
+    return holder if _lives(holder) else None
 
 
 @contextlib.contextmanager
@@ -123,8 +140,8 @@ def _beat(file: Path, ended: threading.Event) -> None:
 class Stop:
     """The STOP flag of a run and why it was raised.
 
-    While `can_save`, a signal raises the flag and the stage ends by itself at its next step; else it raises `Stopped` on the
-    spot, because a stage that cannot save half of its work is simply done again.
+    While `can_save`, a signal raises the flag and the stage ends by itself at its next step; else it raises `Stopped`
+    on the spot, because a stage that cannot save half of its work is simply done again.
     """
 
     run: Run
@@ -133,8 +150,8 @@ class Stop:
     can_save: bool = False
     _old: dict[int, Any] = field(default_factory=dict)
 
-    @property
     def asked(self) -> bool:
+        """Whether somebody, anybody, wants the run to stop."""
         return stop_flag(self.run).exists()
 
     def stopped(self, words: str) -> Stopped:

@@ -1,19 +1,26 @@
-"""What a person sees: a live line on a terminal, a plain one now and then elsewhere.  Nothing here knows a stage."""
+"""What a person sees: a live line on a terminal, a plain one now and then elsewhere, and tables.  It knows no stage."""
 
 import contextlib
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
+from ckd_dist.config import walk
 from ckd_dist.progress import Rate, describe, read, seconds_in_words
 
 PLAIN_SECONDS = 10.0  # between plain lines
+WIDTH = shutil.get_terminal_size((140, 24)).columns
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -24,8 +31,7 @@ def say(words: str) -> None:
     sys.stdout.flush()
 
 
-def finished(name: str, seconds: float) -> None:
-    say(f"{name:<14} {seconds_in_words(seconds)}")
+# --- progress --------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -48,7 +54,7 @@ def _live(name: str, file: Path, ended: threading.Event) -> None:
             points, offset = read(file, offset)
             for point in points:
                 rate.add(point)
-            live.update(Text(f"{name:<14} {_bar(rate)}{seconds_in_words(time.monotonic() - start)}"))
+            live.update(Text(f"{name:<14} {_bar(rate)}{seconds_in_words(time.monotonic() - start)}", no_wrap=True))
 
 
 def _bar(rate: Rate, width: int = 24) -> str:
@@ -59,12 +65,83 @@ def _bar(rate: Rate, width: int = 24) -> str:
 
 
 def _plain(name: str, file: Path, ended: threading.Event) -> None:
-    """A line every ten seconds at most."""
-    rate, offset, said = Rate(), 0, time.monotonic()
-    while not ended.wait(0.5):
+    """A line every ten seconds at most, and the last point of all."""
+    rate, offset, said, heard = Rate(), 0, time.monotonic(), False
+    while True:
+        last_look = ended.wait(0.5)
         points, offset = read(file, offset)
         for point in points:
             rate.add(point)
-        if points and time.monotonic() - said >= PLAIN_SECONDS:
-            said = time.monotonic()
+        heard |= bool(points)
+        if heard and (last_look or time.monotonic() - said >= PLAIN_SECONDS):
+            said, heard = time.monotonic(), False
             say(f"{name:<14} {describe(rate)}")
+        if last_look:
+            return
+
+
+def at_work(driver: Mapping[str, Any] | None, files: Mapping[str, Path]) -> None:
+    """Who is at work in a run folder, and how far."""
+    if driver is None:
+        return
+    say(f"process {driver['pid']} on {driver['host']} is at work")
+    written = {name: file for name, file in files.items() if file.is_file()}
+    if not written:
+        return
+    name = max(written, key=lambda key: written[key].stat().st_mtime)
+    rate = Rate()
+    for point in read(written[name])[0]:
+        rate.add(point)
+    if rate.point is not None:
+        say(f"{name:<14} {describe(rate)}  (said {seconds_in_words(time.time() - rate.point.time)} ago)")
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table; the first column is never cut."""
+    shown = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    shown.columns[0].no_wrap = True
+    shown.columns[-1].ratio = 1
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False, width=WIDTH).print(shown)
+
+
+def fields(recipe: Any, part: str = "") -> None:
+    """Every field of a recipe below `part`: default, whether it changes the result, meaning and unit."""
+    rows = []
+    for name, value, info in walk(recipe):
+        if part and name != part and not name.startswith(f"{part}."):
+            continue
+        changes = "no" if (info.json_schema_extra or {}).get("how") else "yes"
+        rows.append((name, _written(value), changes, f"{info.description}{_bounds(info)}"))
+    if not rows:
+        raise ValueError(f"a recipe has no field {part!r}; see `fields`")
+    table(("field", "default", "changes result", "meaning, unit"), rows)
+
+
+def _written(value: Any) -> str:
+    """A value as the command line would have it."""
+    if isinstance(value, tuple):
+        return f"[{','.join(map(str, value))}]"
+    return (
+        {None: "none", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else str(value)
+    )
+
+
+def _bounds(info: Any) -> str:
+    """The limits and choices of a field, in words."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    limits = [
+        f"{sign} {limit:g}"
+        for m in info.metadata
+        for key, sign in signs.items()
+        if (limit := getattr(m, key, None)) is not None
+    ]
+    choices = getattr(info.annotation, "__args__", ()) if "Literal" in str(info.annotation) else ()
+    words = [" or ".join(map(str, choices))] if choices else []
+    return f" ({', '.join(words + limits)})" if words + limits else ""
