@@ -1,0 +1,190 @@
+"""Which rows make which shard, and everything else that decides what the soft labels are.  Immutable.
+
+    softlabels/<plan hash>/plan.json            what was planned; its sha256 is the folder's name
+    softlabels/<plan hash>/rows.safetensors     sample ids in plan order, units of each row
+
+Plan order is a permutation of the rows by `order_seed`, and shards are consecutive cuts of it: they are labelled in the
+order in which the student's first epoch reads them.  Two plans that differ in a prompt, a tokenizer, a teacher, a label
+column, the dtype, or the order live in two folders and cannot be mixed.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+from ckd_dist.schema import hash_of_columns
+from ckd_dist.softlabels import publish
+
+# N rows, U units, K columns
+
+FORMAT = 1  # of plan and shards
+
+
+class ShardError(ValueError):
+    """Soft labels that must not be used, or cannot be made: the message names the file and says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is to be labelled, in plan order.  Make one with `make_plan`, or `Plan.open` one that is on disk."""
+
+    split: str
+    sample_id_N: np.ndarray  # int64, in plan order
+    units_N: np.ndarray  # int64, units of every row: admission 1, words of a window, ...
+    shard_rows: int  # the last shard may be smaller
+    order_seed: int
+    names: tuple[str, ...]  # label columns in order
+    prompts: str  # hash of the prompts' tokens
+    tokenizer: str  # fingerprint
+    teacher: str  # fingerprint of weights, tokenizer and template bytes
+    dtype: str  # of the stored logits
+    fold: int = 0  # a shard belongs to one fold, hence to one teacher
+
+    @cached_property
+    def plan_hash(self) -> str:
+        """sha256 of plan.json: 16 hex digits, the folder's name."""
+        return hashlib.sha256(self.text).hexdigest()[:16]
+
+    @cached_property
+    def columns(self) -> str:
+        """Hash of the label columns."""
+        return hash_of_columns(self.names)
+
+    @cached_property
+    def text(self) -> bytes:
+        """plan.json, to the byte."""
+        rows = hashlib.sha256(self.sample_id_N.astype("<i8").tobytes() + self.units_N.astype("<i8").tobytes())
+        values = {
+            "format": FORMAT,
+            "split": self.split,
+            "fold": self.fold,
+            "num_rows": len(self.sample_id_N),
+            "num_units": int(self.units_N.sum()),
+            "rows": rows.hexdigest(),
+            "shard_rows": self.shard_rows,
+            "order_seed": self.order_seed,
+            "names": list(self.names),
+            "columns": self.columns,
+            "prompts": self.prompts,
+            "tokenizer": self.tokenizer,
+            "teacher": self.teacher,
+            "dtype": self.dtype,
+        }
+        return json.dumps(values, indent=1).encode()
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.sample_id_N)
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.num_rows // self.shard_rows)
+
+    @cached_property
+    def offsets_N1(self) -> np.ndarray:
+        """Row i has units offsets[i] to offsets[i + 1] of the whole plan."""
+        return np.concatenate([[0], self.units_N.cumsum()])
+
+    def rows_of(self, shard: int) -> slice:
+        """Places in plan order of the rows of `shard`."""
+        if not 0 <= shard < self.num_shards:
+            raise ShardError(f"plan {self.plan_hash} has shards 0 to {self.num_shards - 1}, not {shard}")
+        return slice(shard * self.shard_rows, min((shard + 1) * self.shard_rows, self.num_rows))
+
+    def sample_ids_of(self, shard: int) -> np.ndarray:
+        """Sample ids of `shard`, in order."""
+        return self.sample_id_N[self.rows_of(shard)]
+
+    def folder(self, root: Path) -> Path:
+        return Path(root) / self.plan_hash
+
+    def save(self, root: Path) -> Path:
+        """Write the plan below `root` (a run's softlabels folder) and return its own folder.  Twice is harmless."""
+        folder = self.folder(root)
+        if (folder / "plan.json").is_file():
+            Plan.open(root, self.plan_hash)
+            return folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        rows = {"sample_id_N": self.sample_id_N, "units_N": self.units_N}
+        publish.replace(folder / "rows.safetensors", safetensors.numpy.save(rows))
+        publish.create(folder / "plan.json", self.text)
+        return folder
+
+    @classmethod
+    def open(cls, root: Path, plan_hash: str) -> "Plan":
+        """Read the plan of that hash.  Raises ShardError where it is absent, or is not what its name says."""
+        folder = Path(root) / plan_hash
+        if not (folder / "plan.json").is_file():
+            raise ShardError(f"there is no soft-label plan {folder / 'plan.json'}: run the label stage")
+        text = (folder / "plan.json").read_bytes()
+        if hashlib.sha256(text).hexdigest()[:16] != plan_hash:
+            raise ShardError(f"{folder / 'plan.json'} has been changed since it was made: delete {folder}, label again")
+        values = json.loads(text)
+        if values["format"] != FORMAT:
+            raise ShardError(f"{folder} has format {values['format']}, this version reads {FORMAT}: label again")
+        try:
+            rows = safetensors.numpy.load((folder / "rows.safetensors").read_bytes())
+            ids, units = rows["sample_id_N"], rows["units_N"]
+        except (OSError, KeyError, safetensors.SafetensorError) as error:
+            raise ShardError(
+                f"{folder / 'rows.safetensors'} is missing or damaged: delete {folder}, label again"
+            ) from error
+        fields = ("split", "shard_rows", "order_seed", "prompts", "tokenizer", "teacher", "dtype", "fold")
+        plan = cls(
+            sample_id_N=_frozen(ids),
+            units_N=_frozen(units),
+            names=tuple(values["names"]),
+            **{f: values[f] for f in fields},
+        )
+        if plan.text != text:
+            raise ShardError(
+                f"{folder / 'rows.safetensors'} holds other rows than its plan: delete {folder}, label again"
+            )
+        return plan
+
+
+def make_plan(
+    sample_ids: np.ndarray,
+    *,
+    split: str,
+    names: Sequence[str],
+    prompts: str,
+    tokenizer: str,
+    teacher: str,
+    shard_rows: int = 1024,
+    order_seed: int = 0,
+    dtype: str = "float32",
+    fold: int = 0,
+    units: int | np.ndarray = 1,
+) -> Plan:
+    """Plan the labelling of `sample_ids` (int64 [N], each once) in a new order by `order_seed`.
+
+    units: of every row, in the order of `sample_ids`.  Raises ShardError where rows or settings make no plan.
+    """
+    ids = np.asarray(sample_ids, dtype=np.int64)
+    units_N = np.broadcast_to(np.asarray(units, dtype=np.int64), ids.shape)
+    if ids.ndim != 1 or len(ids) == 0:
+        raise ShardError(f"split {split!r} has no samples to label")
+    if len(np.unique(ids)) != len(ids):
+        raise ShardError(f"split {split!r}: {len(ids) - len(np.unique(ids))} sample ids occur twice")
+    if shard_rows < 1 or (units_N < 0).any() or dtype not in ("float32", "float16"):
+        raise ShardError(
+            f"no plan has {shard_rows} rows a shard, dtype {dtype!r}, and at least {units_N.min()} units a row"
+        )
+    order = np.random.default_rng(order_seed).random(len(ids)).argsort(kind="stable")
+    return Plan(
+        split, _frozen(ids[order]), _frozen(units_N[order]), shard_rows, order_seed, tuple(names), prompts, tokenizer,
+        teacher, dtype, fold,
+    )  # fmt: skip
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array = np.ascontiguousarray(array, dtype=np.int64)
+    array.flags.writeable = False
+    return array

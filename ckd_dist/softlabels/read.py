@@ -1,0 +1,127 @@
+"""Soft labels for the student: a finished set, or one that is still being made.
+
+`read_labels` wants index.json and gives everything.  `LabelStream` needs the plan and the manifests alone and waits for
+the shard that holds the next rows, so a student may start while the teacher is labelling.  Both check every hash, and give
+the same numbers.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ckd_dist.schema import hash_of_columns
+from ckd_dist.softlabels.generate import INDEX, failure
+from ckd_dist.softlabels.plan import Plan, ShardError
+from ckd_dist.softlabels.shards import Shard, error_name, is_done, manifest_name, open_shard, stem
+
+# N rows, U units, K columns
+
+
+def read_labels(
+    root: Path, plan: Plan | str, names: Sequence[str], teacher_fingerprint: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """All of a finished set in plan order: sample_id_N and raw logits_UK (U = N where a row has one unit).
+
+    plan: the plan or its hash.  Raises ShardError where the set is not finished, a file is damaged, or it was made for
+    other label columns than `names` or by another teacher than `teacher_fingerprint`.
+    """
+    plan = open_plan(root, plan, names, teacher_fingerprint)
+    check_index(root, plan)
+    shards = [open_shard(root, plan, number) for number in range(plan.num_shards)]
+    return plan.sample_id_N, np.concatenate([shard.logits_UK for shard in shards])
+
+
+def open_plan(root: Path, plan: Plan | str, names: Sequence[str], teacher_fingerprint: str | None = None) -> Plan:
+    """The plan on disk.  Raises ShardError where it has other label columns or another teacher."""
+    plan = Plan.open(root, plan if isinstance(plan, str) else plan.plan_hash)
+    if plan.columns != hash_of_columns(names):
+        raise ShardError(
+            f"{plan.folder(root)} has soft labels for {len(plan.names)} columns (hash {plan.columns}), the label set has "
+            f"{len(names)} (hash {hash_of_columns(names)}): label again, or take the label set they were made for"
+        )
+    if teacher_fingerprint is not None and plan.teacher != teacher_fingerprint:
+        raise ShardError(
+            f"{plan.folder(root)} was labelled by teacher {plan.teacher[:16]}, this one is {teacher_fingerprint[:16]}: "
+            "label again with this teacher, or take the other one"
+        )
+    return plan
+
+
+def check_index(root: Path, plan: Plan) -> None:
+    """Raise ShardError unless index.json says that this very set is whole."""
+    index = plan.folder(root) / INDEX
+    if not index.is_file():
+        num_done = sum(is_done(root, plan, number) for number in range(plan.num_shards))
+        raise ShardError(
+            f"{index} is missing: {num_done} of {plan.num_shards} shards are finished, run the label stage to its end"
+        )
+    try:
+        told = json.loads(index.read_bytes())
+        same = told["plan"] == plan.plan_hash
+        listed = [(shard["file"], shard["sha256"]) for shard in told["shards"]]
+        claims = [json.loads((index.parent / manifest_name(n)).read_bytes()) for n in range(plan.num_shards)]
+        whole = listed == [(claim["file"], claim["sha256"]) for claim in claims]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{index} or a manifest beside it cannot be read: run the label stage again") from error
+    if not (same and whole):
+        raise ShardError(f"{index} lists other shards than the manifests beside it: run the label stage again")
+
+
+class LabelStream:
+    """Soft labels by place in plan order, read as they are published and then kept in memory.
+
+    timeout_seconds: how long no new shard may appear while one is waited for.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        plan: Plan,
+        *,
+        timeout_seconds: float = 1800.0,
+        poll_seconds: float = 0.5,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.root, self.plan = Path(root), plan
+        self.timeout_seconds, self.poll_seconds, self.sleep = timeout_seconds, poll_seconds, sleep
+        self.shards: dict[int, Shard] = {}
+
+    def labels_of(self, shard: int) -> Shard:
+        """One shard, waited for where it is not published yet.  Raises ShardError where it never comes, or is damaged."""
+        if shard not in self.shards:
+            self.wait_for(shard)
+            self.shards[shard] = open_shard(self.root, self.plan, shard)
+        return self.shards[shard]
+
+    def logits_of(self, rows: np.ndarray) -> np.ndarray:
+        """logits_UK of rows given by place in plan order, their units one after another; waits for their shards."""
+        rows = np.asarray(rows, dtype=np.int64)
+        parts = [self.plan_units(int(row)) for row in rows]
+        empty = np.zeros((0, len(self.plan.names)), dtype=self.plan.dtype)
+        return np.concatenate(parts) if parts else empty
+
+    def plan_units(self, row: int) -> np.ndarray:
+        """logits_UK of one row."""
+        shard = self.labels_of(row // self.plan.shard_rows)
+        place = row % self.plan.shard_rows
+        return shard.logits_UK[shard.offsets_N1[place] : shard.offsets_N1[place + 1]]
+
+    def wait_for(self, shard: int) -> None:
+        """Return once `shard` is published.  Raises ShardError where it was set aside, or nothing new came for too long."""
+        folder, waited, num_seen = self.plan.folder(self.root), 0.0, -1
+        while not is_done(self.root, self.plan, shard):
+            if (folder / error_name(shard)).is_file():
+                raise ShardError(failure(folder, [shard]))
+            num_done = sum(1 for _ in folder.glob("shard-?????.json"))
+            waited = 0.0 if num_done != num_seen else waited
+            num_seen = num_done
+            if waited >= self.timeout_seconds:
+                raise ShardError(
+                    f"{stem(shard)} has not come to {folder} and nothing else has for {waited:.0f} seconds "
+                    f"({num_done} of {self.plan.num_shards} shards are there): is the label stage running?"
+                )
+            self.sleep(self.poll_seconds)
+            waited += self.poll_seconds

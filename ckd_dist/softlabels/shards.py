@@ -1,0 +1,225 @@
+"""One shard: raw logits of some rows, published once under a name that carries its content's hash.
+
+    .shard-00012.HOST.PID.THREAD.tmp        being written; checked by reading it back
+    shard-00012-3f2a....safetensors         whole: sample_id_N, offsets_N1, logits_UK, and further named tensors
+    shard-00012.json                        the claim: which file is shard 12.  Created only if absent, so the first wins
+    shard-00012.error.json                  it could not be labelled; no word of a record in it
+
+The name carries the hash because two attempts on different devices may differ in a bit: under one fixed name the file of
+one could meet the manifest of the other.  safetensors notices a truncated file but not a flipped bit, so every read of
+labels hashes the bytes it uses.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from ckd_dist.softlabels import publish
+from ckd_dist.softlabels.plan import FORMAT, Plan, ShardError
+
+# N rows of the shard, U units, K columns
+
+OWN = ("sample_id_N", "offsets_N1", "logits_UK")
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """What one shard holds.  Row i has units offsets[i] to offsets[i + 1]."""
+
+    number: int
+    sample_id_N: np.ndarray  # int64
+    offsets_N1: np.ndarray  # int64
+    logits_UK: np.ndarray  # raw, in the plan's dtype
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)  # spans, attention, ... with offsets of their own
+
+
+def write_shard(
+    root: Path,
+    plan: Plan,
+    number: int,
+    sample_id_N: np.ndarray,
+    logits_UK: np.ndarray,
+    offsets_N1: np.ndarray | None = None,
+    *,
+    extra: Mapping[str, np.ndarray] | None = None,
+    attempt: Mapping[str, Any] | None = None,
+) -> Path:
+    """Publish shard `number` of `plan` below `root` and return the file that now is that shard: another's, if it was first.
+
+    offsets_N1: of the units, the plan's own unless given.  extra: further tensors by name, each with offsets of its own
+    if it needs them.  attempt: numbers and names for the manifest, nothing of a record.
+    Raises ShardError where rows, shape or numbers are not what the plan says, or where they cannot be written.
+    """
+    offsets_N1 = offsets_of(plan, number) if offsets_N1 is None else np.asarray(offsets_N1, dtype=np.int64)
+    with np.errstate(over="ignore"):  # float16 overflows to inf, which check refuses
+        logits_UK = np.ascontiguousarray(logits_UK, dtype=plan.dtype)
+    shard = Shard(number, np.ascontiguousarray(sample_id_N, dtype=np.int64), offsets_N1, logits_UK, dict(extra or {}))
+    check(shard, plan)
+    folder = plan.folder(root)
+    try:
+        return _publish(folder, plan, shard, attempt or {})
+    except OSError as error:
+        raise ShardError(
+            f"{stem(number)} cannot be written in {folder} ({error.strerror}): "
+            "make room or give access there and run the same command again, what is finished stays"
+        ) from error
+
+
+def _publish(folder: Path, plan: Plan, shard: Shard, attempt: Mapping[str, Any]) -> Path:
+    with publish.temporary(folder, stem(shard.number)) as temp:
+        publish.write(temp, encode(shard, plan))
+        content = temp.read_bytes()
+        check(decode(content, shard.number, plan, temp), plan)
+        sha256 = hashlib.sha256(content).hexdigest()
+        file = folder / file_name(shard.number, sha256)
+        os.replace(temp, file)
+    publish.sync_folder(folder)
+
+    manifest = folder / manifest_name(shard.number)
+    claim = {
+        "format": FORMAT,
+        "plan": plan.plan_hash,
+        "shard": shard.number,
+        "file": file.name,
+        "sha256": sha256,
+        "bytes": len(content),
+        "num_rows": len(shard.sample_id_N),
+        "num_units": len(shard.logits_UK),
+        "first_id": int(shard.sample_id_N[0]),
+        "last_id": int(shard.sample_id_N[-1]),
+        "attempt": dict(attempt),
+    }
+    text = json.dumps(claim, indent=1).encode()
+    if not publish.create(manifest, text):
+        first = read_manifest(folder, plan, shard.number)
+        if first is None:  # it claims a file that is lost or cut short
+            publish.replace(manifest, text)
+        elif first["file"] != file.name:
+            file.unlink(missing_ok=True)
+            file = folder / first["file"]
+    (folder / error_name(shard.number)).unlink(missing_ok=True)
+    return file
+
+
+def is_done(root: Path, plan: Plan, number: int) -> bool:
+    """Whether the shard has been published whole (by its manifest and its file's size; reading it checks the hash)."""
+    return read_manifest(plan.folder(root), plan, number) is not None
+
+
+def read_manifest(folder: Path, plan: Plan, number: int) -> dict[str, Any] | None:
+    """The claim on shard `number`; None where there is none, or it does not hold."""
+    try:
+        claim = json.loads((folder / manifest_name(number)).read_bytes())
+        belongs = claim["plan"] == plan.plan_hash and claim["shard"] == number
+        whole = claim["file"] == file_name(number, claim["sha256"])
+        return claim if belongs and whole and (folder / claim["file"]).stat().st_size == claim["bytes"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def open_shard(root: Path, plan: Plan, number: int) -> Shard:
+    """Read one published shard.
+
+    Raises ShardError naming the file where it is absent, empty, cut short, altered by as much as a bit, or another plan's.
+    """
+    folder = plan.folder(root)
+    manifest = folder / manifest_name(number)
+    remedy = f"delete {manifest.name} there and run the label stage again"
+    try:
+        claim = json.loads(manifest.read_bytes())
+        sha256, num_bytes, of_plan = claim["sha256"], claim["bytes"], claim["plan"]
+        content = (folder / file_name(number, sha256)).read_bytes()
+    except FileNotFoundError as error:
+        raise ShardError(f"{Path(error.filename).name} is missing in {folder}: run the label stage again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{manifest} cannot be read: {remedy}") from error
+    file = folder / file_name(number, sha256)
+    if of_plan != plan.plan_hash:
+        raise ShardError(f"{manifest} belongs to plan {of_plan}, not to {plan.plan_hash}: {remedy}")
+    if len(content) != num_bytes:
+        raise ShardError(f"{file} has {len(content)} bytes, its manifest says {num_bytes}: {remedy}")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ShardError(f"{file} has been altered, its bytes do not have the hash of its name: {remedy}")
+    return check(decode(content, number, plan, file), plan)
+
+
+def encode(shard: Shard, plan: Plan) -> bytes:
+    """The bytes of a shard's file.  All metadata is under one key, for the order of several is not fixed."""
+    if clash := set(shard.extra) & set(OWN):
+        raise ShardError(f"{stem(shard.number)}: extra tensors may not be called {sorted(clash)}")
+    tensors = {"sample_id_N": shard.sample_id_N, "offsets_N1": shard.offsets_N1, "logits_UK": shard.logits_UK}
+    told = {"format": FORMAT, "plan": plan.plan_hash, "shard": shard.number}
+    told |= {"columns": plan.columns, "teacher": plan.teacher}
+    extra = {name: np.ascontiguousarray(value) for name, value in shard.extra.items()}
+    return safetensors.numpy.save(tensors | extra, metadata={"shard": json.dumps(told)})
+
+
+def decode(content: bytes, number: int, plan: Plan, file: Path) -> Shard:
+    """A shard from its file's bytes; `file` is only named.  Raises ShardError where they are not shard `number` of `plan`."""
+    try:
+        tensors = safetensors.numpy.load(content)
+        told = json.loads(_metadata(content)["shard"])
+        own = {name: tensors.pop(name) for name in OWN}
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise ShardError(f"{file} is no soft-label shard, or is cut short: delete it and label again") from error
+    wanted = {"plan": plan.plan_hash, "shard": number, "columns": plan.columns, "teacher": plan.teacher}
+    for key, value in wanted.items():
+        if told.get(key) != value:
+            raise ShardError(f"{file} is of {key} {told.get(key)}, expected {value}: delete it and label again")
+    return Shard(number, **own, extra=tensors)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    size = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + size])["__metadata__"]
+
+
+def check(shard: Shard, plan: Plan) -> Shard:
+    """Return a shard whose rows, shapes and numbers are what the plan says; raise ShardError on any other."""
+    name = f"{stem(shard.number)} of plan {plan.plan_hash}"
+    ids, offsets_N1 = plan.sample_ids_of(shard.number), offsets_of(plan, shard.number)
+    if not np.array_equal(shard.sample_id_N, ids):
+        raise ShardError(f"{name} holds other rows than the plan says: label that shard again")
+    if not np.array_equal(shard.offsets_N1, offsets_N1):
+        raise ShardError(f"{name} cuts its rows into other units than the plan says: label that shard again")
+    wanted = (int(offsets_N1[-1]), len(plan.names))
+    if shard.logits_UK.shape != wanted or shard.logits_UK.dtype != plan.dtype:
+        got = f"{shard.logits_UK.dtype} {shard.logits_UK.shape}"
+        raise ShardError(
+            f"{name} has logits {got}, the plan says {plan.dtype} {wanted} (units, columns): label it again"
+        )
+    for key, value in {"logits_UK": shard.logits_UK, **shard.extra}.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            num_bad = int((~np.isfinite(value)).sum())
+            raise ShardError(f"{name}: {num_bad} numbers of {key} are not finite in {value.dtype}: look at the teacher")
+    return shard
+
+
+def offsets_of(plan: Plan, number: int) -> np.ndarray:
+    """Unit offsets of a shard's rows, from 0."""
+    rows = plan.rows_of(number)
+    offsets_N1 = plan.offsets_N1[rows.start : rows.stop + 1]
+    return offsets_N1 - offsets_N1[0]
+
+
+def stem(number: int) -> str:
+    return f"shard-{number:05d}"
+
+
+def file_name(number: int, sha256: str) -> str:
+    return f"{stem(number)}-{sha256[:16]}.safetensors"
+
+
+def manifest_name(number: int) -> str:
+    return f"{stem(number)}.json"
+
+
+def error_name(number: int) -> str:
+    return f"{stem(number)}.error.json"

@@ -1,0 +1,194 @@
+"""Who reads which row when: pure functions of (lengths, seed, epoch), with no files, no torch and no communication.
+
+    rows in the epoch's order -> windows, sorted by length -> global batches -> slots -> ranks
+
+An epoch is an exact permutation of all rows, so every row is read once, whatever the ranks.  Epoch 0 is the plan's own
+order, so a student can start on the first shards while the later ones are still being labelled; later epochs permute
+freely.  Within a window of some global batches rows are sorted by length, cut into global batches, and the batches
+shuffled: nearly all padding goes, and a row still meets other rows every epoch.  The global batch is the same for any
+number of ranks.  It is cut into slots (micro-batches) by a budget of padded tokens; their number is rounded up to a
+multiple of the ranks, their sizes are evened out, and costly ones are dealt in turn, so that ranks in lock-step hold slots
+of like cost and none is idle.  A batch with fewer rows than ranks leaves empty slots, which weigh nothing.
+
+All state there is to resume is the number of the step.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+WINDOW = 32  # global batches that are sorted by length together
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one rank reads in one optimizer step."""
+
+    slots: list[np.ndarray]  # int64 rows of each micro-batch, longest first; as many on every rank; may be empty
+    total_weight: float  # units with a mask in the whole global batch, over all ranks
+    index: int  # the global step's number, over all epochs
+
+
+def steps(
+    lengths_N: np.ndarray,
+    weights_N: np.ndarray,
+    *,
+    batch_samples: int,
+    micro_tokens: int,
+    seed: int,
+    epochs: float = math.inf,
+    window: int = WINDOW,
+    rank: int = 0,
+    num_ranks: int = 1,
+    start_step: int = 0,
+) -> Iterator[Step]:
+    """The steps of `rank` from `start_step` to the end of `epochs`: the same steps as if it had never stopped.
+
+    lengths_N: tokens of every row, as this reader reads it.  weights_N: units with a mask in every row.
+    Raises ValueError where there are no rows, or lengths and weights disagree.
+    """
+    lengths_N, weights_N = np.asarray(lengths_N), np.asarray(weights_N, dtype=np.float64)
+    check(lengths_N, weights_N, batch_samples, rank, num_ranks)
+    per_epoch = steps_per_epoch(len(lengths_N), batch_samples)
+    step, last = start_step, num_steps(len(lengths_N), batch_samples, epochs)
+    while step < last:
+        epoch, first = divmod(step, per_epoch)
+        batches = epoch_batches(lengths_N, batch_samples, seed, epoch, window)
+        for rows in batches[first : first + int(min(last - step, per_epoch))]:
+            slots = slots_of_ranks(rows, lengths_N, micro_tokens, num_ranks)[rank]
+            yield Step(slots, total_weight(weights_N[rows]), step)
+            step += 1
+
+
+def steps_per_epoch(num_rows: int, batch_samples: int) -> int:
+    """Global batches of an epoch, the last one perhaps smaller."""
+    return math.ceil(num_rows / batch_samples)
+
+
+def num_steps(num_rows: int, batch_samples: int, epochs: float) -> int | float:
+    """Optimizer steps of `epochs`, which may be a fraction: rounded up to whole steps.
+
+    >>> num_steps(100, 32, 2), num_steps(100, 32, 2.4), num_steps(100, 32, 0.1)
+    (8, 10, 1)
+    """
+    exact = epochs * steps_per_epoch(num_rows, batch_samples)
+    return math.ceil(round(exact, 6)) if math.isfinite(exact) else exact
+
+
+def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
+    """All rows, once each: the plan's order in epoch 0, an exact permutation by (seed, epoch) in every later one."""
+    return np.arange(num_rows) if epoch == 0 else _random(seed, epoch, 0).random(num_rows).argsort(kind="stable")
+
+
+def epoch_batches(
+    lengths_N: np.ndarray, batch_samples: int, seed: int, epoch: int, window: int = WINDOW
+) -> list[np.ndarray]:
+    """The global batches of an epoch in the order of its steps; only the last may be smaller than `batch_samples`.
+
+    A batch holds rows of like length from its own window of `window` batches of the epoch's order, longest first.
+    """
+    order = epoch_order(len(lengths_N), seed, epoch)
+    window_of_row = np.arange(len(order)) // (window * batch_samples)
+    sorted_rows = order[np.lexsort((-lengths_N[order], window_of_row))]
+
+    num_batches = steps_per_epoch(len(order), batch_samples)
+    window_of_batch = np.arange(num_batches) // window
+    shuffled = np.lexsort((_random(seed, epoch, 1).random(num_batches), window_of_batch))
+    sizes = np.full(num_batches, batch_samples)
+    sizes[shuffled[-1]] = len(order) - (num_batches - 1) * batch_samples  # whichever length is read last is cut short
+    ends = sizes.cumsum()
+    return [sorted_rows[ends[batch] - sizes[batch] : ends[batch]] for batch in shuffled]
+
+
+def slots_of_ranks(
+    rows: np.ndarray, lengths_N: np.ndarray, micro_tokens: int, num_ranks: int
+) -> list[list[np.ndarray]]:
+    """For every rank its slots of `rows`: as many on each, of like cost; an empty slot where rows do not suffice.
+
+    A slot's cost is its padded tokens, rows times the longest, at most `micro_tokens` unless it is one row alone.
+    """
+    rows = rows[np.argsort(-lengths_N[rows], kind="stable")]
+    lengths = lengths_N[rows].clip(min=1).tolist()
+    num_slots = num_ranks * math.ceil(len(cut(lengths, micro_tokens)) / num_ranks)
+    ends = np.cumsum(cut_evenly(lengths, micro_tokens, num_slots))
+    slots = np.split(rows, ends[:-1])
+    slots.sort(key=lambda slot: -cost(lengths_N[slot]))
+    slots += [rows[:0]] * (num_slots - len(slots))
+    rounds = [slots[start : start + num_ranks] for start in range(0, num_slots, num_ranks)]
+    return [[turn[rank if i % 2 == 0 else -1 - rank] for i, turn in enumerate(rounds)] for rank in range(num_ranks)]
+
+
+def cut(longest_first: Sequence[int], tokens: int, num_slots: int = 0) -> list[int]:
+    """Rows of each slot: as many as `tokens` hold when padded to the slot's longest, at least one.
+
+    Leaves a row for each of `num_slots` where that many are asked for.
+
+    >>> cut([50, 40, 30, 10, 10], 100), cut([50, 40, 30, 10, 10], 100, num_slots=4)
+    ([2, 3], [2, 1, 1, 1])
+    """
+    sizes, start, num_rows = [], 0, len(longest_first)
+    while start < num_rows:
+        others = max(0, num_slots - len(sizes) - 1)
+        size = max(1, min(tokens // longest_first[start], num_rows - start - others))
+        sizes.append(size)
+        start += size
+    return sizes
+
+
+def cut_evenly(longest_first: Sequence[int], tokens: int, num_slots: int) -> list[int]:
+    """Cut into `num_slots` (or single rows), the costliest of which is as cheap as it can be.
+
+    `num_slots` is at least what `cut` needs.  The fewer tokens a slot may hold, the more slots: so bisect.
+
+    >>> cut_evenly([50, 40, 30, 10, 10], 100, 2), cut_evenly([7] * 32, 10_000, 3)
+    ([2, 3], [11, 11, 10])
+    """
+    lowest, highest = longest_first[0], max(tokens, longest_first[0])
+    fits = bisect_left(range(lowest, highest), True, key=lambda tokens: len(cut(longest_first, tokens)) <= num_slots)
+    return cut(longest_first, lowest + fits, num_slots)
+
+
+def eval_slots(lengths_N: np.ndarray, micro_tokens: int, rank: int = 0, num_ranks: int = 1) -> list[np.ndarray]:
+    """This rank's slots for predicting every row once, longest first: as many on every rank, some perhaps empty."""
+    lengths_N = np.asarray(lengths_N)
+    return slots_of_ranks(np.arange(len(lengths_N)), lengths_N, micro_tokens, num_ranks)[rank] if len(lengths_N) else []
+
+
+def cost(lengths: np.ndarray) -> int:
+    """Padded tokens of one slot: its rows times its longest."""
+    return len(lengths) * int(lengths.max(initial=0))
+
+
+def padding_share(lengths_N: np.ndarray, slots: Iterable[np.ndarray]) -> float:
+    """Share of all token positions of `slots` that are padding: 0 where rows are of one length.
+
+    >>> padding_share(np.array([10, 30]), [np.array([0, 1])])
+    0.3333333333333333
+    """
+    lengths = [np.asarray(lengths_N)[slot] for slot in slots]
+    positions = sum(map(cost, lengths))
+    return 1 - sum(int(slot.sum()) for slot in lengths) / positions if positions else 0.0
+
+
+def total_weight(weights: np.ndarray) -> float:
+    """Of a global batch.  One without a single unit weighs 1, so that its loss is 0 and not 0 / 0."""
+    return float(weights.sum()) or 1.0
+
+
+def check(lengths_N: np.ndarray, weights_N: np.ndarray, batch_samples: int, rank: int, num_ranks: int) -> None:
+    """Raise ValueError where no stream can be made of these values."""
+    if lengths_N.ndim != 1 or len(lengths_N) == 0:
+        raise ValueError(f"a stream needs a list of row lengths, got shape {lengths_N.shape}: are there any samples?")
+    if weights_N.shape != lengths_N.shape:
+        raise ValueError(f"{len(lengths_N)} rows have lengths, but weights have shape {weights_N.shape}")
+    if not (np.isfinite(weights_N).all() and (weights_N >= 0).all()):
+        raise ValueError("a row's weight must be a finite number, 0 or more")
+    if batch_samples < 1 or not 0 <= rank < num_ranks:
+        raise ValueError(f"no stream for batches of {batch_samples} samples on rank {rank} of {num_ranks}")
+
+
+def _random(seed: int, epoch: int, purpose: int) -> np.random.Generator:
+    return np.random.default_rng([seed, epoch, purpose])
