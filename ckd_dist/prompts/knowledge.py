@@ -10,13 +10,14 @@ visit to rank.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from ckd_dist.prompts.publish import publish
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,8 @@ class Knowledge:
             for name, share, treatments in zip(self.names, self.resolved_share, self.treatments, strict=True)
         ]
         whole = {"shrinkage": self.shrinkage, "min_support": self.min_support, "diseases": diseases}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(whole, file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with publish(path) as unfinished:
+            unfinished.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Knowledge":

@@ -5,7 +5,6 @@ Rust and use every core; the rest is Python, once per item.
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,8 +16,9 @@ import pyarrow.parquet as pq
 
 from ckd_dist import schema
 from ckd_dist.config import Prompt as Settings
-from ckd_dist.prompts.encode import Prompt, Reader, encode, student_reader, table_of, teacher_reader
+from ckd_dist.prompts.encode import Prompt, encode, student_reader, table_of, teacher_reader
 from ckd_dist.prompts.knowledge import Knowledge
+from ckd_dist.prompts.publish import publish
 from ckd_dist.prompts.render import KINDS, Record, answer, efficacy_line, lay_out, question, record_of
 from ckd_dist.prompts.tokens import TokenTable
 
@@ -131,23 +131,40 @@ def write_prompts(
     unspoken = special_tokens(teacher_tokenizer, student_tokenizer)
     total, done, report = sum(map(len, samples.values())), 0, {}
     for split, frame in samples.items():
-        tables: dict[str, list[TokenTable]] = {"teacher": [], "student": []}
-        num_cut: dict[str, list[int]] = {"teacher": [], "student": []}
-        with _ParquetFile(prompts_file(split)) as file:
+        read = _Read()
+        with publish(prompts_file(split)) as unfinished, pq.ParquetWriter(unfinished, PROMPTS) as file:
             for chunk in records(frame, label_names, names_of_codes, settings, knowledge, unspoken):
-                by_reader = _read(chunk, teacher, student)
-                file.write(_arrow(chunk, **by_reader))
-                for name, prompts in by_reader.items():
-                    tables[name].append(table_of([whole.sample_id for whole in chunk], prompts))
-                    num_cut[name] += [prompt.num_cut for prompt in prompts]
+                pages = [lay_out(whole.record) for whole in chunk]  # once for both readers
+                of_teacher = encode(teacher, [whole.record for whole in chunk], pages)
+                of_student = encode(student, [whole.record for whole in chunk], pages)
+                file.write(_arrow(chunk, of_teacher, of_student))
+                read.add(chunk, teacher=of_teacher, student=of_student)
                 done += len(chunk)
                 track(done, total)
-        report[split] = {"samples": len(frame)}
-        for name in tables:
-            table = TokenTable.join(tables[name], KINDS)
-            table.write(tokens_file(split, name))
-            report[split][name] = _summary(table.lengths, np.array(num_cut[name]))
+        report[split] = {"samples": len(frame)} | read.write(functools.partial(tokens_file, split))
     return report
+
+
+class _Read:
+    """What both readers read of one split, so far."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, list[TokenTable]] = {"teacher": [], "student": []}
+        self.num_cut: dict[str, list[int]] = {"teacher": [], "student": []}
+
+    def add(self, chunk: list[Whole], **by_reader: list[Prompt]) -> None:
+        for reader, prompts in by_reader.items():
+            self.tables[reader].append(table_of([whole.sample_id for whole in chunk], prompts))
+            self.num_cut[reader] += [prompt.num_cut for prompt in prompts]
+
+    def write(self, file_of: Callable[[str], Path]) -> dict[str, dict[str, float]]:
+        """Write a TokenTable per reader; return its summary."""
+        report = {}
+        for reader, tables in self.tables.items():
+            table = TokenTable.join(tables, KINDS)
+            table.write(file_of(reader))
+            report[reader] = _summary(table.lengths, np.array(self.num_cut[reader]))
+        return report
 
 
 def _summary(lengths: np.ndarray, num_cut: np.ndarray) -> dict[str, float]:
@@ -163,13 +180,6 @@ def special_tokens(*tokenizers: Any) -> list[str]:
     """Every token that stands for itself wherever it appears in a text, longest first."""
     tokens = {token for tokenizer in tokenizers for token in tokenizer.get_added_vocab()}
     return sorted(tokens, key=lambda token: (-len(token), token))
-
-
-def _read(chunk: list[Whole], teacher: Reader, student: Reader) -> dict[str, list[Prompt]]:
-    """Both readers' prompts of a chunk; a record is laid out once for both."""
-    whole = [each.record for each in chunk]
-    pages = [lay_out(record) for record in whole]
-    return {"teacher": encode(teacher, whole, pages), "student": encode(student, whole, pages)}
 
 
 def _arrow(chunk: list[Whole], teacher: list[Prompt], student: list[Prompt]) -> pa.Table:
@@ -195,25 +205,3 @@ def _arrow_spans(prompts: list[Prompt]) -> pa.Array:
     columns = [words, *(pa.array(np.ascontiguousarray(column)) for column in (starts, ends, visits))]
     spans = pa.StructArray.from_arrays(columns, fields=list(SPANS.value_type))
     return pa.LargeListArray.from_arrays(pa.array(offsets), spans)
-
-
-class _ParquetFile:
-    """A parquet file in row groups, published by one rename when all went well, and removed when not."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-
-    def __enter__(self) -> pq.ParquetWriter:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.writer = pq.ParquetWriter(self.unfinished, PROMPTS, compression="zstd")
-        return self.writer
-
-    def __exit__(self, failure: type | None, *_: object) -> None:
-        self.writer.close()
-        if failure:
-            self.unfinished.unlink(missing_ok=True)
-            return
-        with self.unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(self.unfinished, self.path)

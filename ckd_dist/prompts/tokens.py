@@ -6,7 +6,6 @@ A row costs a slice: nothing is parsed, nothing copied, and the pages are shared
 """
 
 import json
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
+
+from ckd_dist.prompts.publish import publish
 
 DTYPES = {
     "ids_T": np.int32,
@@ -69,12 +70,8 @@ class TokenTable:
     def write(self, path: Path) -> None:
         """Write the table, in one rename."""
         arrays = {name: np.ascontiguousarray(getattr(self, name), dtype) for name, dtype in DTYPES.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file(arrays, unfinished, metadata={"kinds": json.dumps(self.kinds)})
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with publish(path) as unfinished:
+            save_file(arrays, unfinished, metadata={"kinds": json.dumps(self.kinds)})
 
     @classmethod
     def open(cls, path: Path) -> "TokenTable":
