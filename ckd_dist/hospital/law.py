@@ -26,7 +26,7 @@ from ckd_dist.hospital.catalogue import PHENOTYPES
 K = len(PHENOTYPES)
 PERSISTENCE_CHRONIC, PERSISTENCE_ACUTE = 4.6, 4.2
 LASTING = 2.2
-COMORBIDITY = 3.4
+COMORBIDITY = 3.2
 AGE = 0.15  # logits a decade
 OLDEST = 90.0  # ages are not told apart beyond
 

@@ -3,8 +3,9 @@
     S subjects, V recorded visits (by subject, then time), K phenotypes in the order of the catalogue
 
 A visit's phenotypes are drawn from `law.next_visit` of what the record of the visits before says, and from nothing
-else.  Half of the present phenotypes get a drug that works and half, independently, one that does not, whatever else
-the patient has: so a drug's own effect can be read off the record.  Whether there is a next visit, and when, is noise.
+else.  About half of the present phenotypes get a drug that works and half, independently, one that does not, whatever
+else the patient has: so a drug's own effect can be read off the record.  Whether there is a next visit, and when, is
+noise.
 """
 
 from dataclasses import dataclass, fields
@@ -18,7 +19,7 @@ UNRECORDED = 6  # visits before the first recorded one, so that the first looks 
 MAX_VISITS = 30
 DEATH = 0.05  # of visits end in it
 SAME_DAY = 0.03  # of next visits are a transfer
-TREATED = 0.5  # of present phenotypes get a drug that works
+TREATED = 0.55  # of present phenotypes get a drug that works
 DECOYED = 0.5  # of present phenotypes, independently, get one that does not
 
 EPOCH = np.datetime64("2101-01-01T00:00", "m")
