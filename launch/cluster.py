@@ -1,6 +1,6 @@
 """Ray, and nothing but Ray: connect, run ranks in lock-step, hand shards to independent labellers.
 
-What runs on the workers is a callable that knows nothing of Ray; what comes back is nothing: stages write files.  The times
+What runs on the workers is a callable that knows nothing of Ray; what comes back is nothing: stages write files.  Times
 and limits below were measured; none of them changes a result.
 """
 
@@ -13,12 +13,14 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 GROUP_SECONDS = 300  # a collective that takes longer has lost a rank
+JOIN_SECONDS = 60  # for the nodes of a cluster that somebody else started
 DEATHS = 3  # workers that may die before the stage gives up
 
 ENVIRONMENT = {  # Ray reads some of it when it is imported, so it stands before that; workers inherit it
@@ -87,16 +89,30 @@ def _existing(asked: dict[str, Workers]) -> Iterator[None]:
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=FILE"
         )
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR")
-    except ConnectionError as error:
-        raise ValueError(
-            f"no Ray cluster answers at {os.environ['RAY_ADDRESS']}; unset RAY_ADDRESS to start one"
-        ) from error
-    try:
-        check_room(asked, [node["Resources"] for node in ray.nodes() if node["Alive"]], "the Ray cluster")
+        _until(lambda: ray.init(log_to_driver=False, logging_level="ERROR"), ConnectionError)
+        _until(lambda: check_room(asked, _nodes(), f"the Ray cluster at {os.environ['RAY_ADDRESS']}"), ValueError)
         yield
+    except ConnectionError as error:
+        raise ValueError(f"no Ray cluster answers at {os.environ['RAY_ADDRESS']}: {_first_line(error)}") from None
     finally:
         ray.shutdown()
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _until(call: Callable[[], Any], refusal: type[Exception]) -> None:
+    """Call again while it raises `refusal`: nodes of a young cluster join one by one."""
+    deadline = time.monotonic() + JOIN_SECONDS
+    while True:
+        try:
+            call()
+            return
+        except refusal:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 @contextlib.contextmanager

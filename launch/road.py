@@ -124,7 +124,10 @@ def _here(
     elif name == "label":
         _label_here(pipeline, recipe, run, world, track, should_stop)
     else:
-        getattr(pipeline, name)(recipe, run, world, nobody_waits, should_stop, track)
+        from ckd_dist.engine.group import join
+
+        join(world)  # what Ray Train does for its workers
+        getattr(pipeline, name)(recipe, run, world, pipeline.nobody_waits, should_stop, track)
 
 
 def _label_here(
@@ -144,7 +147,3 @@ def _label_here(
                 track(min(done, len(mine)), len(mine))
     if world.is_leader:
         pipeline.finish_labels(recipe, run)
-
-
-def nobody_waits(checkpoint: object, step: int, numbers: dict[str, float]) -> None:
-    """`committed` where no controller keeps notes: what is on disk is all there is."""

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Teacher to soft labels: independent labellers over the nodes.
+# Machines and time stand here, learning in the recipe, site settings in ray_cluster.sh:
+#     RUN_DIR=/shared/run RECIPE=disease_mimic3_7b SOURCE=mimic3:/shared/mimic3 sbatch slurm/label.sh
+#SBATCH --job-name=ckd-label
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --time=12:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@300
+#SBATCH --output=%x-%j.log
+# shellcheck source=slurm/ray_cluster.sh
+source "${CKD_HOME:-$SLURM_SUBMIT_DIR}/slurm/ray_cluster.sh"
+launch_line label "$@"

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Prompts to teacher: ZeRO ranks over the nodes.  The stages before it run anywhere: python -m launch.run prompt ...
+# Machines and time stand here, learning in the recipe, site settings in ray_cluster.sh:
+#     RUN_DIR=/shared/run RECIPE=disease_mimic3_7b SOURCE=mimic3:/shared/mimic3 sbatch slurm/teacher.sh
+#SBATCH --job-name=ckd-teacher
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@300
+#SBATCH --output=%x-%j.log
+# shellcheck source=slurm/ray_cluster.sh
+source "${CKD_HOME:-$SLURM_SUBMIT_DIR}/slurm/ray_cluster.sh"
+launch_line train_teacher "$@"
