@@ -61,9 +61,9 @@ class CodeReport:
 def load_label_set(name_or_path: str) -> LabelSet:
     """Load "phenotypes25" or a user's YAML file of the same form.
 
-    name: {use_in_benchmark, type, id, codes, codes10}.  `codes` are ICD-9, `codes10` ICD-10, both without dots (dots are
-    removed); `id` is a CCS category and stands for its ICD-9 codes where `codes` is absent.  An ICD-10 code belongs to
-    a label by `codes10` where the label has one, else by its equivalence map to `codes`.  Raises ValueError.
+    name: {use_in_benchmark, type, id, codes, codes10}.  `codes` are ICD-9, `codes10` ICD-10, with or without dots;
+    `id` is a CCS category and stands for its ICD-9 codes where `codes` is absent.  An ICD-10 code belongs to a label
+    by `codes10` where the label has one, else by its equivalence map to `codes`.  Raises ValueError.
     """
     if name_or_path == "phenotypes25":
         return _label_set(files("ckd_dist.ehr").joinpath("phenotypes25.yaml").read_text("utf-8"), "phenotypes25")
@@ -84,7 +84,7 @@ def title(code: str) -> str | None:
 
 
 def ccs_name(code: str) -> str | None:
-    """Name of a diagnosis event code's CCS category; for ICD-10 the one that most of its targets are in, else the first.
+    """Name of a diagnosis code's CCS category; for ICD-10 the one that most of its targets are in, else the first.
 
     >>> ccs_name("DIAGNOSIS//ICD//10//I10")
     'Essential hypertension'
@@ -147,7 +147,7 @@ def _ccs_of(code: str) -> list[int]:
     return [table[icd9] for icd9 in _icd9_targets(code) if icd9 in table]
 
 
-# --- label sets --------------------------------------------------------------------------------------------------------
+# --- label sets ------------------------------------------------------------------------------------------------------
 
 
 def _label_set(text: str, source: str) -> LabelSet:
@@ -215,7 +215,7 @@ def _bare(code: str) -> str:
     return code.replace(".", "").strip().upper()
 
 
-# --- the library's tables ----------------------------------------------------------------------------------------------
+# --- the library's tables --------------------------------------------------------------------------------------------
 
 
 def _table(*path: str, encoding: str = "utf-8") -> list[str]:

@@ -62,7 +62,8 @@ def write_events(
     assert split in SPLITS, split
     place = folder / meds.data_subdirectory / split
     place.mkdir(parents=True, exist_ok=True)
-    last: tuple[int, int] | None = None  # subject and time of the last row
+    last: tuple[int, int] | None = None  # subject and time of the last row checked
+    written = None  # subject of the last row written
     num_files = num_rows = rows_in_file = 0
     writer = pq.ParquetWriter(place / f"{num_files:05d}.parquet", ARROW, compression="zstd")
     try:

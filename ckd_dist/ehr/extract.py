@@ -3,9 +3,9 @@
     mimic3:DIR  mimic4:DIR   CSV -> typed tables (tables.py, maps in mimic.py) -> staged events (visits.py)
     meds:DIR                 parquet -> staged events (meds_source.py)
 
-A row is kept, merged into another (a drug's later starts, a repeated code) or skipped for a reason; the report's numbers
-add up.  Everything is staged in a DuckDB file within the output folder, so memory is bounded by `memory_gb`; equal rows
-give equal bytes, whatever the threads or the order of rows.  The new data set is built beside the old and swapped in.
+A row is kept, merged into another (a drug's later starts, a repeated code) or skipped for a reason; the report adds up.
+Everything is staged in a DuckDB file within the output folder, so memory is bounded by `memory_gb`; equal rows give
+equal bytes, whatever the threads or the order of rows.  The new data set is built beside the old and swapped in.
 """
 
 import json
@@ -31,6 +31,7 @@ from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DISCHARGE, GENDE
 
 SplitOf = Callable[[np.ndarray], np.ndarray]  # subject ids int64 [N] -> split names [N]
 
+PYTHON_GB = 0.35
 ROWS_PER_BATCH = 1 << 17
 
 
@@ -74,17 +75,18 @@ def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, trac
             f"reading {source} ran out of memory_gb={memory_gb:g} or of disk space in {folder}: raise"
             " extract.memory_gb, or free some space"
         ) from None
+    except OSError as error:
+        raise ValueError(f"cannot write the events into {folder}: {error.strerror or type(error).__name__}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
 
 
 def _database(partial: Path, memory_gb: float) -> Connection:
-    """A DuckDB file that spills beside itself.  A third of the memory is left to Python and its batches."""
+    """A DuckDB file that spills beside itself, with the memory that Python and its batches leave."""
     con = duckdb.connect(partial / "stage.duckdb")
-    con.execute(f"SET memory_limit = '{int(memory_gb * 667)}MB'")
+    con.execute(f"SET memory_limit = '{int(1000 * max(memory_gb - PYTHON_GB, memory_gb / 3))}MB'")
     con.execute("SET temp_directory = ?", [str(partial / "spill")])
-    con.execute("SET preserve_insertion_order = false")  # whatever is written is sorted in full
     con.execute("SET enable_progress_bar = false")
     return con
 
@@ -97,9 +99,7 @@ def _assign_splits(con: Connection, split_of: SplitOf) -> None:
         return
     subject_N = con.execute("SELECT DISTINCT subject_id FROM events ORDER BY subject_id").fetchnumpy()["subject_id"]
     if not len(subject_N):
-        raise ValueError(
-            "the source has no subject with a readable event: is it the right folder, and of the right kind?"
-        )
+        raise ValueError("the source has no subject with a readable event: is it of the kind that was named?")
     split_N = np.asarray(split_of(np.asarray(subject_N, dtype=np.int64)))
     if split_N.shape != subject_N.shape or not set(split_N.tolist()) <= set(SPLITS):
         raise AssertionError(f"split_of must give one of {SPLITS} for each of {len(subject_N)} subjects")

@@ -11,6 +11,7 @@ it next, numbered over all subjects in order of subject and time.
 
 from pathlib import Path
 
+import duckdb
 import meds
 
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, Track, counts, insert, number
@@ -48,24 +49,21 @@ STATIC_KINDS = _ranks(GENDER, SITE)
 VISIT_KINDS = _ranks(ADMISSION, MEDICATION, DIAGNOSIS, PROCEDURE, DISCHARGE)
 ICD_KINDS = _ranks(DIAGNOSIS, PROCEDURE)
 
-ALIASED = "code"
-for _pattern, _ours in ALIASES:
-    ALIASED = f"regexp_replace({ALIASED}, '{_pattern}', '{_ours}')"
-
-SPELL = f"""CREATE MACRO spelled(code) AS CASE
-    WHEN starts_with(code, '{DIAGNOSIS}') OR starts_with(code, '{PROCEDURE}')
-        THEN concat_ws('//', split_part(code, '//', 1), 'ICD', split_part(code, '//', 3), bare(split_part(code, '//', 4)))
+SPELLED = f"""CREATE MACRO spelled(code) AS CASE
+    WHEN starts_with(code, '{DIAGNOSIS}') OR starts_with(code, '{PROCEDURE}') THEN concat_ws('//',
+        split_part(code, '//', 1), 'ICD', split_part(code, '//', 3), bare(split_part(code, '//', 4)))
     WHEN starts_with(code, '{MEDICATION}') THEN '{MEDICATION}' || lower(trim(substr(code, {len(MEDICATION) + 1})))
     ELSE code END"""
 
 # Facts of the subject (gender, birth, death) belong to no visit, whatever the source says.
-FOUND = f"""CREATE TABLE found AS SELECT * REPLACE (spelled(code) AS code,
-        CASE WHEN kind IN ({SUBJECT_KINDS}) THEN NULL ELSE hadm_id END AS hadm_id),
-        regexp_matches(code, '{NOT_GIVEN}') AS not_given
-    FROM (SELECT *, CASE {" ".join(f"WHEN starts_with(code, '{kind}') THEN {rank}" for kind, rank in KIND.items())} END AS kind
-        FROM (SELECT subject_id::BIGINT AS subject_id, time::TIMESTAMP AS time, {ALIASED} AS code,
-            {{numeric_value}}::FLOAT AS numeric_value, {{hadm_id}}::BIGINT AS hadm_id, file_row_number AS row FROM {FILES}))
-    WHERE kind IS NOT NULL AND subject_id IS NOT NULL"""
+KIND_OF = "CASE " + " ".join(f"WHEN starts_with(code, '{kind}') THEN {rank}" for kind, rank in KIND.items()) + " END"
+FOUND = f"""CREATE TABLE found AS
+    WITH known AS (SELECT subject_id::BIGINT AS subject_id, time::TIMESTAMP AS time, code, {KIND_OF} AS kind,
+            {{numeric_value}}::FLOAT AS numeric_value, {{hadm_id}}::BIGINT AS hadm_id, file_row_number AS row
+        FROM {FILES} WHERE kind IS NOT NULL AND subject_id IS NOT NULL),
+    renamed AS (SELECT * REPLACE (aliased(code) AS code) FROM known)
+    SELECT * REPLACE (spelled(code) AS code, CASE WHEN kind NOT IN ({SUBJECT_KINDS}) THEN hadm_id END AS hadm_id),
+        regexp_matches(code, '{NOT_GIVEN}') AS not_given FROM renamed"""
 
 # One row a visit.  `admission_row`, `discharge_row`: only where visits are found from these events.
 NAMED_VISITS = f"""SELECT subject_id, hadm_id, min(time) FILTER (kind = {KIND[ADMISSION]}) AS admitted,
@@ -74,42 +72,50 @@ NAMED_VISITS = f"""SELECT subject_id, hadm_id, min(time) FILTER (kind = {KIND[AD
 
 FOUND_VISITS = f"""SELECT subject_id, row_number() OVER (ORDER BY subject_id, time, row) AS hadm_id, time AS admitted,
         next_time AS discharged, row AS admission_row, next_row AS discharge_row
-    FROM (SELECT *, lead(kind) OVER walk AS next_kind, lead(time) OVER walk AS next_time, lead(row) OVER walk AS next_row
+    FROM (SELECT *, lead(kind) OVER steps AS next_kind, lead(time) OVER steps AS next_time,
+            lead(row) OVER steps AS next_row
         FROM found WHERE kind IN ({KIND[ADMISSION]}, {KIND[DISCHARGE]}) AND time IS NOT NULL
-        WINDOW walk AS (PARTITION BY subject_id ORDER BY time, row))
+        WINDOW steps AS (PARTITION BY subject_id ORDER BY time, row))
     WHERE kind = {KIND[ADMISSION]} AND next_kind = {KIND[DISCHARGE]}"""
 
-HADM = """CREATE TABLE hadm AS SELECT *, row_number() OVER (PARTITION BY subject_id, whole ORDER BY admitted, hadm_id) AS visit
+HADM = """CREATE TABLE hadm AS
+    SELECT *, row_number() OVER (PARTITION BY subject_id, whole ORDER BY admitted, hadm_id) AS visit
     FROM (SELECT *, coalesce(admitted <= discharged, false) AS whole FROM ({visits}))"""
 
 WITHIN = f"""CASE found.kind WHEN {KIND[ADMISSION]} THEN found.row = hadm.admission_row
     WHEN {KIND[DISCHARGE]} THEN found.row = hadm.discharge_row
-    ELSE found.time <= hadm.discharged AND (found.time >= hadm.admitted OR (found.kind = {KIND[MEDICATION]}
-        AND found.time = date_trunc('day', found.time) AND found.time = date_trunc('day', hadm.admitted))) END"""
+    ELSE found.time <= hadm.discharged AND (found.time >= hadm.admitted
+        OR (found.kind = {KIND[MEDICATION]} AND found.time = date_trunc('day', hadm.admitted))) END"""
 
 # The visit that an event without a hadm_id happens in.
-PLACED = f"""CREATE TABLE placed AS SELECT found.subject_id, found.row, CASE WHEN any_value(found.kind) = {KIND[MEDICATION]}
-        THEN arg_max(hadm.hadm_id, hadm.visit) ELSE arg_min(hadm.hadm_id, hadm.visit) END AS hadm_id
+PLACED = f"""CREATE TABLE placed AS SELECT found.subject_id, found.row,
+        CASE WHEN any_value(found.kind) = {KIND[MEDICATION]} THEN arg_max(hadm.hadm_id, hadm.visit)
+        ELSE arg_min(hadm.hadm_id, hadm.visit) END AS hadm_id
     FROM found JOIN hadm ON hadm.subject_id = found.subject_id AND hadm.whole AND ({WITHIN})
     WHERE found.hadm_id IS NULL AND found.kind IN ({VISIT_KINDS}) GROUP BY found.subject_id, found.row"""
 
-JUDGED = f"""CREATE TABLE judged AS SELECT found.* EXCLUDE (hadm_id), coalesce(found.hadm_id, placed.hadm_id) AS hadm_id, hadm.visit,
-    hadm.discharged, CASE
-    WHEN time IS NULL AND kind NOT IN ({STATIC_KINDS}) THEN 'no time'
-    WHEN not_given THEN 'drug event that is no start'
-    WHEN kind IN ({ICD_KINDS}) AND split_part(code, '//', 3) NOT IN ('9', '10') THEN 'icd_version is neither 9 nor 10'
-    WHEN coalesce(found.hadm_id, placed.hadm_id) IS NULL AND kind IN ({VISIT_KINDS}) THEN 'in no visit'
-    WHEN hadm.whole = false THEN 'visit without an admission and a discharge in order'
-    END AS reason
-    FROM found LEFT JOIN placed USING (subject_id, row) LEFT JOIN hadm
-    ON hadm.subject_id = found.subject_id AND hadm.hadm_id = coalesce(found.hadm_id, placed.hadm_id)"""
+JUDGED = f"""CREATE TABLE judged AS
+    WITH here AS (SELECT found.* REPLACE (coalesce(found.hadm_id, placed.hadm_id) AS hadm_id)
+        FROM found LEFT JOIN placed USING (subject_id, row))
+    SELECT here.*, hadm.visit, hadm.discharged, CASE
+        WHEN time IS NULL AND kind NOT IN ({STATIC_KINDS}) THEN 'no time'
+        WHEN not_given THEN 'drug event that is no start'
+        WHEN kind IN ({ICD_KINDS}) AND split_part(code, '//', 3) NOT IN ('9', '10')
+            THEN 'icd_version is neither 9 nor 10'
+        WHEN here.hadm_id IS NULL AND kind IN ({VISIT_KINDS}) THEN 'in no visit'
+        WHEN NOT hadm.whole THEN 'visit without an admission and a discharge in order'
+        END AS reason
+    FROM here LEFT JOIN hadm ON hadm.subject_id = here.subject_id AND hadm.hadm_id = here.hadm_id"""
 
-# A code counts once a visit, at its first time; rows of one time keep the order that the source gave codes of diagnosis.
+# A code counts once a visit, at its first time; diagnoses and procedures of one time keep the order of the source.
 FIRST = f"""SELECT subject_id, time, code, numeric_value, hadm_id,
         CASE kind WHEN {KIND[DEATH]} THEN {LAST} ELSE coalesce(visit, 0) END, kind,
         CASE WHEN kind IN ({ICD_KINDS}) THEN row ELSE 0 END
     FROM (SELECT * FROM judged WHERE reason IS NULL
         QUALIFY row_number() OVER (PARTITION BY subject_id, hadm_id, code ORDER BY time, row) = 1)"""
+
+TORN = f"""SELECT count(*) FROM (SELECT subject_id FROM {FILES} WHERE subject_id IS NOT NULL
+    GROUP BY subject_id HAVING count(DISTINCT filename) > 1)"""
 
 LATE_DRUGS = f"SELECT count(*) FROM judged WHERE reason IS NULL AND kind = {KIND[MEDICATION]} AND time > discharged"
 
@@ -121,10 +127,16 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> N
     """
     files = sorted((folder / meds.data_subdirectory).rglob("*.parquet"))
     if not files:
+        raise ValueError(f"{folder} holds no data/**/*.parquet: give the folder above data/ of a MEDS data set")
+    try:
+        _load(con, folder, files)
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:  # its message may quote a value
+        kind = type(error).__name__
         raise ValueError(
-            f"{folder} holds no data/**/*.parquet: give the folder of a MEDS data set, the one above data/"
-        )
-    _load(con, folder, files)
+            f"{folder}/data cannot be read as MEDS ({kind}): is every file whole and of its types?"
+        ) from None
     track(1, 3)
     report["tables"]["data"] = _stage(con, f"{len(files)} parquet files")
     report["notes"] = {"drugs that start after discharge": number(con, LATE_DRUGS)}
@@ -137,21 +149,23 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> N
 def _load(con: Connection, folder: Path, files: list[Path]) -> None:
     """Make table `found`: every event of a kind that we know, spelled as we do."""
     con.execute("SET VARIABLE files = ?", [[str(file) for file in files]])
-    con.execute(SPELL)
+    con.execute(f"CREATE MACRO aliased(code) AS {_aliased()}")
+    con.execute(SPELLED)
     columns = {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {FILES}").fetchall()}
     if missing := [column for column in ("subject_id", "time", "code") if column not in columns]:
         raise ValueError(f"{folder}/data: column {', '.join(missing)} is missing, which every MEDS data set has")
-    num_split = number(
-        con,
-        f"""SELECT count(*) FROM (SELECT subject_id FROM {FILES} WHERE subject_id IS NOT NULL
-        GROUP BY subject_id HAVING count(DISTINCT filename) > 1)""",
-    )
-    if num_split:
-        raise ValueError(
-            f"{folder}/data: {num_split} subjects are in more than one file; MEDS keeps a subject in one file"
-        )
+    if num_torn := number(con, TORN):
+        raise ValueError(f"{folder}/data: {num_torn} subjects are in two files or more; MEDS keeps a subject in one")
     optional = {name: name if name in columns else "NULL" for name in ("numeric_value", "hadm_id")}
     con.execute(FOUND.format(**optional))
+
+
+def _aliased() -> str:
+    """SQL that applies the aliases, one within the other."""
+    expression = "code"
+    for pattern, ours in ALIASES:
+        expression = f"regexp_replace({expression}, '{pattern}', '{ours}')"
+    return expression
 
 
 def _stage(con: Connection, file: str) -> Report:
@@ -176,35 +190,29 @@ def _stage(con: Connection, file: str) -> Report:
 
 
 def _load_splits(con: Connection, path: Path, report: Report) -> None:
+    """Make table `given_splits` where the source splits its subjects as MEDS names it."""
     if not path.is_file():
         return
     con.execute(
         "CREATE TABLE named AS SELECT DISTINCT subject_id::BIGINT AS subject_id, split FROM read_parquet(?)",
         [str(path)],
     )
-    names = [name for (name,) in con.execute("SELECT DISTINCT split FROM named ORDER BY split").fetchall()]
-    if not set(names) <= set(SPLITS):
-        report["notes"]["subjects whose source split is not a MEDS split, split anew"] = number(
-            con, "SELECT count(*) FROM named"
-        )
-        return
-    num_twice = number(
-        con, "SELECT count(*) FROM (SELECT subject_id FROM named GROUP BY subject_id HAVING count(*) > 1)"
-    )
-    if num_twice:
+    if num_twice := number(con, "SELECT count(*) - count(DISTINCT subject_id) FROM named"):
         raise ValueError(f"{path}: {num_twice} subjects are in two splits; name one split a subject")
-    num_missing = number(
-        con, "SELECT count(DISTINCT subject_id) FROM events WHERE subject_id NOT IN (SELECT subject_id FROM named)"
-    )
-    if num_missing:
+    names = {name for (name,) in con.execute("SELECT DISTINCT split FROM named").fetchall()}
+    if not names <= set(SPLITS):
+        report["notes"]["splits of other names than MEDS', not used"] = len(names - set(SPLITS))
+    elif num_missing := number(con, "SELECT count(DISTINCT subject_id) FROM events ANTI JOIN named USING (subject_id)"):
         raise ValueError(f"{path}: {num_missing} subjects of the data have no split; complete the file, or remove it")
-    con.execute("CREATE TABLE given_splits AS FROM named")
+    else:
+        con.execute("CREATE TABLE given_splits AS FROM named")
 
 
 def _load_titles(con: Connection, path: Path) -> None:
+    """Take over the source's descriptions."""
     if path.is_file():
         con.execute(
-            "INSERT INTO titles SELECT spelled(code), min(description::VARCHAR) FROM read_parquet(?) WHERE code IS NOT NULL"
-            " AND description IS NOT NULL GROUP BY ALL",
+            "INSERT INTO titles SELECT spelled(aliased(code)), min(description::VARCHAR) FROM read_parquet(?)"
+            " WHERE code IS NOT NULL AND description IS NOT NULL GROUP BY ALL",
             [str(path)],
         )

@@ -1,8 +1,8 @@
 """The staged events: one DuckDB table that every source fills and the writer reads in order.
 
-`visit` is the visit's number within its subject (by admission, then hadm_id), 0 before and LAST after all visits; `kind`
-ranks what happens at one time; `seq` is SEQ_NUM, 0 where there is none.  Ordering by all of them is a total order, so
-neither threads nor the order of rows in a source file shows in the result.
+`visit` is the visit's number within its subject (by admission, then hadm_id), 0 before and LAST after all visits;
+`kind` ranks what happens at one time; `seq` is SEQ_NUM, 0 where there is none.  Ordering by all of them is a total
+order, so neither threads nor the order of rows in a source file shows in the result.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ ORDER = "subject_id, time NULLS FIRST, visit, kind, seq, code"
 
 
 def create(con: Connection) -> None:
-    """Create the empty tables of events and titles, and the macro that spells an ICD code as an event code does: no dot, no blank."""
+    """Create the empty tables, and the macro that spells an ICD code as event codes do: no dot, no blank."""
     con.execute("""CREATE TABLE events (subject_id BIGINT, time TIMESTAMP, code VARCHAR, numeric_value FLOAT,
                                         hadm_id BIGINT, visit INTEGER, kind TINYINT, seq BIGINT)""")
     con.execute("CREATE TABLE titles (code VARCHAR, title VARCHAR)")

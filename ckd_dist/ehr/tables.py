@@ -1,9 +1,9 @@
 """A folder of .csv or .csv.gz tables -> typed tables in DuckDB, by a table map, with every lost row counted.
 
 DuckDB streams a gzip file and spills what does not fit, so a table may be larger than memory.  The header is read here,
-since the map wants lower-case names and a missing column wants a sentence; rows are read as text and cast after, so that
-a bad number costs one cell and is judged where it is used.  A row with too many or too few fields, an open quote or
-bytes that are not UTF-8 is counted as malformed.  An open quote may swallow the rows after it: they count as one.
+since the map wants lower-case names and a missing column wants a sentence; rows are read as text and cast after, so
+that a bad number costs one cell and is judged where it is used.  A row with too many or too few fields, an open quote
+or bytes that are not UTF-8 is counted as malformed.  An open quote may swallow the rows after it: they count as one.
 """
 
 import csv
@@ -48,7 +48,7 @@ def find_tables(folder: Path, site: Site) -> dict[str, Path]:
 
 
 def load(con: Connection, name: str, table: TableMap, path: Path, judge: str) -> tuple[int, int]:
-    """Make DuckDB table `name` from the map's columns as `judge`, a SELECT on `raw`, has them; return (rows, malformed).
+    """Make DuckDB table `name` by `judge`, a SELECT on the map's columns in `raw`; return (rows, malformed).
 
     Raises ValueError where a needed column is missing or the file is damaged; the message holds nothing of the file.
     """

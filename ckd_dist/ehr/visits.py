@@ -58,15 +58,15 @@ JUDGES = {
 
 def _coded(table: str, prefix: str) -> str:
     """A code counts once a visit, at its first SEQ_NUM."""
-    return f"""SELECT subject_id, min(discharged), '{prefix}' || version || '//' || bare(code), NULL, hadm_id, min(visit),
-        {KIND[prefix]}, min(coalesce(seq, {LAST})) FROM {table} WHERE reason IS NULL
+    return f"""SELECT subject_id, min(discharged), '{prefix}' || version || '//' || bare(code), NULL, hadm_id,
+        min(visit), {KIND[prefix]}, min(coalesce(seq, {LAST})) FROM {table} WHERE reason IS NULL
         GROUP BY subject_id, hadm_id, version, bare(code)"""
 
 
 # Inserted when the table has been judged.  Death comes last, from patients and visits.
 EVENTS_OF = {
-    "visits": f"""SELECT subject_id, admitted, '{ADMISSION}' || coalesce(admission_type, 'UNKNOWN'), NULL, hadm_id, visit,
-            {KIND[ADMISSION]}, 0 FROM hadm WHERE reason IS NULL
+    "visits": f"""SELECT subject_id, admitted, '{ADMISSION}' || coalesce(admission_type, 'UNKNOWN'), NULL, hadm_id,
+            visit, {KIND[ADMISSION]}, 0 FROM hadm WHERE reason IS NULL
         UNION ALL SELECT subject_id, discharged, CASE WHEN died THEN '{DIED}'
             ELSE '{DISCHARGE}' || coalesce(discharge_location, 'UNKNOWN') END, NULL, hadm_id, visit,
             {KIND[DISCHARGE]}, 0 FROM hadm WHERE reason IS NULL""",
@@ -83,15 +83,16 @@ EVENTS_OF = {
             FROM patients WHERE reason IS NULL AND birth IS NOT NULL""",
 }
 
-DEATHS = f"""SELECT subject_id, coalesce(min(died_at), min(patients.dod)), '{DEATH}', NULL, NULL, {LAST}, {KIND[DEATH]}, 0
+DEATHS = f"""SELECT subject_id, coalesce(min(died_at), min(patients.dod)), '{DEATH}', NULL, NULL, {LAST},
+        {KIND[DEATH]}, 0
     FROM patients LEFT JOIN visits USING (subject_id) WHERE patients.reason IS NULL
     GROUP BY subject_id HAVING coalesce(min(died_at), min(patients.dod)) IS NOT NULL"""
 
 TITLES_OF = {"diagnosis_titles": DIAGNOSIS, "procedure_titles": PROCEDURE}
 
 # One row a hadm_id, skipped visits too, so that their rows can be told from rows of no visit.
-HADM = """CREATE TABLE hadm AS SELECT subject_id, hadm_id, admitted, discharged, admission_type, discharge_location, reason,
-    coalesce(expired, 0) = 1 OR died_at IS NOT NULL AS died,
+HADM = """CREATE TABLE hadm AS SELECT subject_id, hadm_id, admitted, discharged, admission_type, discharge_location,
+    reason, coalesce(expired, 0) = 1 OR died_at IS NOT NULL AS died,
     row_number() OVER (PARTITION BY subject_id, reason IS NULL ORDER BY admitted, hadm_id) AS visit
     FROM visits WHERE hadm_id IS NOT NULL AND reason IS DISTINCT FROM 'hadm_id repeated'"""
 
