@@ -2,9 +2,9 @@
 
     N rows, S subjects, D draws; draw 0 is the sample as it is
 
-All models are scored on the same draws, so the difference of two models has an interval of its own that leaves out what
-they share (how hard the drawn subjects are).  A draw that holds no positive of a label leaves that label out of its macro
-mean, for every model alike.
+All models are scored on the same draws, so the difference of two models has an interval of its own that leaves out
+what they share (how hard the drawn subjects are).  A draw that holds no positive of a label leaves that label out of
+its macro mean, for every model alike.  Fewer than ten subjects get no interval: their draws say nothing of others.
 
 What an interval covers: the chance of having met other subjects.  Not the chance of another training run.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.95
+LEAST_SUBJECTS = 10
 LEAST_KNOWN = 0.5  # share of draws in which a metric must exist for an interval to be given
 
 
@@ -26,7 +27,9 @@ class Resamples:
 
     def rows(self, chosen_N: np.ndarray) -> "Resamples":
         """The same draws over some of the rows."""
-        return Resamples(self.subject_N[chosen_N], self.counts_SD)
+        subject_N = self.subject_N[chosen_N]
+        enough = len(np.unique(subject_N)) >= LEAST_SUBJECTS
+        return Resamples(subject_N, self.counts_SD if enough else self.counts_SD[:, :1])
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class Estimate:
 
 
 def resample(subject_ids_N: np.ndarray, num_draws: int, seed: int) -> Resamples:
-    """Draw as many subjects as there are, with replacement, `num_draws` times."""
+    """Draw as many subjects as there are, with replacement, `num_draws` times; not at all where they are too few."""
     subjects, subject_N = np.unique(subject_ids_N, return_inverse=True)
     num_subjects = len(subjects)
+    num_draws = num_draws if num_subjects >= LEAST_SUBJECTS else 0
     random = np.random.default_rng(seed)
     counts_SD = np.ones((num_subjects, 1 + num_draws), dtype=np.float32)
     for draw in range(1, 1 + num_draws):
@@ -57,8 +61,8 @@ def resample(subject_ids_N: np.ndarray, num_draws: int, seed: int) -> Resamples:
 def interval(value_D: np.ndarray, *, centred: bool = False) -> Estimate:
     """The observed value (draw 0) and the 2.5 and 97.5 percentiles of the draws.
 
-    centred: take the draws' mean excess over the observed value away first, never below 0.  ECE needs it: a draw adds its own noise
-    to every bin, so the draws of a well calibrated model all lie above the value they are draws of.
+    centred: take the draws' mean excess over the observed value away first, never below 0.  ECE needs it: a draw adds
+    its own noise to every bin, so the draws of a well calibrated model all lie above the value they are draws of.
     """
     observed, draws = float(value_D[0]), value_D[1:]
     known = draws[~np.isnan(draws)]

@@ -2,11 +2,11 @@
 
     N rows, K labels          probability = sigmoid(logit / temperature + bias)
 
-One temperature for all labels is fitted first (Guo et al. 2017).  A label with at least `min_cases` of both classes gets its
-own temperature and bias on top: the penalised maximum likelihood of two numbers, pulled to the common temperature and no
-bias with the weight of about one case.  A rarer label keeps the common temperature and no bias.  A temperature is never
-negative and at most 20: calibration may flatten a ranking, not turn it round.  So AUROC and AUPRC within a label do not
-change; across labels (micro) they change only where labels have temperatures or biases of their own.
+One temperature for all labels is fitted first (Guo et al. 2017).  A label with at least `min_cases` of both classes
+gets its own temperature and bias on top: the penalised maximum likelihood of two numbers, pulled to the common
+temperature and no bias with the weight of about one case.  A rarer label keeps the common temperature and no bias.  A
+temperature is never negative and at most 20: calibration may flatten a ranking, not turn it round.  So AUROC and AUPRC
+within a label do not change; across labels (micro) they change only where labels have numbers of their own.
 
 A threshold maximises a label's F1 on tuning.  A label that never occurs there gets 0.5.
 """
@@ -77,8 +77,9 @@ def fit(
 ) -> Calibration:
     """Fit temperatures, biases and thresholds on tuning subjects.
 
-    logits: any real numbers [N, K].  labels: 0 or 1.  min_cases: positives, and negatives, that a label needs for numbers of
-    its own.  bias=False fits temperatures alone.  Raises ValueError where shapes differ or a logit is not finite.
+    logits: any real numbers [N, K].  labels: 0 or 1.  min_cases: positives, and negatives, that a label needs for
+    numbers of its own.  bias=False fits temperatures alone.  Raises ValueError where shapes differ or a logit is not
+    finite.
     """
     if logits_NK.shape != labels_NK.shape or logits_NK.shape[1] != len(names):
         raise ValueError(
@@ -112,9 +113,9 @@ def fit_temperature(logits_NK: np.ndarray, labels_NK: np.ndarray) -> float:
 def fit_label(
     logits_N: np.ndarray, labels_N: np.ndarray, common: float, *, bias: bool = True, pull: float = PULL
 ) -> tuple[float, float]:
-    """Temperature and bias of one label: minimise the summed cross-entropy + pull/2 * ((slope * common - 1)^2 + bias^2).
+    """Temperature and bias of one label: minimise the summed cross-entropy + pull/2 * ((common / T - 1)^2 + bias^2).
 
-    The slope 1 / temperature makes it convex; L-BFGS keeps it within bounds.
+    It is convex in 1 / T and bias; L-BFGS keeps T within its bounds.
     """
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -130,13 +131,13 @@ def fit_label(
 
 
 def fit_thresholds(probabilities_NK: np.ndarray, labels_NK: np.ndarray) -> np.ndarray:
-    """The threshold of every label that maximises F1, [K]: halfway down to the next lower probability; 0.5 without cases."""
+    """The threshold of every label that maximises F1, [K]; 0.5 where a label never occurs."""
     pairs = zip(probabilities_NK.T, labels_NK.T, strict=True)
     return np.array([best_threshold(p_N, y_N) if y_N.any() else 0.5 for p_N, y_N in pairs])
 
 
 def best_threshold(probabilities_N: np.ndarray, labels_N: np.ndarray) -> float:
-    """Where F1 = 2 TP / (called + positives) is largest; the highest such threshold."""
+    """Where F1 = 2 TP / (called + positives) is largest: the highest such place, halfway down to the next score."""
     order_N = np.argsort(-probabilities_N, kind="stable")
     p_N, hits_N = probabilities_N[order_N], np.cumsum(labels_N[order_N])
     f1_N = 2 * hits_N / (np.arange(1, len(p_N) + 1) + hits_N[-1])

@@ -4,12 +4,12 @@
 
 predict_nothing     probability 0 for everything
 prevalence          each label's share among the training pairs
-copy_last_visit     P(label | its bit at the index visit), two numbers a label, counted on train; as bits: the current bits
+copy_last_visit     P(label | its bit at the index visit), two numbers a label, counted on train; as bits: that bit
 logistic_regression one L2 model a label on everything coded: diagnoses, drugs, procedures, earlier visits' diagnoses,
-                    the current phenotypes, age, sex, number of earlier visits and gap; C chosen on tuning by cross-entropy
+                    the current phenotypes, age, sex, number of earlier visits and gap; C chosen on tuning
 
-Each takes schema.SAMPLES frames, learns from labelled rows of train alone, and scores every row of `rows`.  Thresholds come from
-labelled rows of tuning, as for any model.
+Each takes schema.SAMPLES frames, learns from labelled rows of train alone, and scores every row of `rows`.  Thresholds
+come from labelled rows of tuning, as for any model.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,6 @@ import polars as pl
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from ckd_dist import schema
 from ckd_dist.evaluate.calibrate import fit_thresholds
 
 PSEUDO_PAIRS = 1.0  # weight of the prevalence in copy_last_visit's two numbers
@@ -95,7 +94,7 @@ def fit_label(
     tuning_N: np.ndarray,
     rows_NF: sparse.csr_array,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of one label for tuning and for `rows`, by the C that predicts tuning best (the middle one without tuning)."""
+    """Probabilities of one label for tuning and for `rows`, by the C of least cross-entropy on tuning; without, the middle."""
     if label_N.min() == label_N.max():
         return np.full(tuning_NF.shape[0], label_N.mean()), np.full(rows_NF.shape[0], label_N.mean())
     if tuning_NF.shape[0] == 0:
@@ -112,7 +111,7 @@ def fit_label(
     return on_tuning_N, model.predict_proba(rows_NF)[:, 1]
 
 
-# --- features ----------------------------------------------------------------------------------------------------------
+# --- features ---------------------------------------------------------------------------------------------------------
 
 
 def codes_of(samples: pl.DataFrame) -> pl.DataFrame:

@@ -2,8 +2,9 @@
 
     N rows, K labels, D draws
 
-Every model is scored on the same draws of subjects, so any two can be compared draw by draw.  NaN becomes None: a metric
-that cannot be computed.  Counts of patients under five are text, "<5".
+Every model is scored on the same draws of subjects, so any two can be compared draw by draw.  NaN becomes None: a
+metric that cannot be computed.  Where the held-out part is too small for claims, nothing is called better or worse.
+Counts of groups and positives are text, with 1 to 4 as "<5"; a label with so few cases gets no interval.
 """
 
 import math
@@ -49,6 +50,7 @@ def measure(results: Results) -> dict[str, Any]:
                 "patients": num_patients,
                 "labels": num_labels,
                 "scorable_labels": scores[results.primary].num_scorable,
+                "too_small": too_small(num_pairs, num_patients),
             },
             "bootstrap": {"draws": results.bootstrap_draws, "seed": results.seed, "level": bootstrap.LEVEL},
             "warnings": warnings(num_pairs, num_patients, num_labels, scores[results.primary].num_scorable),
@@ -75,29 +77,39 @@ def measure(results: Results) -> dict[str, Any]:
 def warnings(num_pairs: int, num_patients: int, num_labels: int, num_scorable: int) -> list[str]:
     """What the numbers themselves forbid to claim."""
     found = []
-    if num_pairs < FEW_PAIRS or num_patients < FEW_PATIENTS:
+    if too_small(num_pairs, num_patients):
         found.append(
-            f"Too small for claims: the held-out part has {count(num_pairs)} pairs of visits from {count(num_patients)} "
-            f"patients (fewer than {FEW_PAIRS} pairs or {FEW_PATIENTS} patients). The numbers show that the pipeline runs, "
-            "nothing more."
+            f"Too small for claims: the held-out part has {count(num_pairs)} pairs of visits from "
+            f"{count(num_patients)} patients (fewer than {FEW_PAIRS} pairs or {FEW_PATIENTS} patients). The numbers show "
+            "that the pipeline runs, nothing more."
         )
     if num_scorable < num_labels:
         found.append(
-            f"{num_labels - num_scorable} of {num_labels} diseases cannot be scored: in the held-out part every patient has "
-            "them, or none. Macro means go over the others."
+            f"{num_labels - num_scorable} of {num_labels} diseases cannot be scored: in the held-out part every patient "
+            "has them, or none. Macro means go over the others."
         )
     return found
 
 
+def too_small(num_pairs: int, num_patients: int) -> bool:
+    return num_pairs < FEW_PAIRS or num_patients < FEW_PATIENTS
+
+
 def model_numbers(results: Results, name: str, scores: Scores) -> dict[str, Any]:
+    """Every metric of one model, overall and by label."""
     model = results.model(name)
+    positives_K = results.labels_NK.sum(axis=0)
+    rare_K = np.minimum(positives_K, len(results.labels_NK) - positives_K) < SMALL
     return {
         "name": name,
         "title": model.shown,
         "role": model.role,
         "overall": {key: estimate(key, value_D) for key, value_D in scores.overall.items()},
         "per_label": {
-            label: {key: estimate(key, value_KD[k]) for key, value_KD in scores.per_label.items()}
+            label: {
+                key: estimate(key, value_KD[k, :1] if rare_K[k] else value_KD[k])
+                for key, value_KD in scores.per_label.items()
+            }
             for k, label in enumerate(results.label_names)
         },
     }
@@ -109,6 +121,7 @@ def estimate(metric: str, value_D: np.ndarray) -> Estimate:
 
 def differences(results: Results, scores: dict[str, Scores]) -> list[dict[str, Any]]:
     """First minus second, with the paired interval and a verdict: better, worse, or unclear."""
+    silent = too_small(len(results.labels_NK), len(np.unique(results.subject_N)))
     lines = []
     for first, second in results.comparisons:
         if first not in scores or second not in scores:
@@ -117,7 +130,8 @@ def differences(results: Results, scores: dict[str, Scores]) -> list[dict[str, A
         for metric in COMPARED:
             value = bootstrap.difference(scores[first].overall[metric], scores[second].overall[metric])
             sign = -1 if metric in LOWER_IS_BETTER else 1
-            verdict = "unclear" if not value.clear_of_zero else "better" if sign * value.low > 0 else "worse"
+            clear = value.clear_of_zero and not silent
+            verdict = "unclear" if not clear else "better" if sign * value.value > 0 else "worse"
             cells[metric] = vars(value) | {"verdict": verdict}
         titles = {"first_title": shown(results, first), "second_title": shown(results, second)}
         lines.append({"first": first, "second": second, **titles, "metrics": cells})
@@ -138,7 +152,7 @@ def gaps(results: Results, scores: dict[str, Scores]) -> list[dict[str, Any]]:
             "metrics": {m: bootstrap.share_of_way(score.overall[m], start[m], end[m]) for m in GAP_METRICS},
         }
         for name, score in scores.items()
-        if name not in ("prevalence", oracle)
+        if name not in ("predict_nothing", "prevalence", oracle)
     ]
 
 

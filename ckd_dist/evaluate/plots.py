@@ -4,6 +4,7 @@ N rows, K labels
 """
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,11 +44,9 @@ def curves(labels_NK: np.ndarray, probabilities_NK: np.ndarray) -> dict[str, lis
     tp, called = np.cumsum(label)[last_of_tie], (np.arange(len(label)) + 1)[last_of_tie]
     positives, negatives = max(1, label.sum()), max(1, len(label) - label.sum())
     recall, false_rate, precision = tp / positives, (called - tp) / negatives, tp / called
-    roc = np.vstack([[0.0, 0.0], np.column_stack([false_rate, recall])])
-    return {
-        "roc": thin(roc).round(5).tolist(),
-        "pr": thin(np.column_stack([recall, precision])).round(5).tolist(),
-    }
+    roc = np.column_stack([np.append(0, false_rate), np.append(0, recall)])
+    pr = np.column_stack([np.append(0, recall), np.append(precision[0], precision)])
+    return {"roc": thin(roc).round(5).tolist(), "pr": thin(pr).round(5).tolist()}
 
 
 def thin(points: np.ndarray) -> np.ndarray:
@@ -84,7 +83,7 @@ def curve_plot(numbers: dict[str, Any], kind: str) -> str:
             labels = ("Recall (sensitivity)", "Precision (positive predictive value)", "upper right")
         axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(loc=labels[2], fontsize=8)
-        return svg(figure)
+        return svg(figure, "ROC curves" if kind == "roc" else "precision-recall curves")
 
 
 def reliability_plot(numbers: dict[str, Any]) -> str:
@@ -99,13 +98,14 @@ def reliability_plot(numbers: dict[str, Any]) -> str:
             y, low, high = (np.array([b["observed"][k] for b in bins], float) for k in ("value", "low", "high"))
             top = max(top, x.max(), y.max())
             line = style(model, numbers["primary"])
-            axes.plot(x, y, marker="o", markersize=3, label=model["title"], **line)
+            axes.plot(x, y, label=model["title"], **line)
             if model["name"] == numbers["primary"]:
+                axes.plot(x, y, "o", color=ACCENT, markersize=4, zorder=6)
                 axes.vlines(x, low, high, color=ACCENT, linewidth=1, zorder=5)
         top = min(1.0, 1.08 * top)
         axes.set(xlabel="Predicted probability", ylabel="Observed share", xlim=(0, top), ylim=(0, top))
         axes.legend(loc="upper left", fontsize=8)
-        return svg(figure)
+        return svg(figure, "reliability diagram")
 
 
 def model_plot(numbers: dict[str, Any], metric: str, title: str) -> str:
@@ -116,7 +116,7 @@ def model_plot(numbers: dict[str, Any], metric: str, title: str) -> str:
         axes = figure.subplots()
         dots(axes, [m["overall"][metric] for m in models], [m["title"] for m in models], models, numbers["primary"])
         axes.set_title(title)
-        return svg(figure)
+        return svg(figure, f"{title} of every model")
 
 
 def label_plot(numbers: dict[str, Any]) -> str:
@@ -145,14 +145,23 @@ def label_plot(numbers: dict[str, Any]) -> str:
         cells = [primary["per_label"][label["name"]]["auprc"] for label in labels]
         value, low, high = (np.array([c[k] for c in cells], float) for k in ("value", "low", "high"))
         axes.hlines(place, low, high, color=ACCENT, linewidth=1.2)
-        axes.plot(value, place, "o", color=ACCENT, markersize=5, label=f"{primary['title']}, 95 % interval", zorder=4)
+        axes.plot(
+            value,
+            place,
+            "o",
+            color=ACCENT,
+            markersize=5,
+            clip_on=False,
+            label=f"{primary['title']}, 95 % interval",
+            zorder=4,
+        )
         axes.set_yticks(place, [label["name"] for label in labels])
         axes.set(xlim=(0, 1), ylim=(-0.7, len(labels) - 0.3), xlabel="AUPRC")
         axes.grid(axis="y", color="#eeeeee", linewidth=0.7)
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
         axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8)
-        return svg(figure)
+        return svg(figure, "AUPRC of every disease")
 
 
 def dots(
@@ -183,9 +192,10 @@ def square() -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def svg(figure: Figure) -> str:
-    """The figure as an <svg> element, without the XML prologue and without a date."""
+def svg(figure: Figure, says: str) -> str:
+    """The figure as an <svg> element that can stand beside others in a page: no prologue, no date, no unused id."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
     text = out.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{says}"', 1)
+    return re.sub(r' id="([^"]+)"', lambda match: match[0] if f"#{match[1]}" in text else "", text)

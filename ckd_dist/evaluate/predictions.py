@@ -1,4 +1,4 @@
-"""Predictions for patients, in three forms: ours (parquet), a table to open (CSV), and MEDS-evaluation's (a file a label).
+"""Predictions for patients in three forms: ours (parquet), a table to open (CSV), MEDS-evaluation's (a file a label).
 
     N rows, K labels
 

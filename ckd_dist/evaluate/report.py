@@ -1,6 +1,6 @@
 """Results to metrics.json, report.md and report.html: the numbers are computed once and all three say the same.
 
-The page is one file: styles inline, plots as inline SVG, no script and nothing fetched, so it can be mailed and printed.
+The page is one file: styles inline, plots as inline SVG, no script, nothing fetched.  It can be mailed and printed.
 """
 
 import json
@@ -15,6 +15,7 @@ from ckd_dist.evaluate import plots
 from ckd_dist.evaluate.measure import LOWER_IS_BETTER, measure
 from ckd_dist.evaluate.predictions import publish
 from ckd_dist.evaluate.results import Results
+from ckd_dist.evaluate.table1 import count
 
 METRIC_TITLES = {
     "macro_auroc": "Macro-AUROC",
@@ -30,7 +31,7 @@ MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "brier", "
 
 
 def write_report(results: Results, folder: Path) -> dict[str, Any]:
-    """Write the three files into `folder` and return what metrics.json holds.  Raises ValueError on results that do not fit."""
+    """Write the three files into `folder`; return what metrics.json holds.  Raises ValueError where parts do not fit."""
     numbers = measure(results)
     numbers["summary"] = summary(numbers)
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,8 +53,10 @@ def render(template: str, numbers: dict[str, Any], drawings: dict[str, str] | No
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=None if template.startswith("report.html") else keep_cells,
     )
     environment.filters |= {
+        "count": count,
         "number": number,
         "signed": signed,
         "percent": percent,
@@ -75,6 +78,11 @@ def render(template: str, numbers: dict[str, Any], drawings: dict[str, str] | No
     )
 
 
+def keep_cells(value: Any) -> Any:
+    """Text that does not end a cell of a Markdown table."""
+    return value.replace("|", "\\|") if isinstance(value, str) else value
+
+
 def drawings(numbers: dict[str, Any]) -> dict[str, str]:
     """The page's plots by name."""
     return {
@@ -94,10 +102,12 @@ def summary(numbers: dict[str, Any]) -> list[str]:
     auroc, auprc = (primary["overall"][metric] for metric in ("macro_auroc", "macro_auprc"))
     held_out = numbers["held_out"]
     first = (
-        f"On {held_out['pairs']:,} pairs of visits of {held_out['patients']:,} patients it never saw, the "
-        f"{lower_first(primary['title'])} predicts the diseases of the next visit with a macro-AUROC of {estimate(auroc)} and a "
-        f"macro-AUPRC of {estimate(auprc)}"
+        f"On {count(held_out['pairs'])} pairs of visits of {count(held_out['patients'])} patients it never saw, the "
+        f"{lower_first(primary['title'])} predicts the diseases of the next visit with a macro-AUROC of "
+        f"{estimate(auroc)} and a macro-AUPRC of {estimate(auprc)}"
     )
+    if held_out["too_small"]:
+        return [first + ".", *speed_sentence(numbers)]
     copying = find(numbers["differences"], first=primary["name"], second="copy_last_visit")
     if copying:
         first += f"; that is {difference(copying['metrics']['macro_auprc'])} macro-AUPRC against copying the last visit"
@@ -137,7 +147,7 @@ def upper_first(sentence: str) -> str:
     return " " + sentence.strip()[:1].upper() + sentence.strip()[1:]
 
 
-# --- how numbers are written -------------------------------------------------------------------------------------------
+# --- how numbers are written ------------------------------------------------------------------------------------------
 
 
 def number(value: float | None, places: int = 3) -> str:

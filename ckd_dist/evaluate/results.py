@@ -21,7 +21,7 @@ TITLES = {
     "copy_last_visit": "Copy the last visit",
     "logistic_regression": "Logistic regression on codes",
     "student_hard": "Student without distillation",
-    "student": "Student, distilled",
+    "student": "Distilled student",
     "teacher": "Teacher",
     "oracle": "Best possible (oracle)",
 }

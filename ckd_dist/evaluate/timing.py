@@ -1,7 +1,7 @@
 """How long an answer takes: models measured in the same run, turn by turn, so that a busy machine slows them alike.
 
-Latency is one sample a call: median and 95th percentile, milliseconds.  Throughput is `batch` samples a call.  Tokenizing
-is not part of it unless `predict` does it; whoever hands in `predict` says so in `lengths` and the notes.
+Latency is one sample a call: median and 95th percentile, milliseconds.  Throughput is `batch` samples a call.
+Tokenizing is part of it only where `predict` does it.
 """
 
 import os
@@ -45,8 +45,8 @@ def measure(
 ) -> list[Timing]:
     """Time every `predict(rows)` on the same rows: first one by one, then in batches; models take turns.
 
-    rows: what `predict` understands, an array of at least one.  dtypes, lengths (tokens of each of `rows`): by model name.
-    The first call of each kind is not counted.  On CUDA every call is waited for.
+    rows: what `predict` understands, an array of at least one.  dtypes, lengths (tokens of each of `rows`): by model
+    name.  The first call of each kind is not counted.  On CUDA every call is waited for.
     """
     if len(rows) == 0:
         raise ValueError("there are no samples to time; raise evaluate.timing_samples")

@@ -1,0 +1,114 @@
+"""Metrics equal scikit-learn's and numbers worked by hand; what cannot be scored is NaN and left out of means."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from ckd_dist.evaluate import metrics
+
+
+def with_ties(num_rows: int, num_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    probabilities_NK = random.integers(0, 12, (num_rows, num_labels)) / 11
+    labels_NK = (random.random((num_rows, num_labels)) < 0.2 + 0.5 * probabilities_NK).astype(int)
+    return labels_NK, probabilities_NK
+
+
+def test_by_hand() -> None:
+    labels_NK = np.array([[1, 0], [0, 0], [1, 1], [0, 0]])
+    probabilities_NK = np.array([[0.9, 0.2], [0.8, 0.1], [0.7, 0.6], [0.1, 0.1]])
+    bits_NK = np.array([[1, 0], [1, 0], [1, 0], [0, 0]])
+    found = metrics.score(labels_NK, probabilities_NK, bits_NK)
+    assert found.per_label["auroc"][:, 0] == pytest.approx([3 / 4, 1])  # one of four pairs is the wrong way round
+    assert found.per_label["auprc"][:, 0] == pytest.approx([(1 + 2 / 3) / 2, 1])
+    assert found.per_label["f1"][:, 0] == pytest.approx([4 / 5, 0])
+    assert found.observed()["macro_f1"] == pytest.approx(2 / 5)
+    assert found.observed()["micro_f1"] == pytest.approx(2 * 2 / (2 * 2 + 2))
+    assert found.observed()["cell_accuracy"] == pytest.approx(6 / 8)
+    squares = [0.01, 0.04, 0.64, 0.01, 0.09, 0.16, 0.01, 0.01]
+    assert found.observed()["brier"] == pytest.approx(sum(squares) / 8)
+
+
+def test_ece_by_hand() -> None:
+    """Two distinct probabilities make two bins: (0.2 said, 1 of 4 came) and (0.8 said, 4 of 4 came)."""
+    labels_NK = np.array([[1, 0, 0, 0, 1, 1, 1, 1]]).T
+    probabilities_NK = np.array([[0.2] * 4 + [0.8] * 4]).T
+    assert metrics.score(labels_NK, probabilities_NK).observed()["ece"] == pytest.approx(0.5 * 0.05 + 0.5 * 0.2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_scikit_learn_with_ties(seed: int) -> None:
+    labels_NK, probabilities_NK = with_ties(60, 5, seed)
+    bits_NK = (probabilities_NK > 0.4).astype(int)
+    found = metrics.score(labels_NK, probabilities_NK, bits_NK).observed()
+    for average in ("macro", "micro"):
+        auroc = reference.roc_auc_score(labels_NK, probabilities_NK, average=average)
+        auprc = reference.average_precision_score(labels_NK, probabilities_NK, average=average)
+        f1 = reference.f1_score(labels_NK, bits_NK, average=average)
+        wanted = {f"{average}_auroc": auroc, f"{average}_auprc": auprc, f"{average}_f1": f1}
+        assert {name: found[name] for name in wanted} == pytest.approx(wanted)
+    brier = np.mean([reference.brier_score_loss(y, p) for y, p in zip(labels_NK.T, probabilities_NK.T, strict=True)])
+    assert found["brier"] == pytest.approx(brier)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_weight_is_a_repetition(data: st.DataObject) -> None:
+    """A subject drawn twice counts as if its rows stood there twice; drawn never, as if they were gone."""
+    num_rows = data.draw(st.integers(2, 12))
+    subject_N = np.array(data.draw(st.lists(st.integers(0, 3), min_size=num_rows, max_size=num_rows)))
+    label_N = np.array(data.draw(st.lists(st.integers(0, 1), min_size=num_rows, max_size=num_rows)))
+    score_N = np.array(data.draw(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=num_rows, max_size=num_rows)))
+    counts_S = np.array(data.draw(st.lists(st.integers(0, 3), min_size=4, max_size=4)))
+    again = np.repeat(np.arange(num_rows), counts_S[subject_N])
+    auroc_D, auprc_D = metrics.ranking(label_N, score_N, subject_N, counts_S[:, None].astype(float))
+    if len(set(label_N[again])) < 2:
+        assert np.isnan(auroc_D[0])
+        assert np.isnan(auprc_D[0])
+    else:
+        assert auroc_D[0] == pytest.approx(reference.roc_auc_score(label_N[again], score_N[again]))
+        assert auprc_D[0] == pytest.approx(reference.average_precision_score(label_N[again], score_N[again]))
+
+
+def test_a_label_with_one_class_is_left_out() -> None:
+    labels_NK, probabilities_NK = with_ties(40, 3, 0)
+    both = metrics.score(labels_NK[:, :2], probabilities_NK[:, :2], probabilities_NK[:, :2] > 0.5)
+    for constant in (0, 1):
+        labels_NK[:, 2] = constant
+        found = metrics.score(labels_NK, probabilities_NK, probabilities_NK > 0.5)
+        assert found.num_scorable == 2
+        for metric in ("auroc", "auprc", "f1"):
+            assert np.isnan(found.per_label[metric][2, 0])
+            assert found.observed()[f"macro_{metric}"] == pytest.approx(both.observed()[f"macro_{metric}"])
+
+
+def test_nothing_to_rank_is_nan_not_an_error() -> None:
+    found = metrics.score(np.zeros((3, 2), int), np.full((3, 2), 0.5), np.zeros((3, 2), int))
+    assert found.num_scorable == 0
+    assert np.isnan(found.observed()["macro_auroc"])
+    assert np.isnan(found.observed()["micro_auroc"])
+
+
+def test_chunks_of_draws_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels_NK, probabilities_NK = with_ties(30, 2, 1)
+    counts_SD = np.random.default_rng(0).integers(0, 3, (30, 17)).astype(float)
+    whole = metrics.score(labels_NK, probabilities_NK, None, np.arange(30), counts_SD)
+    monkeypatch.setattr(metrics, "CHUNK", 1)
+    pieces = metrics.score(labels_NK, probabilities_NK, None, np.arange(30), counts_SD)
+    for name, value_D in whole.overall.items():
+        assert value_D == pytest.approx(pieces.overall[name], nan_ok=True)
+
+
+def test_refuses_what_is_not_a_probability_or_a_label() -> None:
+    labels_NK, half_NK = np.array([[0], [1]]), np.full((2, 1), 0.5)
+    for probabilities_NK in (half_NK + 1, half_NK * np.nan):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            metrics.score(labels_NK, probabilities_NK)
+    with pytest.raises(ValueError, match="0 or 1"):
+        metrics.score(labels_NK - 1, half_NK)
+    with pytest.raises(ValueError, match="shape"):
+        metrics.score(labels_NK, half_NK[:1])
+    with pytest.raises(ValueError, match="nothing to score"):
+        metrics.score(labels_NK[:0], half_NK[:0])
