@@ -53,7 +53,9 @@ class Extract:
 class Select:
     """events -> samples"""
 
-    labels: str = what("phenotypes25", "label set: phenotypes25, or a YAML file (name -> use_in_benchmark, type, codes)")
+    labels: str = what(
+        "phenotypes25", "label set: phenotypes25, or a YAML file (name -> use_in_benchmark, type, codes)"
+    )
     history_visits: int = what(1, "earlier visits kept with a sample", ge=0, le=20)
     min_age: float = what(0.0, "youngest age at the index visit, years", ge=0)
     max_gap_days: float | None = what(None, "longest time to the next visit, days; later ones are censored", gt=0)

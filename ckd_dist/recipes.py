@@ -85,7 +85,13 @@ def as_published() -> Recipe:
     """CKD-EHR's own student: 0.9 hard, temperature 1, instruction in the text, Adam 2e-5 constant, batch 8, 10 epochs."""
     recipe = disease_mimic3_7b()
     published = Optim(
-        epochs=10, learning_rate=2e-5, weight_decay=0, warmup_fraction=0, schedule="constant", clip_norm=0, batch_samples=8
+        epochs=10,
+        learning_rate=2e-5,
+        weight_decay=0,
+        warmup_fraction=0,
+        schedule="constant",
+        clip_norm=0,
+        batch_samples=8,
     )
     return dataclasses.replace(
         recipe,
@@ -98,7 +104,9 @@ def as_published() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (tiny, disease_mimic3_7b, disease_mimic4_7b, as_published)}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    f.__name__: f for f in (tiny, disease_mimic3_7b, disease_mimic4_7b, as_published)
+}
 
 
 def load(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -142,6 +142,11 @@ class Run:
     def samples(self, split: str) -> Path:
         return self.root / "samples" / f"{split}.parquet"
 
+    @property
+    def labels(self) -> Path:
+        """Names of the label columns, in order."""
+        return self.root / "samples" / "labels.json"
+
     def prompts(self, split: str) -> Path:
         return self.root / "prompts" / f"{split}.parquet"
 

@@ -30,7 +30,15 @@ STAGES: dict[str, Stage] = {
     "extract": Stage(("extract",), ()),
     "select": Stage(("select",), ("extract",)),
     "prompt": Stage(
-        ("prompt", "teacher.base", "teacher.revision", "teacher.tiny", "student.base", "student.revision", "student.tiny"),
+        (
+            "prompt",
+            "teacher.base",
+            "teacher.revision",
+            "teacher.tiny",
+            "student.base",
+            "student.revision",
+            "student.tiny",
+        ),
         ("extract", "select"),
     ),
     "train_teacher": Stage(("teacher",), ("select", "prompt")),
@@ -94,7 +102,9 @@ def _files_of_source(source: str) -> str | None:
     folder = Path(source.partition(":")[2])
     if source.startswith("synthetic:") or not folder.is_dir():
         return None
-    return digest_of({str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()})
+    return digest_of(
+        {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+    )
 
 
 def read(run: Run, name: str) -> Record | None:
@@ -105,10 +115,15 @@ def read(run: Run, name: str) -> Record | None:
         return None
 
 
-def inputs_of(run: Run, name: str) -> dict[str, str]:
+def is_needed(recipe: Recipe, name: str) -> bool:
+    """Soft labels that are imported need no teacher."""
+    return name != "train_teacher" or recipe.label.import_from is None
+
+
+def inputs_of(recipe: Recipe, run: Run, name: str) -> dict[str, str]:
     """Digest of every stage that `name` reads.  Raises where one of them is not finished."""
     digests = {}
-    for before in STAGES[name].after:
+    for before in (stage for stage in STAGES[name].after if is_needed(recipe, stage)):
         record = read(run, before)
         if record is None:
             raise ValueError(f"stage {name} reads the output of {before}, which is not finished: run {before} first")
@@ -116,17 +131,19 @@ def inputs_of(run: Run, name: str) -> dict[str, str]:
     return digests
 
 
-def begin(run: Run, name: str) -> dict[str, str]:
+def begin(recipe: Recipe, run: Run, name: str) -> dict[str, str]:
     """Forget the record of a stage that is about to run again, and return the digests of what it reads."""
-    inputs = inputs_of(run, name)
+    inputs = inputs_of(recipe, run, name)
     run.stage(name).unlink(missing_ok=True)
     return inputs
 
 
-def finish(recipe: Recipe, run: Run, name: str, files: Iterable[Path], numbers: Mapping[str, Any] | None = None) -> None:
+def finish(
+    recipe: Recipe, run: Run, name: str, files: Iterable[Path], numbers: Mapping[str, Any] | None = None
+) -> None:
     """Write the record of a stage: the last thing a stage does."""
     hashes = {str(path.relative_to(run.root)): hash_file(path) for path in sorted(files)}
-    record = Record(name, fields_of(recipe, name), inputs_of(run, name), hashes, dict(numbers or {}))
+    record = Record(name, fields_of(recipe, name), inputs_of(recipe, run, name), hashes, dict(numbers or {}))
     target = run.stage(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(f".{os.getpid()}.tmp")
@@ -136,16 +153,20 @@ def finish(recipe: Recipe, run: Run, name: str, files: Iterable[Path], numbers: 
 
 def state(recipe: Recipe, run: Run, name: str) -> State:
     """Whether stage `name` would run again, and why."""
+    if not is_needed(recipe, name):
+        return State(name, "done", "not needed: soft labels are imported")
     record = read(run, name)
     if record is None:
         return State(name, "missing", "not finished yet")
     wanted = fields_of(recipe, name)
-    if wanted.get("extract.source_files", "") is None:  # the source is not mounted now; what was read of it still stands
+    if (
+        wanted.get("extract.source_files", "") is None
+    ):  # the source is not mounted now; what was read of it still stands
         wanted["extract.source_files"] = record.fields.get("extract.source_files")
     changed = changes(record.fields, wanted)
     if changed:
         return State(name, "stale", "; ".join(changed))
-    for before in STAGES[name].after:
+    for before in (stage for stage in STAGES[name].after if is_needed(recipe, stage)):
         upstream = state(recipe, run, before)
         if upstream.state != "done":
             return State(name, "stale", f"{before} will be done again")
@@ -190,5 +211,7 @@ def verify(run: Run) -> list[str]:
             if not file.is_file():
                 problems.append(f"{path}: gone; stage {name} will write it again")
             elif hash_file(file) != expected:
-                problems.append(f"{path}: its bytes changed since stage {name} wrote it; delete it and run {name} again")
+                problems.append(
+                    f"{path}: its bytes changed since stage {name} wrote it; delete it and run {name} again"
+                )
     return problems

@@ -15,7 +15,7 @@ def run(tmp_path):
 
 def do(recipe, run, name, text="content"):
     """A stage that writes one file."""
-    stages.begin(run, name)
+    stages.begin(recipe, run, name)
     file = run.root / name / "out.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
@@ -68,13 +68,13 @@ def test_same_bytes_again_redo_nothing_after(run):
 def test_a_crash_inside_a_stage_leaves_it_missing(run):
     recipe = recipes.tiny()
     do(recipe, run, "extract")
-    stages.begin(run, "extract")
+    stages.begin(recipes.tiny(), run, "extract")
     assert states(recipe, run)["extract"] == "missing"
 
 
 def test_a_stage_wants_what_it_reads(run):
     with pytest.raises(ValueError, match="run extract first"):
-        stages.begin(run, "select")
+        stages.begin(recipes.tiny(), run, "select")
 
 
 def test_verify_names_the_changed_and_the_missing_file(run):
@@ -101,3 +101,12 @@ def test_new_tables_under_an_old_path_are_noticed(run, tmp_path):
     (folder / "ADMISSIONS.csv").unlink()
     folder.rmdir()
     assert states(recipe, run)["extract"] == "done"
+
+
+def test_imported_soft_labels_need_no_teacher(run):
+    recipe = recipes.load("tiny", ["label.import_from=soft.json"])
+    for name in ("extract", "select", "prompt"):
+        do(recipe, run, name)
+    assert states(recipe, run)["train_teacher"] == "done"
+    do(recipe, run, "label")
+    assert states(recipe, run)["label"] == "done"

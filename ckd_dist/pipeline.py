@@ -1,0 +1,315 @@
+"""THE TABLE OF CONTENTS: from hospital tables to a distilled, evaluated student.
+
+    tables -> events -> samples -> prompts -> teacher -> soft-label shards -> student -> report
+
+Every stage reads files and writes files below the run folder.  One whose output is complete returns at once; a killed one
+resumes.  Strangers meet only here, by callables.  Nothing here knows Ray, DeepSpeed or Slurm: launch/ calls these functions
+on as many processes as a recipe asks for, and so may torchrun or plain python.
+"""
+
+import datetime
+import json
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import polars as pl
+
+from ckd_dist import stages
+from ckd_dist.cohort.samples import build_samples
+from ckd_dist.cohort.splits import check_disjoint, check_labels, split_of
+from ckd_dist.config import Recipe, result_fields
+from ckd_dist.ehr import codes
+from ckd_dist.ehr.events import read_codes, read_events
+from ckd_dist.ehr.extract import extract as extract_events
+from ckd_dist.evaluate.report import write_report
+from ckd_dist.evaluate.results import Results
+from ckd_dist.evaluate.table1 import groups, table1
+from ckd_dist.hospital.tables import write_tables
+from ckd_dist.models.teacher import load_tokenizer
+from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
+from ckd_dist.progress import Track
+from ckd_dist.prompts.knowledge import Knowledge
+from ckd_dist.prompts.stage import texts, write_prompts
+from ckd_dist.schema import DIAGNOSIS, SPLITS, Run
+from ckd_dist.tasks import distill as distilling
+from ckd_dist.tasks import label as labelling
+from ckd_dist.tasks import score, teach
+from ckd_dist.tasks.training import Watch
+from ckd_dist.world import World
+
+Committed = Callable[[Path, int, dict[str, float]], None]
+VOCABULARY_SAMPLES = 2000  # training samples that a tiny model's vocabulary is learned from
+
+
+def nobody(done: int, total: int, **numbers: float) -> None:
+    """Progress that nobody watches."""
+
+
+def nobody_waits(checkpoint: Path, step: int, numbers: dict[str, float]) -> None:
+    """A checkpoint that is on disk, and nobody to tell."""
+
+
+def never() -> bool:
+    """Nobody asks a stage to stop."""
+    return False
+
+
+def extract(recipe: Recipe, run: Run, track: Track = nobody) -> None:
+    """tables -> events, in MEDS; subjects are split here, once, by hash."""
+    if stages.is_done(recipe, run, "extract"):
+        return
+    stages.begin(recipe, run, "extract")
+    settings = recipe.extract
+    splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
+    source = settings.source
+    if source.startswith("synthetic:"):
+        write_tables(run.tables, int(source.removeprefix("synthetic:")), settings.synthetic_seed)
+        source = f"mimic3:{run.tables}"
+    report = extract_events(source, run.events, splits, settings.memory_gb, track)
+    stages.finish(recipe, run, "extract", files_below(run.events), report)
+
+
+def select(recipe: Recipe, run: Run, track: Track = nobody) -> None:
+    """events -> samples: one visit each, with the labels of the next."""
+    if stages.is_done(recipe, run, "select"):
+        return
+    stages.begin(recipe, run, "select")
+    labels = codes.load_label_set(recipe.select.labels)
+    samples, flows, count = {}, [], 0
+    for split in SPLITS:
+        events = read_events(run.events, split)
+        samples[split], flow = build_samples(events, labels, recipe.select, labels.columns_of, first_sample_id=count)
+        flows.append(flow)
+        count += len(samples[split])
+        track(len(flows), len(SPLITS))
+    check_disjoint({split: frame["subject_id"].unique().to_numpy() for split, frame in samples.items()})
+    absent = check_labels(
+        {split: frame["labels"] for split, frame in samples.items()}, labels.names, recipe.select.absent_labels
+    )
+    run.labels.parent.mkdir(parents=True, exist_ok=True)
+    for split, frame in samples.items():
+        frame.write_parquet(run.samples(split))
+    run.labels.write_text(json.dumps({"names": labels.names, "types": labels.types}, indent=1))
+    flow = flows[0] + flows[1] + flows[2]
+    used = pl.concat([frame["diagnoses"].explode() for frame in samples.values()]).drop_nulls().unique()
+    numbers = {"flow": flow.rows, "notes": flow.notes, "absent": absent, "codes": vars(codes.count_codes(used, labels))}
+    stages.finish(recipe, run, "select", files_below(run.labels.parent), numbers)
+
+
+def prompt(recipe: Recipe, run: Run, track: Track = nobody) -> None:
+    """samples -> prompts: text, token ids and spans for both readers; knowledge is fitted on training subjects only."""
+    if stages.is_done(recipe, run, "prompt"):
+        return
+    stages.begin(recipe, run, "prompt")
+    settings, names = recipe.prompt, label_names(run)
+    samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
+    name_of = naming(read_codes(run.events), settings.diagnosis_names)
+    knowledge = None
+    if settings.efficacies:
+        knowledge = Knowledge.fit(samples["train"], names, settings.shrinkage, settings.min_support)
+        run.knowledge.parent.mkdir(parents=True, exist_ok=True)
+        knowledge.save(run.knowledge)
+    for reader, base, tiny, make in (
+        ("teacher", recipe.teacher.base, recipe.teacher.tiny, make_tiny_teacher),
+        ("student", recipe.student.base, recipe.student.tiny, make_tiny_student),
+    ):
+        if base == "tiny":
+            few = samples["train"].sample(min(len(samples["train"]), VOCABULARY_SAMPLES), seed=0)
+            make(run.base(reader), texts(few, names, name_of, settings, knowledge, reader), tiny, seed=0)
+    numbers = write_prompts(
+        samples,
+        names,
+        name_of,
+        settings,
+        load_tokenizer(base_of(recipe, run, "teacher"), recipe.teacher.revision),
+        load_tokenizer(base_of(recipe, run, "student"), recipe.student.revision),
+        knowledge,
+        run.prompts,
+        run.tokens,
+        track,
+    )
+    files = [*files_below(run.knowledge.parent), *files_below(run.base(""))]
+    stages.finish(recipe, run, "prompt", files, numbers)
+
+
+def train_teacher(
+    recipe: Recipe,
+    run: Run,
+    world: World,
+    committed: Committed = nobody_waits,
+    should_stop: Callable[[], bool] = never,
+    track: Track = nobody,
+) -> None:
+    """prompts -> teacher: first it learns to write the answer (the published order), then to score the labels.
+
+    Runs on every rank.  Returns with the stage incomplete where `watch.should_stop` said so.
+    """
+    if stages.is_done(recipe, run, "train_teacher"):
+        return
+    inputs = begin_on_leader(recipe, run, "train_teacher", world)
+    watch = Watch(committed, should_stop, track, run.tensorboard / "teacher")
+    settings, base = recipe.teacher, base_of(recipe, run, "teacher")
+    fields = stages.fields_of(recipe, "train_teacher")
+    answers_fields = {name: value for name, value in fields.items() if not name.startswith("teacher.labels.")}
+    answerer = None
+    if settings.answers.epochs:
+        answerer = teach.answers(run, settings, base, world, watch, stages.digest_of([answers_fields, inputs]))
+        if answerer is None:
+            return
+    digest = stages.digest_of([fields, inputs])
+    fitted = teach.labels(
+        run, settings, base, answerer, label_names(run), recipe.prompt.teacher_tokens, world, watch, digest
+    )
+    if fitted and world.is_leader:
+        files = [*exported_files(run.teacher), *(exported_files(answerer) if answerer else [])]
+        stages.finish(recipe, run, "train_teacher", files, {"step": fitted.step, "tuning": fitted.best.numbers})
+    world.barrier()
+
+
+def plan_labels(recipe: Recipe, run: Run) -> list[int]:
+    """The shards of soft labels that are still missing."""
+    if stages.is_done(recipe, run, "label"):
+        return []
+    stages.begin(recipe, run, "label")
+    return labelling.still_missing(run, planned_labels(recipe, run))
+
+
+class Labeller(labelling.Labeller):
+    """teacher -> soft-label shards: one worker with a whole teacher.  `label(number)` publishes a shard; twice is harmless."""
+
+    def __init__(self, recipe: Recipe, run: Run, device: str) -> None:
+        base, planned = base_of(recipe, run, "teacher"), planned_labels(recipe, run)
+        super().__init__(run, recipe.label, planned, recipe.teacher.dtype, base, device)
+
+
+def finish_labels(recipe: Recipe, run: Run) -> None:
+    """The index of every finished set, which its readers want."""
+    if not stages.is_done(recipe, run, "label"):
+        planned = planned_labels(recipe, run)
+        files = labelling.finish_all(run, planned)
+        stages.finish(recipe, run, "label", files, {split: plan.plan_hash for split, plan in planned.items()})
+
+
+def planned_labels(recipe: Recipe, run: Run) -> dict:
+    """What the teacher labels, by split."""
+    return labelling.plans(run, recipe.label, label_names(run), base_of(recipe, run, "teacher"))
+
+
+def distill(
+    recipe: Recipe,
+    run: Run,
+    world: World,
+    committed: Committed = nobody_waits,
+    should_stop: Callable[[], bool] = never,
+    track: Track = nobody,
+) -> None:
+    """soft labels -> student, and its twin that sees hard labels alone.  Runs on every rank."""
+    if stages.is_done(recipe, run, "distill"):
+        return
+    inputs = begin_on_leader(recipe, run, "distill", world)
+    watch = Watch(committed, should_stop, track, run.tensorboard / "student")
+    settings, names, max_tokens = recipe.student, label_names(run), recipe.prompt.student_tokens
+    fields = {k: v for k, v in stages.fields_of(recipe, "distill").items() if k != "student.hard_twin"}
+    base = base_of(recipe, run, "student")
+    labels = labelling.read(run, planned_labels(recipe, run), "train", names)
+    ways = {"soft": (run.student, settings, labels)}
+    if settings.hard_twin:
+        ways["hard"] = (run.hard_student, distilling.twin(run, settings, len(labels[0])), None)
+    numbers, files = {}, []
+    for way, (folder, how, soft) in ways.items():
+        digest = stages.digest_of([way, fields, inputs])
+        fitted = distilling.student(run, how, base, names, max_tokens, soft, world, watch, digest)
+        if fitted is None:
+            return
+        numbers[way] = {"step": fitted.step, "tuning": fitted.best.numbers}
+        files += exported_files(folder)
+    if world.is_leader:
+        stages.finish(recipe, run, "distill", files, numbers)
+    world.barrier()
+
+
+def evaluate(recipe: Recipe, run: Run, track: Track = nobody) -> None:
+    """everything -> report: probabilities on held_out, floors beside them, intervals over subjects."""
+    if stages.is_done(recipe, run, "evaluate"):
+        return
+    stages.begin(recipe, run, "evaluate")
+    settings, names = recipe.evaluate, label_names(run)
+    samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
+    held_out = score.labelled(run, "held_out")
+    rows = samples["held_out"][held_out.rows]
+    dtypes = {"teacher": "float32", "student": "float32"}
+    results = Results(
+        title=recipe.name,
+        source=source_in_words(recipe.extract.source),
+        label_names=tuple(names),
+        labels_NK=held_out.hard_NK.astype(int),
+        subject_N=rows["subject_id"].to_numpy(),
+        models=tuple(
+            score.models(run, names, planned_labels(recipe, run), recipe.extract.source.startswith("synthetic:"))
+        ),
+        groups=groups(rows),
+        flow=stages.read(run, "select").numbers["flow"],
+        table1=table1(samples, names),
+        date=datetime.date.today().isoformat(),
+        recipe=result_fields(recipe),
+        versions={
+            name: version(name)
+            for name in ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
+        },
+        timings=score.timings(run, settings.timing_samples, settings.timing_batch, settings.seed, dtypes),
+        bootstrap_draws=settings.bootstrap_draws,
+        seed=settings.seed,
+    )
+    write_report(results, run.report)
+    stages.finish(recipe, run, "evaluate", files_below(run.report))
+
+
+def label_names(run: Run) -> list[str]:
+    """The label columns of this run, in order."""
+    return json.loads(run.labels.read_text())["names"]
+
+
+def naming(descriptions: pl.DataFrame, diagnosis_names: str) -> Callable[[str], str]:
+    """How a code is said: a diagnosis as its CCS category or its title, a procedure as the hospital's own description."""
+    told = dict(descriptions.drop_nulls("description").select("code", "description").iter_rows())
+
+    def name_of(code: str) -> str:
+        if code.startswith(DIAGNOSIS) and diagnosis_names == "ccs":
+            return codes.ccs_name(code) or told.get(code) or codes.title(code) or code
+        return told.get(code) or codes.title(code) or code
+
+    return name_of
+
+
+def base_of(recipe: Recipe, run: Run, reader: str) -> str:
+    """The folder or hub name of a reader's base model."""
+    base = getattr(recipe, reader).base
+    return str(run.base(reader)) if base == "tiny" else base
+
+
+def source_in_words(source: str) -> str:
+    """What the report calls the data; never a path."""
+    kind, _, where = source.partition(":")
+    words = {"mimic3": "MIMIC-III tables", "mimic4": "MIMIC-IV tables", "meds": "a MEDS data set"}
+    return words.get(kind) or f"a synthetic hospital of {int(where):,} subjects, whose law is known"
+
+
+def begin_on_leader(recipe: Recipe, run: Run, name: str, world: World) -> dict[str, str]:
+    """Digests of what a stage of several ranks reads; the leader forgets its old record."""
+    inputs = stages.begin(recipe, run, name) if world.is_leader else stages.inputs_of(recipe, run, name)
+    world.barrier()
+    return inputs
+
+
+def exported_files(folder: Path) -> list[Path]:
+    """What a trained model's folder offers to others: everything but its checkpoints."""
+    return [
+        path for path in files_below(folder) if not any(p.startswith("step_") for p in path.relative_to(folder).parts)
+    ]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every finished file below `folder`."""
+    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
