@@ -1,8 +1,8 @@
 """CKD-EHR's own files, both ways: prompts (`instruction`, `input`, `output`) and the teacher's soft labels.
 
-Published form (github.com/209506702/CKD_EHR): prompts are one JSON object a line, whatever the suffix; soft labels are
-one JSON list with a {disease name: probability} per prompt, in the order of the prompts.  Their code splits an answer at
-commas, which loses the answer "None", and reads soft labels by position in the dict; here both go by name.  An
+Published form (github.com/209506702/CKD_EHR): prompts are one JSON object a line, whatever the suffix; soft labels
+are one JSON list with a {disease name: probability} per prompt, in the order of the prompts.  Their code splits an
+answer at commas, which loses the answer "None", and reads soft labels by position; here both go by name.  An
 unlabelled row has no `output`.  Messages name rows, never what stands in them.
 """
 
@@ -57,7 +57,7 @@ def export_jsonl(path: Path, rows: Iterable[Row], names: Sequence[str]) -> int:
 
 
 def import_jsonl(path: Path, names: Sequence[str]) -> list[Row]:
-    """Read prompts from JSON lines or a JSON list.  ValueError names a row that is malformed or has an unknown label."""
+    """Read prompts from JSON lines or a JSON list.  ValueError names a malformed row, or one with an unknown label."""
     rows = []
     for number, line in enumerate(_objects(path), start=1):
         fields = [line.get(name) for name in ("instruction", "input", "output")] if isinstance(line, dict) else [None]
