@@ -1,10 +1,12 @@
-"""A base model is a folder of safetensors, a config and a tokenizer; nothing else in it is read, and no code in it is run.
+"""A base model is a folder of safetensors, a config and a tokenizer; nothing else in it is read, no code in it is run.
 
-A hub name is turned into its local snapshot first (downloaded where it is not there yet and the machine is on-line), so that
-every later step, the fingerprint included, sees files.  All refusals of a base live here, each one sentence.
+A hub name is turned into its local snapshot first (downloaded where it is not there yet and the machine is on-line), so
+that every later step, the fingerprint included, sees files.  All refusals of a base live here, each one sentence.
 """
 
 import json
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ READ = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt
 
 
 def find_base(base: str | Path, revision: str | None = None) -> Path:
-    """The folder of a base model: itself, or a hub name's snapshot.  Raises ValueError or FileNotFoundError, one sentence."""
+    """The folder of a base model: itself, or a hub name's snapshot.  Raises ValueError or FileNotFoundError."""
     folder = Path(base)
     if not folder.is_dir():
         folder = _snapshot(str(base), revision)
@@ -45,8 +47,9 @@ def load_tokenizer(base: str | Path, revision: str | None = None) -> PreTrainedT
 
 def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConfig:
     """The base's config.  Raises ValueError for an architecture that needs code of its own."""
+    folder = find_base(base, revision)
     try:
-        return AutoConfig.from_pretrained(find_base(base, revision), trust_remote_code=False, local_files_only=True)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError):
         raise ValueError(
             f"base {base}: config.json names no architecture that this transformers has built in"
@@ -56,15 +59,15 @@ def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConf
 def classifier_config(
     base: str | Path, label_names: Sequence[str], revision: str | None = None, max_tokens: int | None = None
 ) -> PreTrainedConfig:
-    """The base's config with a multi-label head.  Refuses another label set's head and positions too few for `max_tokens`."""
+    """The base's config with a multi-label head.  Refuses another label set's head, and rows longer than it reads."""
     if len(set(label_names)) != len(label_names) or not label_names:
         raise ValueError(f"label names must be distinct and not empty; got {len(label_names)}")
     config, tokenizer = load_config(base, revision), load_tokenizer(base, revision)
     has_head = any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
     if has_head and labels_of(config) != tuple(label_names):
         raise ValueError(
-            f"base {base}: it already has a head of {config.num_labels} labels that are not this run's {len(label_names)}; "
-            "name a base without a head or use the label set it was made for"
+            f"base {base}: its head has {config.num_labels} labels that are not this run's {len(label_names)}; "
+            "name a base without a head, or use the label set it was made for"
         )
     check_fit(base, config, tokenizer, max_tokens)
     config.id2label = dict(enumerate(label_names))
@@ -72,6 +75,13 @@ def classifier_config(
     config.problem_type = "multi_label_classification"
     config.pad_token_id = tokenizer.pad_token_id
     return config
+
+
+def check_no_code(folder: Path, base: str | Path) -> None:
+    """A model folder with code in it is refused, although nothing here would run it."""
+    code = sorted(path.name for path in Path(folder).glob("*.py"))
+    if code:
+        raise ValueError(f"base {base}: the folder holds code ({code[0]}), which is never run; give one without")
 
 
 def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:
@@ -85,18 +95,20 @@ def check_fit(
     """Every token id has an embedding, every position a place; raise ValueError otherwise."""
     if len(tokenizer) > config.vocab_size:
         raise ValueError(f"base {base}: its tokenizer has {len(tokenizer)} tokens, its model {config.vocab_size}")
-    positions = getattr(config, "max_position_embeddings", None)
-    if max_tokens and positions and max_tokens > positions:
-        raise ValueError(f"base {base}: it reads at most {positions} tokens, the prompt stage allows {max_tokens}")
+    longest = min(getattr(config, "max_position_embeddings", None) or math.inf, tokenizer.model_max_length)
+    if max_tokens and max_tokens > longest:
+        raise ValueError(f"base {base}: it reads at most {longest} tokens, the prompts have up to {max_tokens}")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from reporting the fresh head as missing; `check_loaded` looks at what really matters."""
+    """Keep transformers from reporting the fresh head as missing (`check_loaded` looks), and PEFT from deprecations."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.set_verbosity(verbosity)
 
@@ -128,18 +140,13 @@ def _snapshot(name: str, revision: str | None) -> Path:
 
 
 def _check_files(folder: Path, base: str) -> None:
-    code = sorted(path.name for path in folder.glob("*.py"))
-    if code:
-        raise ValueError(f"base {base}: the folder holds code ({code[0]}), which is never run; give one without")
+    check_no_code(folder, base)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"base {base}: the folder has no config.json")
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        needed = set(json.loads(index.read_text())["weight_map"].values())
-    else:
-        needed = {"model.safetensors"}
+    needed = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {"model.safetensors"}
     lost = sorted(name for name in needed if not (folder / name).is_file())
     if lost:
         raise ValueError(
-            f"base {base}: {lost[0]} is not in the folder; only safetensors are read, so convert .bin or .pt weights first"
+            f"base {base}: {lost[0]} is not in the folder; only safetensors are read, so convert .bin or .pt weights"
         )

@@ -1,6 +1,6 @@
 """The README.md of an exported model: what it is made from, what it is for, who may have it.
 
-Weights trained on patient data are derived data of the same access class as the records, so the card says so in its first lines.
+Weights trained on patient data are derived data of the same access class as the records: the card says so first.
 Nothing here may name a path of this machine or a person.
 """
 

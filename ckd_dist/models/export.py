@@ -2,19 +2,21 @@
 
     full     config.json + model.safetensors (sharded where large)
     LoRA     adapter_config.json + adapter_model.safetensors (the head is in modules_to_save), classifier/config.json
-             with label names and padding.  It lies one folder down: beside an adapter, transformers takes a config.json for a
-             whole model
+             with label names and padding: one folder down, because transformers takes a config.json beside an adapter
+             for a whole model
     always   tokenizer, chat template, README.md
 
-Written under a temporary name inside the folder, re-opened and checked, then moved in file by file, weights before configs, so
-checkpoints that live in the same folder stay.  Under ZeRO-3 the engine gathers and hands in `state_dict` on the leader.
+Written under a temporary name inside the folder, re-opened and checked, then moved in file by file, weights before
+configs, so checkpoints that live in the same folder stay.  Under ZeRO-3 the engine gathers and hands in `state_dict` on
+the leader.
 """
 
 import json
 import os
-import shutil
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
@@ -29,6 +31,7 @@ from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.heads import Head
 from ckd_dist.models.teacher import ADAPTER
 
+ADAPTED = re.compile(r"\.lora_[AB]\.|\.modules_to_save\.")
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 
 
@@ -41,8 +44,8 @@ def export_teacher(
 ) -> str:
     """Publish an answerer or a classifier, full or adapter, in `folder`; return its fingerprint.
 
-    state_dict: whole tensors under the names of `head.state_dict()` (for an adapter, the trainable ones suffice); none: the
-    model's own.  Raises ValueError where a tensor is missing, empty or not finite.
+    state_dict: whole tensors under the names of `head.state_dict()` (for an adapter, the trainable ones suffice);
+    none: the model's own.  Raises ValueError where a tensor is missing, empty or not finite.
     """
     return _export(head, tokenizer, Path(folder), state_dict, card, role="teacher")
 
@@ -67,38 +70,36 @@ def _export(
     role: str,
 ) -> str:
     tensors = _tensors(head, state_dict)
-    temporary = folder / f".export.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     is_adapter = isinstance(head.model, PeftModel)
     names = () if head.kind == "answers" else labels_of(head.plain.config)
-    if is_adapter:
-        base = _save_adapter(head, tensors, temporary, folder)
-    else:
-        head.model.save_pretrained(temporary, state_dict=tensors)
-        base = head.plain.config._name_or_path
-    tokenizer.save_pretrained(temporary)
-    _check(temporary, names)
-    mark = fingerprint(temporary)
-    write_card(
-        temporary / "README.md", card, role=role, base=base, label_names=names, adapter=is_adapter, fingerprint=mark
-    )
-    _move_in(temporary, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".export.", dir=folder) as name:
+        temporary = Path(name)
+        if is_adapter:
+            base = _save_adapter(head, tensors, temporary, folder)
+        else:
+            head.model.save_pretrained(temporary, state_dict=tensors)
+            base = head.plain.config._name_or_path
+        tokenizer.save_pretrained(temporary)
+        _check(temporary, names)
+        mark = fingerprint(temporary)
+        facts = {"role": role, "base": base, "label_names": names, "adapter": is_adapter, "fingerprint": mark}
+        write_card(temporary / "README.md", card, **facts)
+        _move_in(temporary, folder)
     return mark
 
 
 def _tensors(head: Head, state_dict: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """What is to be saved, under the names of `head.model`, each in its parameter's own dtype: the export is what was trained."""
-    only_trainable = isinstance(head.model, PeftModel)
+    """What is to be saved, under the names of `head.model`, in its parameters' own dtypes."""
     own = dict(head.model.named_parameters())
     given = {name.removeprefix("model."): tensor for name, tensor in (state_dict or head.state_dict()).items()}
-    lost = [name for name, p in own.items() if name not in given and (p.requires_grad or not only_trainable)]
+    if isinstance(head.model, PeftModel):  # the base stays where it is
+        own, given = ({k: v for k, v in names.items() if ADAPTED.search(k)} for names in (own, given))
+    lost = [name for name in own if name not in given]
     if lost:
         raise ValueError(f"export: {len(lost)} tensors of the model were not handed over, first {lost[0]}")
-    return {
-        name: tensor.detach().to("cpu", own[name].dtype if name in own else tensor.dtype)
-        for name, tensor in given.items()
-    }
+    dtypes = {name: parameter.dtype for name, parameter in own.items()}
+    return {name: tensor.detach().to("cpu", dtypes.get(name, tensor.dtype)) for name, tensor in given.items()}
 
 
 def _save_adapter(head: Head, tensors: dict[str, Tensor], temporary: Path, folder: Path) -> str:
@@ -142,23 +143,22 @@ def _check(folder: Path, label_names: tuple[str, ...]) -> None:
                     raise ValueError(f"export: tensor {name} is empty; under ZeRO-3 gather it before saving")
                 if not torch.isfinite(tensor).all():
                     raise ValueError(f"export: tensor {name} holds a value that is not finite; the training diverged")
-    config = folder / "config.json"
-    config = AutoConfig.from_pretrained(config.parent if config.is_file() else folder / "classifier")
+    place = folder if (folder / "config.json").is_file() else folder / "classifier"
+    config = AutoConfig.from_pretrained(place)
     if label_names and labels_of(config) != label_names:
         raise ValueError(f"export: config.json lists {config.num_labels} labels, the model has {len(label_names)}")
 
 
 def _move_in(temporary: Path, folder: Path) -> None:
-    """Every file to its place by rename, weights first, and only then the old weights of another shape away."""
+    """Every file to its place by rename, weights first; then away with what an earlier export of another shape left."""
     files = sorted((f for f in temporary.rglob("*") if f.is_file()), key=lambda f: (f.suffix != ".safetensors", f.name))
-    keep = {file.relative_to(temporary) for file in files}
+    places = {folder / file.relative_to(temporary) for file in files}
     for file in files:
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
         place = folder / file.relative_to(temporary)
         place.parent.mkdir(exist_ok=True)
         os.replace(file, place)
-    for stale in [*folder.glob("*.safetensors"), *folder.glob("*config.json"), folder / "classifier" / "config.json"]:
-        if stale.is_file() and stale.relative_to(folder) not in keep:
-            stale.unlink()
-    shutil.rmtree(temporary)
+    earlier = [found for pattern in ("*.safetensors", "*config.json", "*.index.json") for found in folder.glob(pattern)]
+    for stale in {*earlier, folder / "classifier" / "config.json"} - places:
+        stale.unlink(missing_ok=True)

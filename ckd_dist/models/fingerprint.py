@@ -1,7 +1,7 @@
 """Which model is this?  A hash of the bytes that decide its logits: weights, configuration, tokenizer, chat template.
 
-Never of a path, so a model that is moved stays itself; never of a README or of version stamps.  An adapter's hash takes in its
-base's, because it is nothing without it.  Big files are hashed once a process, remembered by (name, size, mtime).
+Never of a path, so a model that is moved stays itself; never of a README or of version stamps.  An adapter's hash takes
+in its base's, because it is nothing without it.  A file is hashed once a process, remembered by (name, size, mtime).
 """
 
 import functools
@@ -40,7 +40,7 @@ IGNORED = {
 
 
 def fingerprint(folder: str | Path, tokenizer: str | Path | None = None) -> str:
-    """Hash of an exported teacher, student or base: 64 hex digits.  `tokenizer`: its folder, where it is another one."""
+    """Hash of an exported teacher, student or base: 64 hex digits.  `tokenizer`: its folder, where another."""
     folder = Path(folder)
     parts = {
         "weights": {file.name: _sha256(file) for file in sorted(folder.glob("*.safetensors"))},
@@ -62,7 +62,7 @@ def fingerprint_tokenizer(folder: str | Path) -> str:
 
 
 def base_of(folder: Path) -> Path:
-    """The base of the adapter in `folder`: as recorded, else at the same place relative to it.  Raises FileNotFoundError."""
+    """The base of the adapter in `folder`: as recorded, else at the same place relative to it."""
     settings = json.loads((folder / "adapter_config.json").read_text())
     recorded = settings["base_model_name_or_path"]
     if not Path(recorded).is_absolute() or Path(recorded).is_dir():

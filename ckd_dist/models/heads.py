@@ -6,9 +6,9 @@
     decoder    a teacher: one unit a row, the hidden state of its last real token through `score`
     answers    the supervised phase: units are answer positions, columns the vocabulary
 
-Under right padding a causal model's real tokens never see the padding, so decoders get no padding mask and attention takes its
-fast path.  The vocabulary projection runs on answer positions only; models that scale or cap their vocabulary logits after it
-(Gemma 2, Cohere) would need that step here.
+Under right padding a causal model's real tokens never see the padding, so decoders get no padding mask and attention
+takes its fast path.  The vocabulary projection runs on answer positions only; models that scale or cap their vocabulary
+logits after it (Gemma 2, Cohere) would need that step here.
 """
 
 from typing import Literal

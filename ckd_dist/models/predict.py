@@ -2,9 +2,13 @@
 
     B samples, L tokens, D hidden, K columns, P prefix tokens
 
-One forward pass a sample, no vocabulary logits, no kept hidden states.  Rows go longest first in batches of a token budget, so
-padding is small and the largest batch comes first (too large a budget fails at once, not after an hour).  Teacher prompts share
-their instruction: its keys and values are computed once and every batch attends to them (off with prefix_tokens=0).
+One forward pass a sample, no vocabulary logits, no kept hidden states.  Rows go longest first in batches of a token
+budget, so padding is small and the largest batch comes first (too large a budget fails at once, not after an hour).
+Teacher prompts share their instruction: its keys and values are computed once and every batch attends to them.
+
+Measured on one CPU core, float32, a Qwen2 of 256 x 4 with 190 of about 600 tokens shared: a quarter less time with the
+shared prefix than without, 14 times less than one sample a call with vocabulary logits; budgets of 2,000 to 8,000
+tokens are best there, because larger ones leave the cache.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +21,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from ckd_dist.models.base import quiet
+from ckd_dist.models.base import check_no_code, find_base, quiet
 from ckd_dist.models.fingerprint import base_of
 from ckd_dist.models.heads import Head
 from ckd_dist.models.rows import Tokens, pad
@@ -26,26 +30,32 @@ from ckd_dist.models.teacher import ADAPTER
 MIN_PREFIX = 16  # tokens; a shorter shared start is not worth a cache
 
 
-def load_merged_teacher(folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Head:
-    """An exported teacher, an adapter merged into its base, ready to predict.  Raises ValueError or FileNotFoundError."""
+def load_merged_teacher(
+    folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Head:
+    """An exported teacher (an adapter merged into its base) or student, ready to predict."""
     folder = Path(folder)
     is_adapter = (folder / "adapter_config.json").is_file()
-    weights = folder / ADAPTER if is_adapter else None
     place = folder / "classifier" if is_adapter else folder
-    if not (place / "config.json").is_file() or (weights and not weights.is_file()):
-        raise FileNotFoundError(f"teacher {folder.name}: not an exported classifier; run train_teacher first")
+    if not (place / "config.json").is_file() or (is_adapter and not (folder / ADAPTER).is_file()):
+        raise FileNotFoundError(f"model {folder.name}: not an exported classifier; train it first")
+    check_no_code(folder, folder.name)
     with quiet():
         model = AutoModelForSequenceClassification.from_pretrained(
-            base_of(folder) if is_adapter else folder,
+            base_of(folder) if is_adapter else find_base(folder),
             config=AutoConfig.from_pretrained(place),
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
         )
-    if is_adapter:
-        model = PeftModel.from_pretrained(model, str(folder), autocast_adapter_dtype=False).merge_and_unload()
-    return Head(model.to(device), "decoder" if hasattr(model, "score") else "encoder").eval()
+        model.to(device)
+        if is_adapter:
+            model = PeftModel.from_pretrained(
+                model, str(folder), autocast_adapter_dtype=False, torch_device=str(device)
+            )
+            model = model.merge_and_unload()
+    return Head(model, "decoder" if hasattr(model, "score") else "encoder").eval()
 
 
 @torch.inference_mode()
@@ -64,29 +74,30 @@ def predict_logits(
     """Logits of `rows` in their order, float32 [N, K].
 
     micro_tokens: padded tokens of a forward pass.  autocast: bfloat16 for float32 weights on hardware that gains by it.
-    prefix_tokens: leading tokens that every row shares, run once; none: found here; 0: every row whole.
+    prefix_tokens: most leading tokens, of those that every row shares, to run once; none: all of them; 0: rows whole.
     """
+    if head.kind == "answers":
+        raise ValueError("an answerer has no classes to predict; train the classification phase first")
     was_training = head.training
     head.eval()
     rows = np.asarray(rows)
-    num_shared = _shared(head, tokens, rows) if prefix_tokens is None else prefix_tokens
-    order = np.argsort(-tokens.lengths[rows], kind="stable")
-    logits_NK, done = None, 0
+    num_shared = _shared(head, tokens, rows, prefix_tokens)
+    lengths = tokens.lengths[rows] - num_shared
+    order = np.argsort(-lengths, kind="stable")
+    logits_NK, done = torch.empty(len(rows), head.plain.config.num_labels, device=device), 0
     with torch.autocast(torch.device(device).type, autocast or torch.bfloat16, enabled=autocast is not None):
         shared = _Prefix(head, tokens.row(rows[0])[:num_shared], device) if num_shared else None
-        for part in _batches(tokens.lengths[rows[order]] - num_shared, micro_tokens):
+        for part in _batches(lengths[order], micro_tokens):
             places = order[part]
             padded = pad([tokens.row(row)[num_shared:] for row in rows[places]], pad_id)
             ids_BL, attention_BL = (tensor.to(device, non_blocking=True) for tensor in padded)
             logits_BK = shared.logits(ids_BL, attention_BL) if shared else head(ids_BL, attention_BL)
-            if logits_NK is None:
-                logits_NK = torch.empty(len(rows), logits_BK.shape[1], device=device)
             logits_NK[torch.as_tensor(places, device=device)] = logits_BK
             done += len(places)
             if track:
                 track(done, len(rows))
     head.train(was_training)
-    return np.zeros((0, head.plain.config.num_labels), np.float32) if logits_NK is None else logits_NK.cpu().numpy()
+    return logits_NK.cpu().numpy()
 
 
 def shared_prefix(tokens: Tokens, rows: np.ndarray) -> int:
@@ -134,13 +145,13 @@ class _PrefixLayer(DynamicLayer):
         )
 
 
-def _shared(head: Head, tokens: Tokens, rows: np.ndarray) -> int:
+def _shared(head: Head, tokens: Tokens, rows: np.ndarray, most: int | None) -> int:
     """Prefix tokens worth sharing: only for causal models whose every layer attends to all that came before."""
-    if head.kind != "decoder" or any(
-        type(layer) is not DynamicLayer for layer in DynamicCache(config=head.plain.config).layers
-    ):
+    if head.kind != "decoder" or most == 0:
         return 0
-    shared = shared_prefix(tokens, rows)
+    if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=head.plain.config).layers):
+        return 0
+    shared = shared_prefix(tokens, rows) if most is None else min(most, shared_prefix(tokens, rows))
     return shared if shared >= MIN_PREFIX else 0
 
 

@@ -1,4 +1,4 @@
-"""Any BERT-family encoder under a fresh multi-label head.  Weights stay float32; bf16 autocast is the engine's business."""
+"""Any BERT-family encoder under a fresh multi-label head.  Weights stay float32; autocast is the engine's business."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,14 @@ from transformers import AutoModelForSequenceClassification
 from ckd_dist.models.base import check_loaded, classifier_config, find_base, quiet
 from ckd_dist.models.heads import Head
 
-FRESH = ("classifier.", "score.", "bert.pooler.", "pooler.", "head.")  # heads and poolers that a base need not have
+FRESH = (
+    "classifier.",
+    "pre_classifier.",
+    "score.",
+    "bert.pooler.",
+    "pooler.",
+    "head.",
+)  # heads and poolers that a base need not have
 
 
 def build_student(
@@ -18,13 +25,14 @@ def build_student(
     *,
     revision: str | None = None,
     dtype: torch.dtype = torch.float32,
-    attention: str = "sdpa",
+    attention: str | None = None,
     max_tokens: int | None = None,
     seed: int = 0,
 ) -> Head:
     """The encoder `base` under a fresh head, everything trainable.
 
-    max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError, one sentence, where the base does not fit.
+    attention: none: the best that the architecture has.  max_tokens: longest row that will come.  Raises ValueError or
+    FileNotFoundError where the base does not fit.
     """
     config = classifier_config(base, label_names, revision, max_tokens)
     with quiet(), torch.random.fork_rng(devices=[]):
@@ -40,5 +48,6 @@ def build_student(
             output_loading_info=True,
         )
     check_loaded(base, set(report["missing_keys"]), fresh=FRESH)
+    model.config._name_or_path = str(base)  # not the snapshot's path
     model.train()
     return Head(model, "encoder")

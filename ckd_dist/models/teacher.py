@@ -1,10 +1,11 @@
 """Any Hugging Face causal language model as a teacher, full or LoRA: first an answerer, then a classifier.
 
-The supervised phase (published order) trains a causal LM on the answer text; the classification phase trains the same weights
-under a linear head.  Full: the folder the first phase saved is the second's base.  LoRA: `adopt_adapter` carries the adapter over.
+The supervised phase (published order) trains a causal LM on the answer text; the classification phase trains the same
+weights under a linear head.  Full: the folder that the first phase saved is the second's base.  LoRA: `adopt_adapter`
+carries the adapter over.
 
-Under ZeRO-3 the caller hands in `loading`, a context in which transformers shards while it loads (engine/zero.py makes it);
-this file knows nothing of it.  autocast_adapter_dtype=False, because ZeRO-3 wants one dtype of all trainables.
+Under ZeRO-3 the caller hands in `loading`, a context in which transformers shards while it loads (engine/zero.py makes
+it); this file knows nothing of it.  autocast_adapter_dtype=False, because ZeRO-3 wants one dtype of all trainables.
 """
 
 from collections.abc import Sequence
@@ -47,9 +48,9 @@ def build_classifier(
     max_tokens: int | None = None,
     seed: int = 0,
 ) -> Head:
-    """The causal LM `base` under a fresh multi-label head; trainable: everything ("full"), or adapter and head ("lora").
+    """The causal LM `base` under a fresh multi-label head; trainable: all of it ("full"), or adapter and head ("lora").
 
-    max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError, one sentence, where the base does not fit.
+    max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError where the base does not fit.
     """
     config = classifier_config(base, label_names, revision, max_tokens)
     folder = find_base(base, revision)
@@ -58,14 +59,12 @@ def build_classifier(
         model, report = AutoModelForSequenceClassification.from_pretrained(
             folder, config=config, **_safely(dtype, attention)
         )
-        check_loaded(base, set(report["missing_keys"]), fresh=("score.",))
         if not hasattr(model, "score"):
-            raise ValueError(
-                f"base {base}: {type(model).__name__} is not a causal language model, which a teacher must be"
-            )
+            raise ValueError(f"base {base}: {type(model).__name__} is no causal language model, as a teacher must be")
+        check_loaded(base, set(report["missing_keys"]), fresh=("score.",))
         if tuning == "lora":
             model = _with_adapter(model, base, revision, lora, TaskType.SEQ_CLS)
-    _train_ready(model, gradient_checkpointing)
+    _train_ready(model, base, gradient_checkpointing)
     return Head(model, "decoder")
 
 
@@ -92,7 +91,7 @@ def build_answerer(
         check_loaded(base, set(report["missing_keys"]), fresh=())
         if tuning == "lora":
             model = _with_adapter(model, base, revision, lora, TaskType.CAUSAL_LM)
-    _train_ready(model, gradient_checkpointing)
+    _train_ready(model, base, gradient_checkpointing)
     return Head(model, "answers")
 
 
@@ -103,9 +102,7 @@ def adopt_adapter(classifier: Head, adapter_folder: Path) -> None:
     """
     adapter_folder = Path(adapter_folder)
     if not isinstance(classifier.model, PeftModel):
-        raise ValueError(
-            "the classification phase trains without an adapter, so it cannot take over the supervised phase's"
-        )
+        raise ValueError("the classification phase trains no adapter, so it cannot take over the supervised phase's")
     theirs, ours = PeftConfig.from_pretrained(str(adapter_folder)), classifier.model.peft_config["default"]
     for field in ("r", "lora_alpha", "target_modules"):
         if getattr(theirs, field) != getattr(ours, field):
@@ -163,7 +160,8 @@ def _with_adapter(
     return model
 
 
-def _train_ready(model: PreTrainedModel | PeftModel, gradient_checkpointing: bool) -> None:
+def _train_ready(model: PreTrainedModel | PeftModel, base: str | Path, gradient_checkpointing: bool) -> None:
+    model.config._name_or_path = str(base)  # not the snapshot's path
     if gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()

@@ -1,7 +1,7 @@
-"""Tiny stand-ins, made on the spot: a Qwen2 with a byte-level BPE and a BERT with a WordPiece, in the folders that real ones have.
+"""Tiny stand-ins, made on the spot: a Qwen2 with a byte-level BPE, a BERT with a WordPiece, in folders like real ones.
 
-Everything after this file loads them by path, like any other base.  The weights are random; the supervised phase trains the
-teacher's, distillation the student's.  Same texts and seed, same bytes: the vocabulary trainers are fed in sorted order.
+Everything after this file loads them by path, like any other base.  The weights are random; the supervised phase trains
+the teacher's, distillation the student's.  Same texts and seed, same bytes, in any process.
 """
 
 import json
@@ -51,7 +51,7 @@ CHAT_TEMPLATE = """\
 
 
 def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int) -> None:
-    """Write a Qwen2ForCausalLM of random weights and a byte-level BPE learned from `texts`.  Raises ValueError on a bad shape."""
+    """Write a Qwen2ForCausalLM of random weights and a byte-level BPE learned from `texts`."""
     _check(tiny, multiple=2)
     tokenizer = _byte_level_bpe(texts, tiny.vocabulary)
     config = Qwen2Config(
@@ -70,7 +70,7 @@ def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
 
 
 def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int) -> None:
-    """Write a BertModel of random weights and a lower-case WordPiece learned from `texts`.  Raises ValueError on a bad shape."""
+    """Write a BertModel of random weights and a lower-case WordPiece learned from `texts`."""
     _check(tiny, multiple=1)
     tokenizer = _word_piece(texts, tiny.vocabulary)
     config = BertConfig(
@@ -133,8 +133,8 @@ def _without(specials: list[str], text: str) -> str:
 def _word_piece(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
     """BERT's lower-case tokenizer with pieces of its own.
 
-    tokenizers numbers first pieces in the order of a hash map, which differs between processes; naming them all beforehand
-    in sorted order makes the result a function of the texts.
+    tokenizers numbers first pieces in the order of a hash map, which differs between processes; naming them all
+    beforehand, sorted, makes the result a function of the texts.
     """
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

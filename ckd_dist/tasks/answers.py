@@ -1,7 +1,7 @@
-"""The supervised phase: the teacher learns to write the answer sentence.  A unit is an answer token, a column a vocabulary one.
+"""The supervised phase: the teacher learns to write the answer.  A unit is an answer token, a column a vocabulary one.
 
-A row is prompt + answer; the answer ends with the turn's end mark.  The token at position p is predicted from p - 1, so units
-point one place before their target, and nothing but those places goes through the vocabulary projection.
+A row is prompt + answer; the answer ends with the turn's end mark.  The token at position p is predicted from p - 1, so
+units point one place before their target, and nothing but those places goes through the vocabulary projection.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,0 +1,44 @@
+"""Tiny shapes, sentences and rows of tokens that the tests of models share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ckd_dist.config import Lora, Tiny
+
+NAMES = ("Asthma", "Shock", "Gout; acute", "Fluid/electrolyte", "Stroke")
+TEXTS = [f"The patient had disease {i % 13} and took drug {i % 7}; procedure {i % 5} was performed." for i in range(80)]
+TINY = Tiny(hidden=32, layers=2, heads=4, vocabulary=400)
+LORA = Lora(rank=4, alpha=8, dropout=0.0)
+
+
+@dataclass
+class Rows:
+    """Rows of token ids in memory, as a TokenTable gives them."""
+
+    ids: list[np.ndarray]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(row) for row in self.ids])
+
+    def row(self, i: int) -> np.ndarray:
+        return self.ids[i]
+
+
+def random_rows(num: int, low: int, high: int, prefix: int = 0, vocabulary: int = 60, seed: int = 0) -> Rows:
+    """`num` rows of low..high tokens after `prefix` shared ones."""
+    rng = np.random.default_rng(seed)
+    start = rng.integers(5, vocabulary, prefix)
+    tails = [rng.integers(5, vocabulary, rng.integers(low, high + 1)) for _ in range(num)]
+    return Rows([np.concatenate([start, tail]).astype(np.int32) for tail in tails])
+
+
+def shake(model: torch.nn.Module, seed: int = 1) -> None:
+    """Give every trainable weight a value of its own: LoRA's B starts at zero and would hide a lost adapter."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
