@@ -1,8 +1,8 @@
 """Label what is not labelled yet: for each missing shard predict, write, publish.
 
-No worker waits for another.  Shard i goes to worker i mod W first; one that has finished its own sweeps over the rest from
-the far end, so a lost worker's shards are made by the others.  Two workers on one shard waste a prediction and harm nothing.
-Only a shard's number needs to travel; rows are looked up where the prompts lie.
+No worker waits for another.  Shard i goes to worker i mod W first; one that has finished its own sweeps over the rest
+from the far end, so a lost worker's shards are made by the others.  Two workers on one shard waste a prediction and
+harm nothing.  Only a shard's number needs to travel; rows are looked up where the prompts lie.
 """
 
 import json
@@ -16,8 +16,18 @@ from typing import Any
 import numpy as np
 
 from ckd_dist.softlabels import publish
-from ckd_dist.softlabels.plan import Plan, ShardError
-from ckd_dist.softlabels.shards import error_name, is_done, manifest_name, open_shard, read_manifest, stem, write_shard
+from ckd_dist.softlabels.plan import Plan
+from ckd_dist.softlabels.publish import DiskError, ShardError
+from ckd_dist.softlabels.shards import (
+    describe_error,
+    error_name,
+    is_done,
+    manifest_name,
+    open_shard,
+    read_manifest,
+    stem,
+    write_shard,
+)
 
 INDEX = "index.json"
 
@@ -49,12 +59,11 @@ def generate(
 ) -> None:
     """Label and publish those of `shard_numbers` that are missing when their turn comes.
 
-    predict: sample ids (int64 [N]) to raw logits_UK, units of the rows one after another.
-    A shard that fails `attempts` times is set aside in a file that says so, and the others go on; raises ShardError at
-    the end where there was one, and at once where the disk takes no more.
+    predict: sample ids (int64 [N]) to raw logits_UK, the units of the rows one after another.
+    A shard that fails `attempts` times is set aside in shard-00012.error.json and the others go on; raises ShardError
+    at the end where there was one, and DiskError at once where the disk takes no more.
     """
     folder, numbers, failed = plan.save(root), list(shard_numbers), []
-    publish.sweep(folder)
     for done, number in enumerate(numbers):
         track(done, len(numbers))
         if not is_done(root, plan, number) and not _label(plan, root, number, predict, attempts):
@@ -66,48 +75,42 @@ def generate(
 
 def _label(plan: Plan, root: Path, number: int, predict: Callable, attempts: int) -> bool:
     """Try to label one shard; say whether it is published."""
-    (plan.folder(root) / error_name(number)).unlink(missing_ok=True)
-    ids = plan.sample_ids_of(number)
+    error_file = plan.folder(root) / error_name(number)
+    if error_file.exists():  # of an earlier run, which a waiting student would take for this one's
+        with publish.writing(error_file):
+            error_file.unlink(missing_ok=True)
+    ids, failed = plan.sample_ids_of(number), None
     for attempt in range(1, attempts + 1):
         start = time.monotonic()
         try:
             logits_UK = predict(ids)
-        except Exception as error:
-            _set_aside(plan.folder(root), number, attempt, error, last=attempt == attempts)
-            continue
-        told = _who() | {"attempt": attempt, "seconds": round(time.monotonic() - start, 3)}
-        try:
+            told = _who() | {"attempt": attempt, "seconds": round(time.monotonic() - start, 3)}
             write_shard(root, plan, number, ids, logits_UK, attempt=told)
-        except ShardError as error:
-            if isinstance(error.__cause__, OSError):  # the disk, not the shard
-                raise
-            _set_aside(plan.folder(root), number, attempt, error, last=attempt == attempts)
-            continue
-        return True
+            return True
+        except DiskError:  # not the shard's fault, and the next one would fare no better
+            raise
+        except Exception as error:
+            failed = error
+    with publish.writing(error_file):
+        publish.replace(error_file, json.dumps(_who() | {"attempts": attempts} | kind_of(failed), indent=1).encode())
     return False
 
 
-def _set_aside(folder: Path, number: int, attempt: int, error: Exception, last: bool) -> None:
-    """Note the kind of failure and the line of code, never the message: it may quote a record."""
-    if not last:
-        return
+def kind_of(error: Exception) -> dict[str, str]:
+    """What failed, without the message of a stranger's exception: it may quote a record."""
     line = error.__traceback__
     while line.tb_next:
         line = line.tb_next
-    place = f"{Path(line.tb_frame.f_code.co_filename).name}:{line.tb_lineno}"
-    told = _who() | {"shard": number, "attempts": attempt, "error": type(error).__name__, "place": place}
-    if isinstance(error, ShardError):  # our own words: counts and names
-        told["why"] = str(error)
-    publish.replace(folder / error_name(number), json.dumps(told, indent=1).encode())
+    kind = {"error": type(error).__name__, "place": f"{Path(line.tb_frame.f_code.co_filename).name}:{line.tb_lineno}"}
+    return kind | ({"why": str(error)} if isinstance(error, ShardError) else {})
 
 
 def failure(folder: Path, numbers: list[int]) -> str:
     """One sentence on shards that could not be labelled."""
-    told = json.loads((folder / error_name(numbers[0])).read_bytes())
-    why = told.get("why") or f"{told['error']} at {told['place']}"
+    first = numbers[0]
     return (
-        f"{len(numbers)} shards could not be labelled, the first is {stem(numbers[0])} after {told['attempts']} attempts "
-        f"({why}): see {folder / error_name(numbers[0])}, then run the label stage again, the others are kept"
+        f"{len(numbers)} shards could not be labelled, the first is {stem(first)} ({describe_error(folder, first)}): "
+        f"see {folder / error_name(first)} and run the label stage again; the other shards are kept"
     )
 
 
@@ -117,21 +120,24 @@ def finish(root: Path, plan: Plan) -> dict[str, Any]:
     Raises ShardError where a shard is missing or is not what its manifest says.
     """
     folder, absent = plan.folder(root), missing(root, plan)
+    failed = [number for number in absent if (folder / error_name(number)).is_file()]
+    if failed:
+        raise ShardError(failure(folder, failed))
     if absent:
-        failed = [number for number in absent if (folder / error_name(number)).is_file()]
-        if failed:
-            raise ShardError(failure(folder, failed))
         raise ShardError(
             f"{len(absent)} of {plan.num_shards} shards are missing in {folder}, the first is {stem(absent[0])}: "
             "run the label stage again"
         )
-    claims = [read_manifest(folder, plan, number) for number in range(plan.num_shards)]
     for number in range(plan.num_shards):
         open_shard(root, plan, number)
-    _tidy(folder, {claim["file"] for claim in claims})
+    manifests = [read_manifest(folder, plan, number) for number in range(plan.num_shards)]
     index = {"plan": plan.plan_hash, "columns": plan.columns, "teacher": plan.teacher, "num_rows": plan.num_rows}
-    index["shards"] = [{key: claim[key] for key in ("file", "sha256", "bytes", "num_rows")} for claim in claims]
-    publish.replace(folder / INDEX, json.dumps(index, indent=1).encode())
+    index["shards"] = [
+        {key: manifest[key] for key in ("file", "sha256", "bytes", "num_rows")} for manifest in manifests
+    ]
+    with publish.writing(folder / INDEX):
+        _tidy(folder, {manifest["file"] for manifest in manifests})
+        publish.replace(folder / INDEX, json.dumps(index, indent=1).encode())
     return index
 
 
@@ -148,11 +154,10 @@ def verify(root: Path, plan: Plan) -> list[str]:
 
 
 def _tidy(folder: Path, files: set[str]) -> None:
-    """Delete what killed workers and lost races have left."""
-    publish.sweep(folder)
-    for orphan in folder.glob("shard-*.safetensors"):
-        if orphan.name not in files:
-            orphan.unlink(missing_ok=True)
+    """Delete what killed workers and lost races have left: the set is whole, whoever still writes does so in vain."""
+    for path in [*folder.glob(".shard-*.tmp"), *folder.glob("shard-*.safetensors")]:
+        if path.name not in files:
+            path.unlink(missing_ok=True)
 
 
 def _who() -> dict[str, Any]:

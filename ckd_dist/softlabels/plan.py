@@ -20,14 +20,13 @@ import safetensors.numpy
 
 from ckd_dist.schema import hash_of_columns
 from ckd_dist.softlabels import publish
+from ckd_dist.softlabels.publish import ShardError
 
 # N rows, U units, K columns
 
 FORMAT = 1  # of plan and shards
-
-
-class ShardError(ValueError):
-    """Soft labels that must not be used, or cannot be made: the message names the file and says what to do."""
+PLAN, ROWS = "plan.json", "rows.safetensors"
+SETTINGS = ("split", "fold", "shard_rows", "order_seed", "names", "prompts", "tokenizer", "teacher", "dtype")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,22 +59,9 @@ class Plan:
     def text(self) -> bytes:
         """plan.json, to the byte."""
         rows = hashlib.sha256(self.sample_id_N.astype("<i8").tobytes() + self.units_N.astype("<i8").tobytes())
-        values = {
-            "format": FORMAT,
-            "split": self.split,
-            "fold": self.fold,
-            "num_rows": len(self.sample_id_N),
-            "num_units": int(self.units_N.sum()),
-            "rows": rows.hexdigest(),
-            "shard_rows": self.shard_rows,
-            "order_seed": self.order_seed,
-            "names": list(self.names),
-            "columns": self.columns,
-            "prompts": self.prompts,
-            "tokenizer": self.tokenizer,
-            "teacher": self.teacher,
-            "dtype": self.dtype,
-        }
+        values = {"format": FORMAT, "columns": self.columns, "rows": rows.hexdigest()}
+        values |= {"num_rows": self.num_rows, "num_units": int(self.units_N.sum())}
+        values |= {name: getattr(self, name) for name in SETTINGS}
         return json.dumps(values, indent=1).encode()
 
     @property
@@ -87,7 +73,7 @@ class Plan:
         return -(-self.num_rows // self.shard_rows)
 
     @cached_property
-    def offsets_N1(self) -> np.ndarray:
+    def offsets_N1(self) -> np.ndarray:  # noqa: N802, a shape suffix
         """Row i has units offsets[i] to offsets[i + 1] of the whole plan."""
         return np.concatenate([[0], self.units_N.cumsum()])
 
@@ -107,45 +93,36 @@ class Plan:
     def save(self, root: Path) -> Path:
         """Write the plan below `root` (a run's softlabels folder) and return its own folder.  Twice is harmless."""
         folder = self.folder(root)
-        if (folder / "plan.json").is_file():
-            Plan.open(root, self.plan_hash)
-            return folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        rows = {"sample_id_N": self.sample_id_N, "units_N": self.units_N}
-        publish.replace(folder / "rows.safetensors", safetensors.numpy.save(rows))
-        publish.create(folder / "plan.json", self.text)
+        rows = safetensors.numpy.save({"sample_id_N": self.sample_id_N, "units_N": self.units_N})
+        with publish.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not _holds(folder / ROWS, rows):
+                publish.replace(folder / ROWS, rows)
+            if not _holds(folder / PLAN, self.text) and not publish.create(folder / PLAN, self.text):
+                raise ShardError(f"{folder / PLAN} has been changed since it was made: delete it and label again")
         return folder
 
     @classmethod
     def open(cls, root: Path, plan_hash: str) -> "Plan":
         """Read the plan of that hash.  Raises ShardError where it is absent, or is not what its name says."""
         folder = Path(root) / plan_hash
-        if not (folder / "plan.json").is_file():
-            raise ShardError(f"there is no soft-label plan {folder / 'plan.json'}: run the label stage")
-        text = (folder / "plan.json").read_bytes()
+        if not (folder / PLAN).is_file():
+            raise ShardError(f"there is no soft-label plan {folder / PLAN}: run the label stage")
+        text = (folder / PLAN).read_bytes()
         if hashlib.sha256(text).hexdigest()[:16] != plan_hash:
-            raise ShardError(f"{folder / 'plan.json'} has been changed since it was made: delete {folder}, label again")
+            raise ShardError(f"{folder / PLAN} has been changed since it was made: delete it and label again")
         values = json.loads(text)
         if values["format"] != FORMAT:
             raise ShardError(f"{folder} has format {values['format']}, this version reads {FORMAT}: label again")
         try:
-            rows = safetensors.numpy.load((folder / "rows.safetensors").read_bytes())
-            ids, units = rows["sample_id_N"], rows["units_N"]
+            rows = safetensors.numpy.load((folder / ROWS).read_bytes())
+            ids_N, units_N = _frozen(rows["sample_id_N"]), _frozen(rows["units_N"])
         except (OSError, KeyError, safetensors.SafetensorError) as error:
-            raise ShardError(
-                f"{folder / 'rows.safetensors'} is missing or damaged: delete {folder}, label again"
-            ) from error
-        fields = ("split", "shard_rows", "order_seed", "prompts", "tokenizer", "teacher", "dtype", "fold")
-        plan = cls(
-            sample_id_N=_frozen(ids),
-            units_N=_frozen(units),
-            names=tuple(values["names"]),
-            **{f: values[f] for f in fields},
-        )
+            raise ShardError(f"{folder / ROWS} is missing or damaged: run the label stage again") from error
+        settings = {name: values[name] for name in SETTINGS}
+        plan = cls(sample_id_N=ids_N, units_N=units_N, **settings | {"names": tuple(values["names"])})
         if plan.text != text:
-            raise ShardError(
-                f"{folder / 'rows.safetensors'} holds other rows than its plan: delete {folder}, label again"
-            )
+            raise ShardError(f"{folder / ROWS} holds other rows than its plan: run the label stage again")
         return plan
 
 
@@ -179,9 +156,22 @@ def make_plan(
         )
     order = np.random.default_rng(order_seed).random(len(ids)).argsort(kind="stable")
     return Plan(
-        split, _frozen(ids[order]), _frozen(units_N[order]), shard_rows, order_seed, tuple(names), prompts, tokenizer,
-        teacher, dtype, fold,
-    )  # fmt: skip
+        split=split,
+        sample_id_N=_frozen(ids[order]),
+        units_N=_frozen(units_N[order]),
+        shard_rows=int(shard_rows),
+        order_seed=int(order_seed),
+        names=tuple(names),
+        prompts=prompts,
+        tokenizer=tokenizer,
+        teacher=teacher,
+        dtype=dtype,
+        fold=int(fold),
+    )
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -1,18 +1,35 @@
 """Files appear whole or not at all, and survive the kill of any process at any instruction.
 
-Written under a temporary name in the same folder, flushed to disk, then renamed or linked.  A temporary name says which
-host and process it belongs to, so that what a killed one left behind can be told from what a living one is writing.
+Written under a temporary name in the same folder, forced to disk, then renamed or linked.  A killed process leaves its
+temporary file behind; `generate.finish` sweeps those up once nobody can need them.
 """
 
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ABANDONED_SECONDS = 3600.0  # a temporary file of another host that nobody has touched for so long
+
+class ShardError(ValueError):
+    """Soft labels that must not be used, or cannot be made: the message names the file and says what to do."""
+
+
+class DiskError(ShardError):
+    """The disk takes no more: full, read-only, or not there."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{path} cannot be written ({error.strerror or type(error).__name__}): make room or give access there and "
+            "run the same command again; what is finished is kept"
+        ) from error
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -46,7 +63,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def temporary(folder: Path, name: str) -> Iterator[Path]:
-    """A hidden name `.NAME.HOST.PID.THREAD.tmp` that is gone afterwards, however it ends."""
+    """A hidden name of this thread, `.NAME.HOST.PID.THREAD.tmp`, that is gone afterwards, however it ends."""
     temp = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.{threading.get_native_id()}.tmp"
     try:
         yield temp
@@ -61,32 +78,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sweep(folder: Path, seconds: float = ABANDONED_SECONDS) -> int:
-    """Delete temporary files whose process is dead, or that were not touched for `seconds`; return how many."""
-    num_deleted = 0
-    for temp in folder.glob(".*.tmp"):
-        if _is_abandoned(temp, seconds):
-            temp.unlink(missing_ok=True)
-            num_deleted += 1
-    return num_deleted
-
-
-def _is_abandoned(temp: Path, seconds: float) -> bool:
-    try:
-        host, pid = temp.name.rsplit(".", 3)[0], int(temp.name.rsplit(".", 3)[1])
-        age = time.time() - temp.stat().st_mtime
-    except (IndexError, ValueError, FileNotFoundError):  # not one of ours, or just gone
-        return False
-    return age > seconds or (host.endswith("." + socket.gethostname()) and not _is_alive(pid))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,20 +1,21 @@
 """Soft labels for the student: a finished set, or one that is still being made.
 
 `read_labels` wants index.json and gives everything.  `LabelStream` needs the plan and the manifests alone and waits for
-the shard that holds the next rows, so a student may start while the teacher is labelling.  Both check every hash, and give
-the same numbers.
+the shard that holds the next rows, so a student may start while the teacher is labelling.  Both check every hash and
+give the same numbers.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ckd_dist.schema import hash_of_columns
 from ckd_dist.softlabels.generate import INDEX, failure
-from ckd_dist.softlabels.plan import Plan, ShardError
+from ckd_dist.softlabels.plan import Plan
+from ckd_dist.softlabels.publish import ShardError
 from ckd_dist.softlabels.shards import Shard, error_name, is_done, manifest_name, open_shard, stem
 
 # N rows, U units, K columns
@@ -39,8 +40,8 @@ def open_plan(root: Path, plan: Plan | str, names: Sequence[str], teacher_finger
     plan = Plan.open(root, plan if isinstance(plan, str) else plan.plan_hash)
     if plan.columns != hash_of_columns(names):
         raise ShardError(
-            f"{plan.folder(root)} has soft labels for {len(plan.names)} columns (hash {plan.columns}), the label set has "
-            f"{len(names)} (hash {hash_of_columns(names)}): label again, or take the label set they were made for"
+            f"{plan.folder(root)} has soft labels for {len(plan.names)} columns (hash {plan.columns}), the label set "
+            f"has {len(names)} (hash {hash_of_columns(names)}): label again, or take the label set they were made for"
         )
     if teacher_fingerprint is not None and plan.teacher != teacher_fingerprint:
         raise ShardError(
@@ -90,27 +91,30 @@ class LabelStream:
         self.shards: dict[int, Shard] = {}
 
     def labels_of(self, shard: int) -> Shard:
-        """One shard, waited for where it is not published yet.  Raises ShardError where it never comes, or is damaged."""
+        """One shard, waited for until it is published.  Raises ShardError where it never comes, or is damaged."""
         if shard not in self.shards:
             self.wait_for(shard)
             self.shards[shard] = open_shard(self.root, self.plan, shard)
         return self.shards[shard]
 
-    def logits_of(self, rows: np.ndarray) -> np.ndarray:
+    def logits_of(self, rows: Iterable[int]) -> np.ndarray:
         """logits_UK of rows given by place in plan order, their units one after another; waits for their shards."""
-        rows = np.asarray(rows, dtype=np.int64)
-        parts = [self.plan_units(int(row)) for row in rows]
-        empty = np.zeros((0, len(self.plan.names)), dtype=self.plan.dtype)
-        return np.concatenate(parts) if parts else empty
+        none = np.zeros((0, len(self.plan.names)), dtype=self.plan.dtype)
+        return np.concatenate([none, *(self.logits_of_row(int(row)) for row in rows)])
 
-    def plan_units(self, row: int) -> np.ndarray:
-        """logits_UK of one row."""
-        shard = self.labels_of(row // self.plan.shard_rows)
-        place = row % self.plan.shard_rows
+    def logits_of_row(self, row: int) -> np.ndarray:
+        """logits_UK of the units of one row."""
+        number, place = divmod(row, self.plan.shard_rows)
+        shard = self.labels_of(number)
         return shard.logits_UK[shard.offsets_N1[place] : shard.offsets_N1[place + 1]]
 
+    def wait_for_rows(self, num_rows: int) -> None:
+        """Return once the first `num_rows` rows of plan order are labelled."""
+        for number in range(-(-num_rows // self.plan.shard_rows)):
+            self.labels_of(number)
+
     def wait_for(self, shard: int) -> None:
-        """Return once `shard` is published.  Raises ShardError where it was set aside, or nothing new came for too long."""
+        """Return once `shard` is published.  Raises ShardError where it was set aside, or nothing came for too long."""
         folder, waited, num_seen = self.plan.folder(self.root), 0.0, -1
         while not is_done(self.root, self.plan, shard):
             if (folder / error_name(shard)).is_file():
@@ -120,8 +124,8 @@ class LabelStream:
             num_seen = num_done
             if waited >= self.timeout_seconds:
                 raise ShardError(
-                    f"{stem(shard)} has not come to {folder} and nothing else has for {waited:.0f} seconds "
-                    f"({num_done} of {self.plan.num_shards} shards are there): is the label stage running?"
+                    f"{stem(shard)} has not come to {folder}, nor has any other shard for {waited:.0f} seconds "
+                    f"({num_done} of {self.plan.num_shards} are there): is the label stage running?"
                 )
             self.sleep(self.poll_seconds)
             waited += self.poll_seconds

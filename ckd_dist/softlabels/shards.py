@@ -2,12 +2,12 @@
 
     .shard-00012.HOST.PID.THREAD.tmp        being written; checked by reading it back
     shard-00012-3f2a....safetensors         whole: sample_id_N, offsets_N1, logits_UK, and further named tensors
-    shard-00012.json                        the claim: which file is shard 12.  Created only if absent, so the first wins
+    shard-00012.json                        the claim: which file is shard 12.  Created only if absent: the first wins
     shard-00012.error.json                  it could not be labelled; no word of a record in it
 
-The name carries the hash because two attempts on different devices may differ in a bit: under one fixed name the file of
-one could meet the manifest of the other.  safetensors notices a truncated file but not a flipped bit, so every read of
-labels hashes the bytes it uses.
+The name carries the hash because two attempts on different devices may differ in a bit: under one fixed name the file
+of one could meet the manifest of the other.  safetensors notices a truncated file but not a flipped bit, so every read
+of labels hashes the bytes it uses.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ import numpy as np
 import safetensors.numpy
 
 from ckd_dist.softlabels import publish
-from ckd_dist.softlabels.plan import FORMAT, Plan, ShardError
+from ckd_dist.softlabels.plan import FORMAT, Plan
+from ckd_dist.softlabels.publish import DiskError, ShardError
 
 # N rows of the shard, U units, K columns
 
@@ -51,25 +52,25 @@ def write_shard(
     extra: Mapping[str, np.ndarray] | None = None,
     attempt: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Publish shard `number` of `plan` below `root` and return the file that now is that shard: another's, if it was first.
+    """Publish shard `number` of `plan` below `root`; return the file that now is that shard, another's if it was first.
 
-    offsets_N1: of the units, the plan's own unless given.  extra: further tensors by name, each with offsets of its own
-    if it needs them.  attempt: numbers and names for the manifest, nothing of a record.
-    Raises ShardError where rows, shape or numbers are not what the plan says, or where they cannot be written.
+    offsets_N1: of the units, the plan's own unless given.  extra: further tensors by name, with offsets of their own
+    where they need them.  attempt: numbers and names for the manifest, nothing of a record.
+    Raises ShardError where rows, shape or numbers are not what the plan says, DiskError where they cannot be written.
     """
     offsets_N1 = offsets_of(plan, number) if offsets_N1 is None else np.asarray(offsets_N1, dtype=np.int64)
     with np.errstate(over="ignore"):  # float16 overflows to inf, which check refuses
         logits_UK = np.ascontiguousarray(logits_UK, dtype=plan.dtype)
     shard = Shard(number, np.ascontiguousarray(sample_id_N, dtype=np.int64), offsets_N1, logits_UK, dict(extra or {}))
     check(shard, plan)
-    folder = plan.folder(root)
     try:
-        return _publish(folder, plan, shard, attempt or {})
-    except OSError as error:
-        raise ShardError(
-            f"{stem(number)} cannot be written in {folder} ({error.strerror}): "
-            "make room or give access there and run the same command again, what is finished stays"
-        ) from error
+        with publish.writing(plan.folder(root) / stem(number)):
+            return _publish(plan.folder(root), plan, shard, attempt or {})
+    except DiskError:
+        claim = read_manifest(plan.folder(root), plan, number)
+        if claim is None:
+            raise
+        return plan.folder(root) / claim["file"]  # somebody else has published it meanwhile
 
 
 def _publish(folder: Path, plan: Plan, shard: Shard, attempt: Mapping[str, Any]) -> Path:
@@ -127,7 +128,7 @@ def read_manifest(folder: Path, plan: Plan, number: int) -> dict[str, Any] | Non
 def open_shard(root: Path, plan: Plan, number: int) -> Shard:
     """Read one published shard.
 
-    Raises ShardError naming the file where it is absent, empty, cut short, altered by as much as a bit, or another plan's.
+    Raises ShardError naming the file where it is absent, empty, cut short, altered by a bit, or another plan's.
     """
     folder = plan.folder(root)
     manifest = folder / manifest_name(number)
@@ -162,7 +163,7 @@ def encode(shard: Shard, plan: Plan) -> bytes:
 
 
 def decode(content: bytes, number: int, plan: Plan, file: Path) -> Shard:
-    """A shard from its file's bytes; `file` is only named.  Raises ShardError where they are not shard `number` of `plan`."""
+    """A shard from the bytes of `file`.  Raises ShardError where they are not shard `number` of `plan`."""
     try:
         tensors = safetensors.numpy.load(content)
         told = json.loads(_metadata(content)["shard"])
@@ -200,6 +201,15 @@ def check(shard: Shard, plan: Plan) -> Shard:
             num_bad = int((~np.isfinite(value)).sum())
             raise ShardError(f"{name}: {num_bad} numbers of {key} are not finite in {value.dtype}: look at the teacher")
     return shard
+
+
+def describe_error(folder: Path, number: int) -> str:
+    """Why a shard was set aside, in a few words."""
+    try:
+        told = json.loads((folder / error_name(number)).read_bytes())
+        return f"{told['attempts']} attempts, {told.get('why') or told['error'] + ' at ' + told['place']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "no reason on file"
 
 
 def offsets_of(plan: Plan, number: int) -> np.ndarray:

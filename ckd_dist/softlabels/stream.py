@@ -2,13 +2,13 @@
 
     rows in the epoch's order -> windows, sorted by length -> global batches -> slots -> ranks
 
-An epoch is an exact permutation of all rows, so every row is read once, whatever the ranks.  Epoch 0 is the plan's own
-order, so a student can start on the first shards while the later ones are still being labelled; later epochs permute
+An epoch is an exact permutation of all rows, so every row is read once, whatever the ranks.  Epoch 0 is the plan's
+own order, so a student can start on the first shards while later ones are still being labelled; later epochs permute
 freely.  Within a window of some global batches rows are sorted by length, cut into global batches, and the batches
-shuffled: nearly all padding goes, and a row still meets other rows every epoch.  The global batch is the same for any
-number of ranks.  It is cut into slots (micro-batches) by a budget of padded tokens; their number is rounded up to a
-multiple of the ranks, their sizes are evened out, and costly ones are dealt in turn, so that ranks in lock-step hold slots
-of like cost and none is idle.  A batch with fewer rows than ranks leaves empty slots, which weigh nothing.
+shuffled: nearly all padding goes, and a row meets other rows every epoch.  The global batch is the same for any number
+of ranks.  It is cut into slots (micro-batches) by a budget of padded tokens; their number is rounded up to a multiple
+of the ranks, their costs evened out, and costly ones dealt in turn, so that ranks in lock-step hold slots of like cost
+and none is idle.  A batch with fewer rows than slots leaves empty ones, which weigh nothing.
 
 All state there is to resume is the number of the step.
 """
@@ -103,12 +103,25 @@ def epoch_batches(
     return [sorted_rows[ends[batch] - sizes[batch] : ends[batch]] for batch in shuffled]
 
 
+def rows_needed(num_rows: int, batch_samples: int, step: int, window: int = WINDOW) -> int:
+    """How many rows, from the start of the plan's order, steps 0 to `step` read: whole windows, all rows after epoch 0.
+
+    A student that starts while the teacher is labelling waits for so many on every rank, so that no rank waits for
+    another within an exchange of gradients.
+
+    >>> rows_needed(1000, 8, 0, window=4), rows_needed(1000, 8, 4, window=4), rows_needed(1000, 8, 125, window=4)
+    (32, 64, 1000)
+    """
+    return min(num_rows, (step // window + 1) * window * batch_samples)
+
+
 def slots_of_ranks(
     rows: np.ndarray, lengths_N: np.ndarray, micro_tokens: int, num_ranks: int
 ) -> list[list[np.ndarray]]:
     """For every rank its slots of `rows`: as many on each, of like cost; an empty slot where rows do not suffice.
 
-    A slot's cost is its padded tokens, rows times the longest, at most `micro_tokens` unless it is one row alone.
+    A slot's cost is its padded tokens, rows times the longest: at most `micro_tokens`, or the longest row's where that
+    alone is more.
     """
     rows = rows[np.argsort(-lengths_N[rows], kind="stable")]
     lengths = lengths_N[rows].clip(min=1).tolist()
@@ -165,8 +178,8 @@ def cost(lengths: np.ndarray) -> int:
 def padding_share(lengths_N: np.ndarray, slots: Iterable[np.ndarray]) -> float:
     """Share of all token positions of `slots` that are padding: 0 where rows are of one length.
 
-    >>> padding_share(np.array([10, 30]), [np.array([0, 1])])
-    0.3333333333333333
+    >>> padding_share(np.array([10, 20]), [np.array([0, 1])])
+    0.25
     """
     lengths = [np.asarray(lengths_N)[slot] for slot in slots]
     positions = sum(map(cost, lengths))
