@@ -94,7 +94,10 @@ def fit_label(
     tuning_N: np.ndarray,
     rows_NF: sparse.csr_array,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of one label for tuning and for `rows`, by the C of least cross-entropy on tuning; without, the middle."""
+    """Probabilities of one label for tuning and for `rows`, by the C of least cross-entropy on tuning.
+
+    The middle C where there is no tuning row; the constant where train has one class.
+    """
     if label_N.min() == label_N.max():
         return np.full(tuning_NF.shape[0], label_N.mean()), np.full(rows_NF.shape[0], label_N.mean())
     if tuning_NF.shape[0] == 0:

@@ -16,7 +16,7 @@ from ckd_dist.evaluate import bootstrap, metrics, plots
 from ckd_dist.evaluate.bootstrap import Estimate, Resamples
 from ckd_dist.evaluate.metrics import Scores
 from ckd_dist.evaluate.results import Results
-from ckd_dist.evaluate.table1 import SMALL, count, share
+from ckd_dist.evaluate.table1 import SMALL, count, in_order, share
 
 FEW_PAIRS, FEW_PATIENTS = 200, 50  # below: no claim may rest on the report
 FEW_IN_GROUP = 50  # pairs; below: a group's numbers are marked
@@ -80,13 +80,13 @@ def warnings(num_pairs: int, num_patients: int, num_labels: int, num_scorable: i
     if too_small(num_pairs, num_patients):
         found.append(
             f"Too small for claims: the held-out part has {count(num_pairs)} pairs of visits from "
-            f"{count(num_patients)} patients (fewer than {FEW_PAIRS} pairs or {FEW_PATIENTS} patients). The numbers show "
-            "that the pipeline runs, nothing more."
+            f"{count(num_patients)} patients (fewer than {FEW_PAIRS} pairs or {FEW_PATIENTS} patients). "
+            "The numbers show that the pipeline runs, nothing more."
         )
     if num_scorable < num_labels:
         found.append(
-            f"{num_labels - num_scorable} of {num_labels} diseases cannot be scored: in the held-out part every patient "
-            "has them, or none. Macro means go over the others."
+            f"{num_labels - num_scorable} of {num_labels} diseases cannot be scored: in the held-out part "
+            "every patient has them, or none. Macro means go over the others."
         )
     return found
 
@@ -169,7 +169,12 @@ def label_counts(results: Results) -> list[dict[str, Any]]:
 def group_numbers(results: Results, draws: Resamples) -> list[dict[str, Any]]:
     """The primary model by group; a group of fewer than five patients is named and not scored."""
     return [
-        {"title": title, "groups": [one_group(results, draws, group_N == group, group) for group in np.unique(group_N)]}
+        {
+            "title": title,
+            "groups": [
+                one_group(results, draws, group_N == name, name) for name in in_order(np.unique(group_N).tolist())
+            ],
+        }
         for title, group_N in results.groups.items()
     ]
 

@@ -49,9 +49,7 @@ def write_predictions(
     who = samples.select("sample_id", "subject_id", "prediction_time")
     (folder / "meds").mkdir(parents=True, exist_ok=True)
 
-    table = who.with_columns(
-        probabilities=pl.Series(list(probabilities_NK.astype(np.float32)), dtype=pl.List(pl.Float32))
-    )
+    table = who.with_columns(probabilities=pl.Series(probabilities_NK.astype(np.float32)).arr.to_list())
     table = schema.check_columns(table, schema.PREDICTIONS, "predictions")
     publish(folder / "predictions.parquet", table.write_parquet)
 

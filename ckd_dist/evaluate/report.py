@@ -31,7 +31,10 @@ MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "brier", "
 
 
 def write_report(results: Results, folder: Path) -> dict[str, Any]:
-    """Write the three files into `folder`; return what metrics.json holds.  Raises ValueError where parts do not fit."""
+    """Write the three files into `folder`; return what metrics.json holds.
+
+    Raises ValueError where the parts of `results` do not fit together, before anything is written.
+    """
     numbers = measure(results)
     numbers["summary"] = summary(numbers)
     folder.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def table1(samples: Mapping[str, pl.DataFrame], names: Sequence[str]) -> Table1:
         Line("Visits", tuple(count(part.height) for part in parts)),
         Line("Visits with a known next visit (pairs)", tuple(count(part.height) for part in pairs)),
         Line("Age at discharge, years", tuple(quartiles(part["age"]) for part in parts)),
-        *shares("Age, share of visits", "age_band", parts, [label for _, label in AGE_BANDS]),
+        *shares("Age, share of visits", "age_band", parts),
         *shares("Sex, share of patients", "sex", subjects),
         *shares("Site, share of visits", "site", parts),
         Line("A visit's record"),
@@ -82,15 +82,24 @@ def age_bands(age: pl.Series) -> pl.Series:
     ]
 
 
-def shares(title: str, column: str, parts: Sequence[pl.DataFrame], order: Sequence[str] = ()) -> list[Line]:
+def shares(title: str, column: str, parts: Sequence[pl.DataFrame]) -> list[Line]:
     """A heading, and a line for every value that occurs."""
     columns = [part[column].fill_null(UNKNOWN) for part in parts]
-    values = sorted(set(columns[-1].unique()), key=lambda v: (v == UNKNOWN, order.index(v) if v in order else 0, v))
     lines = [Line(title)]
-    for value in values:
+    for value in in_order(columns[-1].unique()):
         cells = tuple(share(int((values_of == value).sum()), len(values_of)) for values_of in columns)
         lines.append(Line(value, cells, indent=True))
     return lines
+
+
+def in_order(values: Iterable[str]) -> list[str]:
+    """Age bands by age, anything else by name, the unknown last.
+
+    >>> in_order(["unknown", "45–64", "under 18"])
+    ['under 18', '45–64', 'unknown']
+    """
+    bands = [label for _, label in AGE_BANDS]
+    return sorted(values, key=lambda v: (v == UNKNOWN, bands.index(v) if v in bands else 0, v))
 
 
 def count(n: int) -> str:
@@ -114,8 +123,3 @@ def quartiles(values: pl.Series) -> str:
         return "–"
     low, median, high = (values.quantile(q, "linear") for q in (0.25, 0.5, 0.75))
     return f"{median:.0f} [{low:.0f}, {high:.0f}]"
-
-
-def small_or(values: Iterable[int]) -> list[str]:
-    """Counts, masked."""
-    return [count(n) for n in values]

@@ -15,7 +15,7 @@ FIRST_SUBJECT = 770_000_000  # easy to find should one leak into a report
 
 
 def make_samples(num_rows: int, seed: int = 0, num_labels: int = NUM_LABELS) -> pl.DataFrame:
-    """schema.SAMPLES, two visits a subject.  Drug k, given or not, decides label k; every tenth row has no next visit."""
+    """schema.SAMPLES, two visits a subject.  Drug k, given or not, decides label k; a tenth has no next visit."""
     random = np.random.default_rng(seed)
     current = (random.random((num_rows, num_labels)) < 0.4).astype(int)
     drug = (random.random((num_rows, num_labels)) < 0.5).astype(int)
@@ -33,7 +33,9 @@ def make_samples(num_rows: int, seed: int = 0, num_labels: int = NUM_LABELS) -> 
             "diagnoses": [f"DIAGNOSIS//ICD//9//{k}" for k in np.flatnonzero(current[i])],
             "medications": [f"drug {k}" for k in np.flatnonzero(drug[i])],
             "procedures": ["PROCEDURE//ICD//9//3961"] if i % 4 == 0 else [],
-            "history": [{"diagnoses": ["DIAGNOSIS//ICD//9//1"], "medications": [], "procedures": [], "days_before": 9.0}]
+            "history": [
+                {"diagnoses": ["DIAGNOSIS//ICD//9//1"], "medications": [], "procedures": [], "days_before": 9.0}
+            ]
             if i % 2
             else [],
             "current": current[i].tolist(),
@@ -74,17 +76,22 @@ def make_results(num_rows: int, seed: int = 0) -> results.Results:
         date="2100-01-01",
         recipe={"student.optim.epochs": 3, "select.labels": "phenotypes25"},
         versions={"torch": "2"},
-        timings=[timing.Timing(name, "a CPU", "torch 2", "float32", 8, 100.0, 200, 4, 1.0, 2.0, 900.0) for name in ("student", "teacher")],
+        timings=[
+            timing.Timing(name, "a CPU", "torch 2", "float32", 8, 100.0, 200, 4, 1.0, 2.0, 900.0)
+            for name in ("student", "teacher")
+        ],
         notes=("A note.",),
         bootstrap_draws=100,
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def samples():
+    """make_samples(num_rows, seed=0, num_labels=4)"""
     return make_samples
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_up():
+    """make_results(num_rows, seed=0)"""
     return make_results

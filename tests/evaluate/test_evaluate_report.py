@@ -1,0 +1,158 @@
+"""The report's three files say the same, say it is too small where it is, and show nobody."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ckd_dist.evaluate import report
+from ckd_dist.evaluate.results import Results
+
+Make = Callable[..., Results]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, made_up: Make) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    report.write_report(made_up(300), folder)
+    return folder
+
+
+def test_numbers(written: Path) -> None:
+    numbers = json.loads((written / "metrics.json").read_text(), parse_constant=pytest.fail)
+    models = {model["name"]: model for model in numbers["models"]}
+    student = models["student"]["overall"]
+    assert student["macro_auroc"]["low"] < student["macro_auroc"]["value"] < student["macro_auroc"]["high"]
+    assert models["prevalence"]["overall"]["macro_auroc"]["value"] == 0.5
+    assert numbers["held_out"]["scorable_labels"] == 3
+    assert models["student"]["per_label"]["Rare disease"]["auroc"] == {"value": None, "low": None, "high": None}
+    line = next(d for d in numbers["differences"] if (d["first"], d["second"]) == ("student", "copy_last_visit"))
+    assert line["metrics"]["macro_auroc"]["verdict"] == line["metrics"]["brier"]["verdict"] == "better"
+    worse = next(d for d in numbers["differences"] if (d["first"], d["second"]) == ("student", "teacher"))
+    difference = student["macro_auprc"]["value"] - models["teacher"]["overall"]["macro_auprc"]["value"]
+    assert worse["metrics"]["macro_auprc"]["value"] == pytest.approx(difference)
+    gap = {line["name"]: line["metrics"]["macro_auroc"]["value"] for line in numbers["gaps"]}
+    assert 0 < gap["student"] < 1.1
+    assert "oracle" not in gap
+
+
+def test_pages_say_what_the_numbers_say(written: Path) -> None:
+    numbers = json.loads((written / "metrics.json").read_text())
+    for page in ((written / "report.md").read_text(), (written / "report.html").read_text()):
+        for model in numbers["models"]:
+            assert f"{model['overall']['macro_auroc']['value']:.3f}" in page
+        for sentence in numbers["summary"]:
+            assert sentence.split("(")[0][:60] in page.replace("&#39;", "'")
+        assert "A note." in page
+        assert "student.optim.epochs" in page
+
+
+def test_page_is_one_file_without_script(written: Path) -> None:
+    page = (written / "report.html").read_text()
+    assert "<script" not in page
+    urls = set(re.findall(r"https?://[^\"'<> ]+", page))
+    assert all(
+        "w3.org" in url or "purl.org" in url or "matplotlib.org" in url or "creativecommons" in url for url in urls
+    )
+    assert not re.search(r"(src|href)=\"(?!#|data:)", page)
+    assert "Gout | pipe &amp; &lt;b&gt;" in page
+    ids = re.findall(r" id=\"([^\"]+)\"", page)
+    assert all(page.count(f"#{name}") for name in ids)
+
+
+def test_markdown_tables_are_whole(written: Path) -> None:
+    """Every line of a table has as many cells as its head."""
+    for block in (written / "report.md").read_text().split("\n\n"):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) <= 1, lines[0]
+
+
+def test_shows_nobody(written: Path) -> None:
+    for path in written.iterdir():
+        assert not re.search(r"7700\d{5}|\bhadm|subject_id", path.read_text()), path.name
+
+
+@pytest.mark.parametrize("num_rows", [1, 6, 30])
+def test_too_small_for_claims(tmp_path: Path, made_up: Make, num_rows: int) -> None:
+    numbers = report.write_report(made_up(num_rows), tmp_path)
+    assert numbers["warnings"][0].startswith("Too small for claims")
+    assert "Too small for claims" in (tmp_path / "report.html").read_text()
+    assert "Too small for claims" in (tmp_path / "report.md").read_text()
+    verdicts = {cell["verdict"] for line in numbers["differences"] for cell in line["metrics"].values()}
+    assert verdicts == {"unclear"}
+
+
+def test_large_enough_is_not_warned_of(written: Path) -> None:
+    warnings = json.loads((written / "metrics.json").read_text())["warnings"]
+    assert [w for w in warnings if "Too small" in w] == []
+    assert any("1 of 4 diseases cannot be scored" in w for w in warnings)
+
+
+def test_small_groups_are_masked(tmp_path: Path, made_up: Make) -> None:
+    """Three rows of a site of their own: named, masked, not scored."""
+    results = made_up(260)
+    site_N = np.array(["main"] * 257 + ["tiny"] * 3)
+    numbers = report.write_report(dataclasses.replace(results, groups={"Site": site_N}), tmp_path)
+    main, tiny = numbers["groups"][0]["groups"]
+    assert main["name"] == "main"
+    assert (main["pairs"], main["metrics"] is None) == ("257", False)
+    assert (tiny["pairs"], tiny["patients"], tiny["metrics"]) == ("<5", "<5", None)
+
+
+def test_same_results_same_files(tmp_path: Path, made_up: Make) -> None:
+    for name in ("one", "two"):
+        report.write_report(made_up(40), tmp_path / name)
+    for file in ("metrics.json", "report.md", "report.html"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_without_oracle_teacher_or_timings(tmp_path: Path, made_up: Make) -> None:
+    """A student on real data, with floors alone."""
+    results = made_up(40)
+    models = tuple(model for model in results.models if model.role == "floor" or model.name == "student")
+    numbers = report.write_report(dataclasses.replace(results, models=models, timings=()), tmp_path)
+    assert numbers["gaps"] == []
+    assert len(numbers["summary"]) == 1
+    assert {line["first"] for line in numbers["differences"]} == {"student"}
+
+
+def test_results_that_do_not_fit_are_refused(tmp_path: Path, made_up: Make) -> None:
+    results = made_up(20)
+    bad = dataclasses.replace(results.model("teacher"), bits_NK=results.model("teacher").bits_NK[:1])
+    wrong = {
+        "no pair of visits": {"labels_NK": results.labels_NK[:0], "subject_N": results.subject_N[:0]},
+        "names": {"label_names": ("one",)},
+        "'student' among them": {"models": results.models[:2]},
+        "group": {"groups": {"Sex": np.array(["F"])}},
+        "teacher: bits have shape": {"models": (*results.models[:-2], bad)},
+    }
+    for message, change in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            report.write_report(dataclasses.replace(results, **change), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not opened in a browser")
+def test_opens_in_a_browser_without_an_error(written: Path, tmp_path: Path) -> None:
+    opened = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *(f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--v=0", "--dump-dom"),
+            (written / "report.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
+    assert "Who is better than whom" in opened.stdout
+    assert opened.stdout.count("<svg") == 6
