@@ -1,0 +1,62 @@
+# make demo   the main job: a small hospital to a distilled, evaluated student      make test   the tests
+# Each sets up everything it needs first, once: a virtual environment, the packages, DeepSpeed's CPU communication op.
+#
+# PYTHON   the interpreter to build on, 3.11 or newer       RECIPE, SOURCE, RUN   what demo runs, on what, and where
+# pip installs from where its own configuration says: without a GPU, let it find a CPU build of torch, which is far smaller.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
+	$(if $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(p))))
+VENV ?= .venv
+RECIPE ?= tiny
+SOURCE ?=
+RUN ?= runs/demo
+CKD_DATA ?= ../shared/data
+
+READY := $(VENV)/.ready
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
+GO := $(VENV)/bin/python -m launch.run
+
+.PHONY: setup demo demo-mimic test test-all bench lint constraints clean
+
+demo: setup
+	$(GO) pipeline --recipe $(RECIPE) $(if $(SOURCE),--source $(SOURCE)) --run $(RUN)
+
+demo-mimic: setup
+	$(GO) pipeline --recipe mimic_demo --source mimic3:$(CKD_DATA)/mimic_iii_demo --run runs/demo-mimic
+
+test: setup
+	$(VENV)/bin/python -m pytest -q -m "not slow and not slurm and not fault"
+
+test-all: setup
+	$(VENV)/bin/python -m pytest -q -m "slow or slurm or fault"
+
+bench: setup
+	@set -e; for file in tests/bench/[!_]*.py; do echo "== $$file"; $(VENV)/bin/python $$file; done
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+# --- set-up, once ---------------------------------------------------------------------------------------------------------
+
+setup: $(READY)
+
+$(READY): pyproject.toml .ci/constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@command -v nvidia-smi >/dev/null || command -v $${CXX:-g++} >/dev/null || \
+		{ echo "g++ is missing: install it (Debian: apt-get install g++); DeepSpeed builds its CPU communication with it"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "setting up $(VENV) (once; some minutes)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch==2.13.0   # a step of its own: what pip finds for torch decides how much else it fetches
+	@$(PIP) -e '.[test]'
+	@$(VENV)/bin/python -m launch.setup_check
+	@touch $@
+
+constraints:
+	@{ echo "# The exact set that the tests ran with, for pip's -c.  Renew with: make constraints"; \
+	   $(VENV)/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' | sed 's/+[a-z0-9.]*$$//'; } > .ci/constraints.txt
+
+clean:
+	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache
