@@ -2,9 +2,9 @@
 
     tables -> events -> samples -> prompts -> teacher -> soft-label shards -> student -> report
 
-Every stage reads files and writes files below the run folder.  One whose output is complete returns at once; a killed one
-resumes.  Strangers meet only here, by callables.  Nothing here knows Ray, DeepSpeed or Slurm: launch/ calls these functions
-on as many processes as a recipe asks for, and so may torchrun or plain python.
+Every stage reads files and writes files below the run folder.  One whose output is complete returns at once; a killed
+one resumes.  Nothing here knows Ray, DeepSpeed or Slurm: launch/ calls these functions on as many processes as a recipe
+asks for, and so may torchrun or plain python.
 """
 
 import datetime
@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
+import torch
 
 from ckd_dist import stages
 from ckd_dist.cohort.samples import build_samples
@@ -31,11 +32,12 @@ from ckd_dist.models.teacher import load_tokenizer
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.progress import Track
 from ckd_dist.prompts.knowledge import Knowledge
+from ckd_dist.prompts.naming import naming
 from ckd_dist.prompts.stage import texts, write_prompts
-from ckd_dist.schema import DIAGNOSIS, SPLITS, Run
+from ckd_dist.schema import SPLITS, Run
 from ckd_dist.tasks import distill as distilling
 from ckd_dist.tasks import label as labelling
-from ckd_dist.tasks import score, teach
+from ckd_dist.tasks import new_patients, score, teach
 from ckd_dist.tasks.training import Watch
 from ckd_dist.world import World
 
@@ -163,8 +165,13 @@ def train_teacher(
         run, settings, base, answerer, label_names(run), recipe.prompt.teacher_tokens, world, watch, digest
     )
     if fitted and world.is_leader:
-        files = [*exported_files(run.teacher), *(exported_files(answerer) if answerer else [])]
-        stages.finish(recipe, run, "train_teacher", files, {"step": fitted.step, "tuning": fitted.best.numbers})
+        stages.finish(
+            recipe,
+            run,
+            "train_teacher",
+            exported_files(run.teacher),
+            {"step": fitted.step, "tuning": fitted.best.numbers},
+        )
     world.barrier()
 
 
@@ -177,7 +184,7 @@ def plan_labels(recipe: Recipe, run: Run) -> list[int]:
 
 
 class Labeller(labelling.Labeller):
-    """teacher -> soft-label shards: one worker with a whole teacher.  `label(number)` publishes a shard; twice is harmless."""
+    """teacher -> soft-label shards: one worker, a whole teacher.  `label(number)` publishes one; twice is harmless."""
 
     def __init__(self, recipe: Recipe, run: Run, device: str) -> None:
         base, planned = base_of(recipe, run, "teacher"), planned_labels(recipe, run)
@@ -213,12 +220,17 @@ def distill(
     settings, names, max_tokens = recipe.student, label_names(run), recipe.prompt.student_tokens
     fields = {k: v for k, v in stages.fields_of(recipe, "distill").items() if k != "student.hard_twin"}
     base = base_of(recipe, run, "student")
-    labels = labelling.read(run, planned_labels(recipe, run), "train", names)
+    plans = stages.read(run, "label").numbers
+    labels = labelling.read(run, recipe.label, plans["train"], names)
     ways = {"soft": (run.student, settings, labels)}
     if settings.hard_twin:
         ways["hard"] = (run.hard_student, distilling.twin(run, settings, len(labels[0])), None)
     numbers, files = {}, []
     for way, (folder, how, soft) in ways.items():
+        if world.is_leader and way == "soft":
+            folder.mkdir(parents=True, exist_ok=True)
+            knowledge = run.knowledge if recipe.prompt.efficacies else None
+            new_patients.pack(folder, recipe.select, recipe.prompt, names, knowledge)
         digest = stages.digest_of([way, fields, inputs])
         fitted = distilling.student(run, how, base, names, max_tokens, soft, world, watch, digest)
         if fitted is None:
@@ -239,16 +251,14 @@ def evaluate(recipe: Recipe, run: Run, track: Track = nobody) -> None:
     samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
     held_out = score.labelled(run, "held_out")
     rows = samples["held_out"][held_out.rows]
-    dtypes = {"teacher": "float32", "student": "float32"}
+    is_synthetic = recipe.extract.source.startswith("synthetic:")
     results = Results(
         title=recipe.name,
         source=source_in_words(recipe.extract.source),
         label_names=tuple(names),
         labels_NK=held_out.hard_NK.astype(int),
         subject_N=rows["subject_id"].to_numpy(),
-        models=tuple(
-            score.models(run, names, planned_labels(recipe, run), recipe.extract.source.startswith("synthetic:"))
-        ),
+        models=tuple(score.models(run, names, recipe.label, stages.read(run, "label").numbers, is_synthetic)),
         groups=groups(rows),
         flow=stages.read(run, "select").numbers["flow"],
         table1=table1(samples, names),
@@ -258,7 +268,7 @@ def evaluate(recipe: Recipe, run: Run, track: Track = nobody) -> None:
             name: version(name)
             for name in ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
         },
-        timings=score.timings(run, settings.timing_samples, settings.timing_batch, settings.seed, dtypes),
+        timings=score.timings(run, settings.timing_samples, settings.timing_batch, settings.seed),
         bootstrap_draws=settings.bootstrap_draws,
         seed=settings.seed,
     )
@@ -266,21 +276,18 @@ def evaluate(recipe: Recipe, run: Run, track: Track = nobody) -> None:
     stages.finish(recipe, run, "evaluate", files_below(run.report))
 
 
+def predict(model: Path, source: str, out: Path, track: Track = nobody) -> None:
+    """A student, another hospital's tables -> calibrated probabilities for every subject's next visit."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if source.startswith("synthetic:"):
+        write_tables(out / "tables", int(source.removeprefix("synthetic:")), seed=1)
+        source = f"mimic3:{out / 'tables'}"
+    new_patients.predict(model, source, out, device, track)
+
+
 def label_names(run: Run) -> list[str]:
     """The label columns of this run, in order."""
     return json.loads(run.labels.read_text())["names"]
-
-
-def naming(descriptions: pl.DataFrame, diagnosis_names: str) -> Callable[[str], str]:
-    """How a code is said: a diagnosis as its CCS category or its title, a procedure as the hospital's own description."""
-    told = dict(descriptions.drop_nulls("description").select("code", "description").iter_rows())
-
-    def name_of(code: str) -> str:
-        if code.startswith(DIAGNOSIS) and diagnosis_names == "ccs":
-            return codes.ccs_name(code) or told.get(code) or codes.title(code) or code
-        return told.get(code) or codes.title(code) or code
-
-    return name_of
 
 
 def base_of(recipe: Recipe, run: Run, reader: str) -> str:

@@ -348,6 +348,7 @@ def _start_deepspeed(world: World):
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # names that DeepSpeed calls
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("LOCAL_RANK", str(world.local_rank))  # read by zero.Init, and not exported to plain python
     if shutil.which("ninja") is None:  # it builds the CPU communication library, and lies beside this python
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     import deepspeed

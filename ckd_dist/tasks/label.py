@@ -1,7 +1,7 @@
 """The teacher reads every sample once and its logits go into shards.  Labelling is not training: no labeller waits.
 
-A plan a split; shards are numbered through all plans, so that only one number travels to a labeller, which holds a whole
-merged teacher and finds plans and tokens in the run folder.
+A plan a split; shards are numbered through all plans, so that only one number travels to a labeller, which holds a
+whole merged teacher and finds plans and tokens in the run folder.
 """
 
 from collections.abc import Callable
@@ -29,10 +29,8 @@ def plans(run: Run, settings: Label, names: list[str], tokenizer: str) -> dict[s
 
     Imported soft labels are of train alone, so the report of such a run has no teacher.
     """
-    imports = settings.import_from
-    teacher = stages.hash_file(Path(imports)) if imports else fingerprint(run.teacher)
     made = {}
-    for split in ("train",) if imports else SPLITS:
+    for split in ("train",) if settings.import_from else SPLITS:
         table = read_table(run, split, "teacher")
         if len(table):
             made[split] = make_plan(
@@ -41,12 +39,17 @@ def plans(run: Run, settings: Label, names: list[str], tokenizer: str) -> dict[s
                 names=names,
                 prompts=stages.hash_file(run.tokens(split, "teacher")),
                 tokenizer=fingerprint_tokenizer(tokenizer),
-                teacher=teacher,
+                teacher=teacher_of(run, settings),
                 shard_rows=settings.shard_rows,
                 order_seed=settings.order_seed,
                 dtype=settings.dtype,
             )
     return made
+
+
+def teacher_of(run: Run, settings: Label) -> str:
+    """Fingerprint of whoever makes the soft labels."""
+    return stages.hash_file(Path(settings.import_from)) if settings.import_from else fingerprint(run.teacher)
 
 
 def still_missing(run: Run, planned: dict[str, Plan]) -> list[int]:
@@ -108,14 +111,14 @@ def finish_all(run: Run, planned: dict[str, Plan]) -> list[Path]:
     return files
 
 
-def read(run: Run, planned: dict[str, Plan], split: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """sample_id_N in plan order and the teacher's raw logits_NK of a finished split."""
-    sample_id_N, logits_NK = read_labels(run.softlabels, planned[split], names, planned[split].teacher)
+def read(run: Run, settings: Label, plan_hash: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """sample_id_N in plan order and raw logits_NK of a finished set, made by this very teacher for these very labels."""
+    sample_id_N, logits_NK = read_labels(run.softlabels, plan_hash, names, teacher_of(run, settings))
     return sample_id_N, logits_NK.astype(np.float32)
 
 
 def imported(settings: Label, planned: dict[str, Plan]) -> Callable[[str, np.ndarray], np.ndarray]:
-    """Soft labels that somebody else's teacher made, in CKD-EHR's form: a row for every sample of train, in their order."""
+    """Soft labels that somebody else's teacher made, in CKD-EHR's form: a row a sample of train, in order."""
     plan = planned["train"]
     probabilities_NK = import_soft_labels(Path(settings.import_from), plan.names)
     if len(probabilities_NK) != plan.num_rows:

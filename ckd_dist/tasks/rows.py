@@ -63,7 +63,7 @@ def disease_task(run: Run, split: str, reader: str, pad_id: int) -> DiseaseTask:
 def distilled_task(
     run: Run, reader: str, pad_id: int, sample_id_N: np.ndarray, soft_NK: np.ndarray, loss: Loss
 ) -> DiseaseTask:
-    """All rows of train that have soft labels, in the order of the shards; unlabelled ones count by the teacher's term alone."""
+    """All rows of train that have soft labels, in the shards' order; an unlabelled one counts by the teacher's term."""
     table = read_table(run, "train", reader)
     hard_MK, known_M = read_hard(run, "train")
     rows = np.searchsorted(table.sample_id_N, sample_id_N)

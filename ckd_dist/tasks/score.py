@@ -1,14 +1,15 @@
-"""What the report is made from: every model's probabilities on the labelled visits of held_out, floors and oracle beside them.
+"""What the report is made from: every model's probabilities on the labelled visits of held_out, floors beside them.
 
 Temperatures and thresholds come from tuning; held_out is read here and nowhere else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from ckd_dist.config import Label
 from ckd_dist.evaluate import floors
 from ckd_dist.evaluate.calibrate import Calibration, fit_thresholds
 from ckd_dist.evaluate.results import Model
@@ -17,7 +18,6 @@ from ckd_dist.hospital import law
 from ckd_dist.models.heads import Head
 from ckd_dist.models.predict import load_merged_teacher, predict_logits
 from ckd_dist.schema import SPLITS, Run
-from ckd_dist.softlabels.plan import Plan
 from ckd_dist.tasks import label
 from ckd_dist.tasks.distill import CALIBRATION, fit_calibration
 from ckd_dist.tasks.rows import read_hard, read_table
@@ -40,7 +40,7 @@ def labelled(run: Run, split: str) -> Scored:
     return Scored(rows, hard_NK[rows])
 
 
-def models(run: Run, names: list[str], planned: dict[str, Plan], synthetic: bool) -> list[Model]:
+def models(run: Run, names: list[str], settings: Label, plans: Mapping[str, str], synthetic: bool) -> list[Model]:
     """Floors, student and twin, teacher, oracle: calibrated on tuning, scored on held_out."""
     samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
     tuning, held_out = labelled(run, "tuning"), labelled(run, "held_out")
@@ -53,28 +53,25 @@ def models(run: Run, names: list[str], planned: dict[str, Plan], synthetic: bool
         if (folder / CALIBRATION).is_file():
             calibration = Calibration.load(folder / CALIBRATION, names)
             found.append(_model(name, "student", calibration, predictor(run, folder, "student")(held_out.rows)))
-    if "held_out" in planned:
-        on = {
-            split: _teacher_logits(run, planned, split, names) for split in ("tuning", "held_out") if split in planned
-        }
-        calibration = fit_calibration(
-            on["tuning"][tuning.rows] if "tuning" in on else np.zeros((0, len(names))), tuning.hard_NK, names
-        )
+    if "held_out" in plans:
+        on = {split: _teacher_logits(run, settings, plan, names) for split, plan in plans.items() if split != "train"}
+        known = on["tuning"][tuning.rows] if "tuning" in on else np.zeros((0, len(names)))
+        calibration = fit_calibration(known, tuning.hard_NK, names)
         found.append(_model("teacher", "teacher", calibration, on["held_out"][held_out.rows]))
     if synthetic:
         found.append(_oracle(samples["tuning"][tuning.rows], tuning.hard_NK, rows, names))
     return found
 
 
-def timings(run: Run, num_samples: int, batch: int, seed: int, dtypes: dict[str, str]) -> list[Timing]:
-    """Teacher (where there is one) and student on the same visits of held_out, turn by turn, from token ids to logits."""
+def timings(run: Run, num_samples: int, batch: int, seed: int) -> list[Timing]:
+    """Teacher (where there is one) and student on the same visits of held_out, turn by turn: ids to logits."""
     candidates = labelled(run, "held_out").rows
     chosen = np.random.default_rng(seed).permutation(candidates)[:num_samples]
     folders = {"teacher": run.teacher, "student": run.student}
     present = {name: folder for name, folder in folders.items() if (folder / "README.md").is_file()}
     predicts = {name: predictor(run, folder, name) for name, folder in present.items()}
     lengths = {name: read_table(run, "held_out", name).lengths[chosen] for name in present}
-    return measure(predicts, chosen, batch=batch, dtypes=dtypes, lengths=lengths)
+    return measure(predicts, chosen, batch=batch, dtypes=dict.fromkeys(present, "float32"), lengths=lengths)
 
 
 def predictor(run: Run, folder, reader: str, split: str = "held_out") -> Callable[[np.ndarray], np.ndarray]:
@@ -96,9 +93,9 @@ def _model(name: str, role: str, calibration: Calibration, logits_NK: np.ndarray
     return Model(name, role, probabilities_NK, calibration.bits(probabilities_NK))
 
 
-def _teacher_logits(run: Run, planned: dict[str, Plan], split: str, names: list[str]) -> np.ndarray:
+def _teacher_logits(run: Run, settings: Label, plan_hash: str, names: list[str]) -> np.ndarray:
     """In the order of the split's tables."""
-    sample_id_N, logits_NK = label.read(run, planned, split, names)
+    sample_id_N, logits_NK = label.read(run, settings, plan_hash, names)
     return logits_NK[np.argsort(sample_id_N)]
 
 

@@ -1,7 +1,7 @@
 """The teacher's two phases: it learns to write the answer, then to score the labels.  Both under ZeRO, on every rank.
 
-Each phase keeps its checkpoints in its own folder and ends with an export that plain transformers or PEFT load.  A phase
-returns None where it was told to stop; the next start goes on from its newest checkpoint.
+Each phase keeps its checkpoints in its own folder and ends with an export that plain transformers or PEFT load.  A
+phase returns None where it was told to stop; the next start goes on from its newest checkpoint.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A task, its rows and an engine become one training phase: the plan of steps, the loop, and a look at the tuning split.
+"""A task, its rows and an engine become one training phase: the plan of steps, the loop, a look at the tuning split.
 
 Teacher and student, of every study, train through these two functions; what differs is the task and the head.
 """
@@ -43,8 +43,8 @@ def train(
 ) -> Fitted:
     """Train on N rows of `task` to the end of `optim`, or until told to stop; resume from `folder`.
 
-    lengths_N: tokens of each row.  weights_N: what it adds to its step's total weight.  better: the number of `evaluate` that
-    chooses the checkpoint.
+    lengths_N: tokens of each row.  weights_N: what it adds to its step's total weight.  better: the number of
+    `evaluate` that chooses the checkpoint.
     """
     plan = partial(
         stream.steps,
