@@ -21,7 +21,6 @@ from ckd_dist.prompts.tokens import TokenTable
 
 # T tokens of a text, S spans, I items
 
-KIND_NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 PLACE = "PLACE-OF-THE-RECORD"
 NUM_CHECKED = 8  # rows of a list that are read both ways
 
@@ -43,9 +42,9 @@ class Reader:
     def read(self, pages: Sequence[Page]) -> list[Tokens]:
         """The tokens of every page's text, as the tokenizer gives them for the whole text."""
         checked = pages[:: len(pages) // NUM_CHECKED + 1]
-        by_pieces = self.pieces.read(self.before, checked, self.after)
+        by_pieces = self.pieces.read(checked)
         if all(a == b for a, b in zip(by_pieces, self.read_whole(checked), strict=True)):
-            return self.pieces.read(self.before, pages, self.after)
+            return self.pieces.read(pages)
         return self.read_whole(pages)
 
     def read_whole(self, pages: Sequence[Page]) -> list[Tokens]:
@@ -133,10 +132,9 @@ def tokens_of(span_chars: np.ndarray, tokens: Tokens) -> np.ndarray:
 
 
 def _prompt(text: str, page: Page, tokens: Tokens, num_cut: int, shift: int) -> Prompt:
-    kinds, starts, ends, visits = zip(*page.spans, strict=True) if page.spans else ((), (), (), ())
-    chars = np.array([starts, ends], np.int32).T + np.int32(shift)
-    numbers = np.array([KIND_NUMBER[kind] for kind in kinds], np.int8)
-    return Prompt(text, tokens, numbers, np.array(visits, np.int16), chars, tokens_of(chars, tokens), num_cut)
+    chars = np.array([page.starts, page.ends], np.int32).T + np.int32(shift)
+    kinds, visits = np.array(page.kinds, np.int8), np.array(page.visits, np.int16)
+    return Prompt(text, tokens, kinds, visits, chars, tokens_of(chars, tokens), num_cut)
 
 
 def _num_to_cut(record: Record, page: Page, tokens: Tokens, excess: int, shift: int) -> int:
@@ -144,7 +142,7 @@ def _num_to_cut(record: Record, page: Page, tokens: Tokens, excess: int, shift: 
 
     An item is charged from the end of the one before it in the text, so a section's lead goes with its first item.
     """
-    ends_I = np.searchsorted(tokens.starts, np.array(page.ends) + shift, "left")
+    ends_I = np.searchsorted(tokens.starts, np.array(page.ends_of_items) + shift, "left")
     costs_I = np.diff(ends_I, prepend=np.searchsorted(tokens.starts, shift, "left"))
     firsts = np.cumsum([0, *(len(section.items) for section in record)])
     order_I = np.concatenate([np.arange(firsts[s], firsts[s + 1])[::-1] for s in order_of_cut(record)])
@@ -167,7 +165,8 @@ def _around(tokenizer: Any, head: str) -> tuple[str, str]:
 def _reader(tokenizer: Any, name: str, before: str, after: str, adds_special_tokens: bool, budget: int) -> Reader:
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(f"the {name}'s tokenizer gives no character offsets: take a model with a tokenizer.json")
-    return Reader(tokenizer, before, after, adds_special_tokens, budget, Pieces(tokenizer, adds_special_tokens))
+    pieces = Pieces(tokenizer, before, after, adds_special_tokens)
+    return Reader(tokenizer, before, after, adds_special_tokens, budget, pieces)
 
 
 def _with_room(reader: Reader, field: str, what: str) -> Reader:

@@ -5,7 +5,6 @@ there the tokens of a text are the tokens of its pieces.  Who cannot be sure rea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -41,49 +40,53 @@ def read_whole(tokenizer: Any, texts: Sequence[str], add_special_tokens: bool) -
     return [_tokens(len(text), ids, chars) for text, ids, chars in rows]
 
 
-@dataclass(frozen=True)
 class Pieces:
-    """The pieces that a tokenizer has seen.  `add_special_tokens`: put [CLS], [SEP] or their like around a text."""
+    """The pieces that a tokenizer has seen, as int32 [3, T]: ids, starts and ends.
 
-    tokenizer: Any
-    add_special_tokens: bool
-    seen: dict[str, Tokens] = field(default_factory=dict)
+    before, after: what stands around every page.  add_special_tokens: put [CLS], [SEP] or their like around that.
+    """
 
-    def read(self, before: str, pages: Sequence[Page], after: str) -> list[Tokens]:
+    def __init__(self, tokenizer: Any, before: str, after: str, add_special_tokens: bool) -> None:
+        self.tokenizer = tokenizer
+        self.before, self.after = before, after
+        head, tail = _added(tokenizer) if add_special_tokens else (np.empty((3, 0), np.int32),) * 2
+        first, last = (np.stack(tokens) for tokens in read_whole(tokenizer, [before, after], False))
+        self.first = np.concatenate([head, first], axis=1)
+        self.last = np.concatenate([last, tail + np.array([[0], [1], [1]], np.int32) * len(after)], axis=1)
+        self.seen: dict[str, np.ndarray] = {}
+
+    def read(self, pages: Sequence[Page]) -> list[Tokens]:
         """The tokens of `before` + page + `after` for every page."""
-        head, tail = self._around()
-        pieces = [[before, *_pieces(page), after] for page in pages]
-        self._learn(sorted(set(chain.from_iterable(pieces)) - self.seen.keys()))
-        return [_join(head, [self.seen[piece] for piece in of_page], of_page, tail) for of_page in pieces]
+        self._learn(sorted(set(chain.from_iterable(page.pieces for page in pages)) - self.seen.keys()))
+        arrays: list[np.ndarray] = []
+        num_chars: list[int] = []
+        num_pieces: list[int] = []
+        for page in pages:
+            arrays += [self.first, *map(self.seen.__getitem__, page.pieces), self.last]
+            num_chars += [len(self.before), *map(len, page.pieces), len(self.after)]
+            num_pieces.append(len(page.pieces) + 2)
+        return _joined(arrays, np.array(num_chars, np.int32), np.array(num_pieces)) if arrays else []
 
     def _learn(self, new: list[str]) -> None:
-        self.seen.update(zip(new, read_whole(self.tokenizer, new, add_special_tokens=False), strict=True))
-
-    def _around(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of the special tokens before and after a text."""
-        if not self.add_special_tokens:
-            return np.empty(0, np.int32), np.empty(0, np.int32)
-        ((ids, starts, ends),) = read_whole(self.tokenizer, ["a"], add_special_tokens=True)
-        return ids[ends == 0], ids[starts == 1]
+        self.seen.update(zip(new, map(np.stack, read_whole(self.tokenizer, new, False)), strict=True))
 
 
-def _pieces(page: Page) -> list[str]:
-    return [page.text[start:end] for start, end in pairwise((*page.breaks, len(page.text)))]
+def _joined(arrays: list[np.ndarray], num_chars: np.ndarray, num_pieces: np.ndarray) -> list[Tokens]:
+    """The tokens of many texts from the tokens of all their pieces, in order."""
+    starts = np.cumsum(num_chars, dtype=np.int64) - num_chars  # of every piece, in all texts written one after another
+    ends_of_texts = np.cumsum(num_pieces)
+    starts -= np.repeat(starts[ends_of_texts - num_pieces], num_pieces)  # now in its own text
+    counts = np.fromiter((array.shape[1] for array in arrays), np.int64, len(arrays))
+    tokens = np.concatenate(arrays, axis=1)
+    tokens[1:] += np.repeat(starts, counts).astype(np.int32)
+    bounds = np.concatenate([[0], np.cumsum(counts)[ends_of_texts - 1]]).tolist()
+    return [Tokens(*tokens[:, start:end]) for start, end in pairwise(bounds)]
 
 
-def _join(head: np.ndarray, tokens: list[Tokens], pieces: list[str], tail: np.ndarray) -> Tokens:
-    """One text's tokens from its pieces' tokens."""
-    lengths = np.fromiter(map(len, pieces), np.int32, len(pieces))
-    ends_of_pieces = np.cumsum(lengths, dtype=np.int32)
-    counts = np.fromiter((len(piece.ids) for piece in tokens), np.int32, len(tokens))
-    shifts = np.repeat(ends_of_pieces - lengths, counts)
-    ids, starts, ends = (np.concatenate(column) for column in zip(*tokens, strict=True))
-    zeros, lasts = np.zeros(len(head), np.int32), np.full(len(tail), ends_of_pieces[-1], np.int32)
-    return Tokens(
-        np.concatenate([head, ids, tail]),
-        np.concatenate([zeros, starts + shifts, lasts]),
-        np.concatenate([zeros, ends + shifts, lasts]),
-    )
+def _added(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The special tokens that a tokenizer puts before and after a text, both at character 0."""
+    ((ids, starts, ends),) = read_whole(tokenizer, ["a"], add_special_tokens=True)
+    return tuple(np.stack([own, 0 * own, 0 * own]) for own in (ids[ends == 0], ids[starts == 1]))
 
 
 def _tokens(num_chars: int, ids: list[int], chars: list[tuple[int, int]]) -> Tokens:

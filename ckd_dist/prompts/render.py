@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -51,12 +51,20 @@ Record = tuple[Section, ...]
 
 
 class Page(NamedTuple):
-    """A record laid out.  ends: of every item, in reading order.  breaks: where pieces.py may part the text."""
+    """A record laid out: its text, the columns of its span map, and what a budget needs to know."""
 
     text: str
-    spans: list[Span]
+    kinds: list[int]  # of every span, into KINDS
+    starts: list[int]
     ends: list[int]
-    breaks: list[int]
+    visits: list[int]
+    ends_of_items: list[int]  # characters, in reading order
+    pieces: list[str]  # the text, parted where pieces.py may part it
+
+    @property
+    def spans(self) -> list[Span]:
+        columns = zip(self.kinds, self.starts, self.ends, self.visits, strict=True)
+        return [Span(KINDS[kind], start, end, visit) for kind, start, end, visit in columns]
 
 
 def question(names: Sequence[str]) -> str:
@@ -155,7 +163,7 @@ def lay_out(record: Record) -> Page:
                     opening = "" if position else section.opening
                     pen.write(opening + section.lead[0].lower() + section.lead[1:] if opening else section.lead)
                     pen.write_items(section)
-    return Page("".join(pen.parts), pen.spans, pen.ends, pen.breaks)
+    return pen.page()
 
 
 def _three(visit: Mapping[str, Any], verb: str, code: Namer, drug: Namer) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -208,9 +216,17 @@ class _Pen:
     def __init__(self) -> None:
         self.at = 0  # characters written
         self.parts: list[str] = []
-        self.spans: list[Span] = []
+        self.kinds: list[int] = []
+        self.starts: list[int] = []
         self.ends: list[int] = []
+        self.visits: list[int] = []
+        self.ends_of_items: list[int] = []
         self.breaks: list[int] = []
+
+    def page(self) -> Page:
+        text = "".join(self.parts)
+        pieces = [text[start:end] for start, end in pairwise((*self.breaks, len(text)))]
+        return Page(text, self.kinds, self.starts, self.ends, self.visits, self.ends_of_items, pieces)
 
     def write(self, text: str) -> None:
         self.parts.append(text)
@@ -219,20 +235,28 @@ class _Pen:
     @contextmanager
     def span(self, kind: str, visit: int) -> Iterator[None]:
         """A span around what is written inside."""
-        place, start = len(self.spans), self.at
-        self.spans.append(Span(kind, start, start, visit))
+        place = len(self.kinds)
+        self._spans(kind, visit, [self.at], [self.at])
         yield
-        self.spans[place] = Span(kind, start, self.at, visit)
+        self.ends[place] = self.at
 
     def write_items(self, section: Section) -> None:
         """The items and the full stop.  The loop that every name goes through, so it is written flat."""
-        at, kind, visit, spoken = self.at, section.kind, section.visit, section.items_have_spans
+        at, starts, ends = self.at, [], []
         for item in section.items:
-            end = at + len(item)
-            self.breaks.append(at - 1)  # the space before the item
-            self.ends.append(end)
-            if spoken:
-                self.spans.append(Span(kind, at, end, visit))
-            at = end + 2  # the joint
+            starts.append(at)
+            at += len(item)
+            ends.append(at)
+            at += 2  # the joint
+        self.breaks += [start - 1 for start in starts]  # the space before an item
+        self.ends_of_items += ends
+        if section.items_have_spans:
+            self._spans(section.kind, section.visit, starts, ends)
         self.write(section.joint.join(section.items))
         self.write(".")
+
+    def _spans(self, kind: str, visit: int, starts: list[int], ends: list[int]) -> None:
+        self.kinds += [KINDS.index(kind)] * len(starts)
+        self.visits += [visit] * len(starts)
+        self.starts += starts
+        self.ends += ends

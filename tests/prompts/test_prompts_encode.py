@@ -39,7 +39,7 @@ def least(reader: Reader) -> int:
 def test_pieces_give_what_the_whole_text_gives(row, teacher_tokenizer, student_tokenizer):
     page = lay_out(record(row))
     for reader in readers(teacher_tokenizer, student_tokenizer):
-        (by_pieces,) = reader.pieces.read(reader.before, [page], reader.after)
+        (by_pieces,) = reader.pieces.read([page])
         (whole,) = reader.read_whole([page])
         assert by_pieces.ids.tolist() == whole.ids.tolist()
         assert by_pieces == whole
@@ -128,7 +128,7 @@ def test_tokens_that_reach_across_spaces_are_read_whole(corpus):
     pages = [lay_out(record(sample(medications=["d5w"] * n + ["furosemide"]))) for n in range(3)]
     tokenizer = byte_level_bpe([*corpus, *(page.text for page in pages)], parts_at_spaces=False)
     reader = teacher_reader(tokenizer, QUESTION, 10_000)
-    by_pieces = reader.pieces.read(reader.before, pages, reader.after)
+    by_pieces = reader.pieces.read(pages)
     assert by_pieces != reader.read_whole(pages), "the tokenizer of this test was meant to reach across spaces"
     assert reader.read(pages) == reader.read_whole(pages)
 
