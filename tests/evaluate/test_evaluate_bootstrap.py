@@ -60,7 +60,7 @@ def test_rows_of_a_subject_go_together() -> None:
 
 
 def test_intervals_cover() -> None:
-    """Over 120 cohorts of 150 subjects, 95 % intervals hold the truth about 95 times of 100, for a mean and two ranks."""
+    """Over 120 cohorts of 150 subjects, 95 % intervals hold the truth about 95 times of 100: a mean and two ranks."""
     truth = metrics.score(*cohort(60_000, 2, seed=99)[1:]).observed()
     names = ("macro_auroc", "macro_auprc", "brier")
     covered = dict.fromkeys(names, 0)
