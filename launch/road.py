@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import ModuleType
 
+import torch
+
 from ckd_dist import recipes, stages
 from ckd_dist.config import Recipe, Workers
 from ckd_dist.progress import Tracker, last, seconds_in_words
@@ -28,15 +30,15 @@ def workers_of(recipe: Recipe, name: str) -> Workers:
     return getattr(recipe, PART[name]).workers
 
 
-def travel(recipe: Recipe, run: Run, names: Sequence[str], local: bool = False) -> None:
-    """Run the stages in order.  A stage that is done is passed; one that was begun goes on.
+def travel(pipeline: ModuleType, recipe: Recipe, run: Run, names: Sequence[str], local: bool = False) -> None:
+    """Run stages of `pipeline` in order.  One that is done is passed; one that was begun goes on.
 
     Raises what a stage raises, ValueError where another driver holds the run folder, guard.Stopped after a signal.
     """
     os.umask(0o077)
-    os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1"}
-    from ckd_dist import pipeline
-
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed warns where it has to find that out
     world = World.from_environment()
     if world.num_ranks > 1 and not local:
         raise ValueError("give --local under torchrun: without it Ray starts the workers")

@@ -105,12 +105,13 @@ def go(
     names: list[str], run: Path, recipe: str | None, source: str | None, local: bool, overrides: list[str] | None
 ) -> None:
     """Run stages; keep the whole of a failure in the run folder, because only its sentence is shown."""
+    from ckd_dist import pipeline as contents
     from launch import road
 
     folder = run_folder(run)
     chosen = choose(folder, recipe, source, overrides)
     try:
-        road.travel(chosen, folder, names, local)
+        road.travel(contents, chosen, folder, names, local)
     except Exception as error:
         keep(error, folder)
         raise
@@ -125,14 +126,14 @@ def predict(
     out: Annotated[Path, typer.Option(help="folder for predictions, in the project's table and in MEDS form")],
 ) -> None:
     """Calibrated probabilities for new patients."""
-    from ckd_dist import pipeline as road
+    from ckd_dist import pipeline as contents
     from ckd_dist.progress import Tracker
 
     os.umask(0o077)
     progress = out / "progress.jsonl"
     progress.unlink(missing_ok=True)
     with show.watching("predict", progress):
-        road.predict(model.absolute(), absolute(source), out.absolute(), Tracker(progress))
+        contents.predict(model.absolute(), absolute(source), out.absolute(), Tracker(progress))
     show.say(f"{'predict':<14} {out}")
 
 

@@ -1,0 +1,79 @@
+"""The house holds: who may import whom, and nothing but launch/ needs Ray, nothing but zero.py DeepSpeed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# Each line imports only from lines below it; `|` are strangers to each other.
+CONTRACT = """
+[importlinter]
+root_packages =
+    ckd_dist
+    launch
+include_external_packages = True
+
+[importlinter:contract:layers]
+name = rooms
+type = layers
+layers =
+    launch
+    ckd_dist.pipeline
+    ckd_dist.recipes
+    ckd_dist.tasks
+    ckd_dist.evaluate | ckd_dist.engine | ckd_dist.softlabels | ckd_dist.models | ckd_dist.prompts | ckd_dist.cohort
+    ckd_dist.ehr | ckd_dist.hospital
+    ckd_dist.stages
+    ckd_dist.schema | ckd_dist.config | ckd_dist.world | ckd_dist.progress
+
+[importlinter:contract:ray]
+name = Ray stays in launch
+type = forbidden
+source_modules = ckd_dist
+forbidden_modules = ray
+
+[importlinter:contract:deepspeed]
+name = DeepSpeed stays in zero.py
+type = forbidden
+source_modules =
+    ckd_dist
+    launch
+forbidden_modules = deepspeed
+allow_indirect_imports = True
+ignore_imports =
+    ckd_dist.engine.zero -> deepspeed
+    launch.setup_check -> deepspeed
+"""
+
+IMPORT_ALL = '''
+import importlib, importlib.machinery, pkgutil, sys
+
+class Without(importlib.machinery.PathFinder):
+    """Finds what is installed, but for ray and deepspeed."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in ("ray", "deepspeed") else super().find_spec(name, path, target)
+
+sys.meta_path[:] = [Without if f is importlib.machinery.PathFinder else f for f in sys.meta_path]
+import ckd_dist
+names = [module.name for module in pkgutil.walk_packages(ckd_dist.__path__, "ckd_dist.")]
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+'''
+
+
+def test_each_room_imports_only_from_rooms_below(tmp_path):
+    contract = tmp_path / "contract.ini"
+    contract.write_text(CONTRACT)
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--config", contract, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_module_imports_without_ray_and_deepspeed():
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
