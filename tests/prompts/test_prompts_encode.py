@@ -67,7 +67,8 @@ def test_spans_have_exactly_the_tokens_that_touch_their_text(row, share, teacher
         for (start, end), (first, last) in zip(prompt.span_chars, prompt.span_tokens, strict=True):
             touching = [t for t, (a, b) in enumerate(chars) if a < end and b > start]
             assert touching == list(range(first, last))
-            if touching and prompt.text[start:end].isascii():  # no character that a tokenizer throws away
+            said = prompt.text[start:end]
+            if said.isascii() and said.isprintable():  # no character that a tokenizer throws away
                 assert chars[first][0] <= start and chars[last - 1][1] >= end
 
 
