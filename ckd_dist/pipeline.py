@@ -24,6 +24,7 @@ from ckd_dist.config import Recipe, result_fields
 from ckd_dist.ehr import codes
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract as extract_events
+from ckd_dist.engine.loop import Fitted
 from ckd_dist.evaluate.report import write_report
 from ckd_dist.evaluate.results import Results
 from ckd_dist.evaluate.table1 import groups, table1
@@ -170,7 +171,7 @@ def train_teacher(
             run,
             "train_teacher",
             exported_files(run.teacher),
-            {"step": fitted.step, "tuning": fitted.best.numbers},
+            chosen(fitted),
         )
     world.barrier()
 
@@ -235,7 +236,7 @@ def distill(
         fitted = distilling.student(run, how, base, names, max_tokens, soft, world, watch, digest)
         if fitted is None:
             return
-        numbers[way] = {"step": fitted.step, "tuning": fitted.best.numbers}
+        numbers[way] = chosen(fitted)
         files += exported_files(folder)
     if world.is_leader:
         stages.finish(recipe, run, "distill", files, numbers)
@@ -301,6 +302,11 @@ def source_in_words(source: str) -> str:
     kind, _, where = source.partition(":")
     words = {"mimic3": "MIMIC-III tables", "mimic4": "MIMIC-IV tables", "meds": "a MEDS data set"}
     return words.get(kind) or f"a synthetic hospital of {int(where):,} subjects, whose law is known"
+
+
+def chosen(fitted: Fitted) -> dict:
+    """The checkpoint that tuning chose, and its scores; only the leader knows."""
+    return {"step": fitted.best.step, "tuning": fitted.best.numbers} if fitted.best else {}
 
 
 def begin_on_leader(recipe: Recipe, run: Run, name: str, world: World) -> dict[str, str]:
