@@ -6,7 +6,7 @@
 The order of rows within a time is the writer's and is kept: diagnoses and procedures stand in SEQ_NUM order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import meds
@@ -20,6 +20,7 @@ from ckd_dist.schema import EVENTS, GENDER, SITE, SPLITS
 
 STATIC = (GENDER, SITE)  # the only codes that may go without a time
 ROWS_PER_FILE = 5_000_000
+ROWS_PER_BLOCK = 1 << 17  # a row group
 
 ARROW = pa.schema(
     [
@@ -53,8 +54,9 @@ def write_events(
     split: str,
     batches: Iterable[pa.RecordBatch | pa.Table],
     rows_per_file: int = ROWS_PER_FILE,
+    rows_per_block: int = ROWS_PER_BLOCK,
 ) -> int:
-    """Write the events of a split, a new file after about `rows_per_file` rows, and return their number.
+    """Write the events of a split, a new file after about `rows_per_file` rows, and return the number of events.
 
     Raises ValueError where a dated event has no time, a code or subject is missing, or rows are out of order; an
     exception leaves what was written so far.  A split without events is one file without rows.
@@ -62,29 +64,45 @@ def write_events(
     assert split in SPLITS, split
     place = folder / meds.data_subdirectory / split
     place.mkdir(parents=True, exist_ok=True)
-    last: tuple[int, int] | None = None  # subject and time of the last row checked
-    written = None  # subject of the last row written
+    last: tuple[int, int] | None = None  # subject and time of the last row
     num_files = num_rows = rows_in_file = 0
-    writer = pq.ParquetWriter(place / f"{num_files:05d}.parquet", ARROW, compression="zstd")
+    writer = _open(place, num_files)
     try:
-        for batch in batches:
-            table = _checked(batch)
+        for table in _blocks(batches, rows_per_block):
+            before = last and last[0]
             subject_N = table["subject_id"].to_numpy()
             last = _check_order(subject_N, _time_of(table), last)
             start = 0
             while start < len(subject_N):
-                if rows_in_file >= rows_per_file and subject_N[start] != written:
+                if rows_in_file >= rows_per_file and subject_N[start] != before:
                     writer.close()
                     num_files, rows_in_file = num_files + 1, 0
-                    writer = pq.ParquetWriter(place / f"{num_files:05d}.parquet", ARROW, compression="zstd")
+                    writer = _open(place, num_files)
                 stop = _end_of_subject(subject_N, start + max(rows_per_file - rows_in_file, 1))
                 writer.write_table(table.slice(start, stop - start))
                 rows_in_file += stop - start
-                num_rows += stop - start
-                start, written = stop, subject_N[stop - 1]
+                start, before = stop, subject_N[stop - 1]
+            num_rows += len(subject_N)
     finally:
         writer.close()
     return num_rows
+
+
+def _open(place: Path, number: int) -> pq.ParquetWriter:
+    return pq.ParquetWriter(place / f"{number:05d}.parquet", ARROW, compression="zstd")
+
+
+def _blocks(batches: Iterable[pa.RecordBatch | pa.Table], size: int) -> Iterator[pa.Table]:
+    """Checked tables of `size` rows, the last one fewer: the bytes of a file do not tell how its rows arrived."""
+    held: list[pa.Table] = []
+    for batch in batches:
+        held.append(_checked(batch))
+        while sum(table.num_rows for table in held) >= size:
+            rows = pa.concat_tables(held)
+            yield rows.slice(0, size).combine_chunks()
+            held = [rows.slice(size)]
+    if held and (rest := pa.concat_tables(held)).num_rows:
+        yield rest.combine_chunks()
 
 
 def _end_of_subject(subject_N: np.ndarray, stop: int) -> int:

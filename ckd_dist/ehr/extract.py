@@ -32,6 +32,7 @@ from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DISCHARGE, GENDE
 SplitOf = Callable[[np.ndarray], np.ndarray]  # subject ids int64 [N] -> split names [N]
 
 PYTHON_GB = 0.35
+MB_PER_THREAD = 125  # below that DuckDB's operators cannot spill in time
 ROWS_PER_BATCH = 1 << 17
 
 
@@ -84,8 +85,10 @@ def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, trac
 
 def _database(partial: Path, memory_gb: float) -> Connection:
     """A DuckDB file that spills beside itself, with the memory that Python and its batches leave."""
+    memory_mb = int(1000 * max(memory_gb - PYTHON_GB, memory_gb / 3))
     con = duckdb.connect(partial / "stage.duckdb")
-    con.execute(f"SET memory_limit = '{int(1000 * max(memory_gb - PYTHON_GB, memory_gb / 3))}MB'")
+    con.execute(f"SET memory_limit = '{memory_mb}MB'")
+    con.execute(f"SET threads = {min(os.cpu_count() or 1, max(memory_mb // MB_PER_THREAD, 1))}")
     con.execute("SET temp_directory = ?", [str(partial / "spill")])
     con.execute("SET enable_progress_bar = false")
     return con

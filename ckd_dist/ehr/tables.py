@@ -62,9 +62,11 @@ def load(con: Connection, name: str, table: TableMap, path: Path, judge: str) ->
     picked = ", ".join(f"{_cast(ours, expression)} AS {ours}" for ours, expression in table.columns.items())
     try:
         con.execute(f"CREATE TABLE {name} AS WITH raw AS (SELECT {picked} FROM {source}) {judge}")
-    except (duckdb.IOException, duckdb.InvalidInputException):  # its message may quote a row
+    except duckdb.IOException:  # messages may quote a row: none is passed on
+        raise ValueError(f"{path} cannot be read to its end: is the file whole, is there room on the disk?") from None
+    except duckdb.InvalidInputException:
         raise ValueError(
-            f"{path} cannot be read to its end: is the file whole, and is there room on the disk?"
+            f"{path} cannot be parsed as CSV: write it anew, with one kind of line end throughout"
         ) from None
     num_good = number(con, f"SELECT count(*) FROM {name}")
     num_malformed = number(con, f"SELECT count(DISTINCT (file_id, line)) FROM rejects_{name}")
@@ -80,10 +82,11 @@ def _header(path: Path) -> list[str]:
     """Column names in lower case."""
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-            names = [name.strip().lower() for name in next(csv.reader([file.readline()]), [])]
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        with opened(path, "rb") as file:
+            line = file.readline().decode("utf-8-sig", errors="replace")
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): is the file whole?") from None
+    names = [name.strip().lower() for name in next(csv.reader([line]), [])]
     if not names:
         raise ValueError(f"{path} is empty: a table begins with a line of column names")
     if len(set(names)) < len(names) or "" in names:
