@@ -62,8 +62,8 @@ def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, trac
         raise ValueError(f"source {source!r} is none of {', '.join(f'{name}:DIR' for name in SOURCES)}")
     partial = folder / ".partial"
     shutil.rmtree(partial, ignore_errors=True)  # of a killed run
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         with _database(partial, memory_gb) as con:
             staging.create(con)
             report: Report = {"source": kind, "tables": {}, "missing_tables": []}
@@ -77,7 +77,10 @@ def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, trac
             " extract.memory_gb, or free some space"
         ) from None
     except OSError as error:
-        raise ValueError(f"cannot write the events into {folder}: {error.strerror or type(error).__name__}") from None
+        why = error.strerror or type(error).__name__
+        raise ValueError(
+            f"extraction stopped at {error.filename or folder}: {why}; mend that and run it again"
+        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
@@ -96,19 +99,18 @@ def _database(partial: Path, memory_gb: float) -> Connection:
 
 def _assign_splits(con: Connection, split_of: SplitOf) -> None:
     """Make table `splits`: one split a subject.  Raises ValueError where nothing was extracted."""
+    if not number(con, "SELECT count(*) FROM events"):
+        raise ValueError("the source has no subject with a readable event: is it of the kind that was named?")
     tables = {name for (name,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if "given_splits" in tables:
         con.execute("CREATE TABLE splits AS FROM given_splits SEMI JOIN events USING (subject_id)")
         return
     subject_N = con.execute("SELECT DISTINCT subject_id FROM events ORDER BY subject_id").fetchnumpy()["subject_id"]
-    if not len(subject_N):
-        raise ValueError("the source has no subject with a readable event: is it of the kind that was named?")
     split_N = np.asarray(split_of(np.asarray(subject_N, dtype=np.int64)))
     if split_N.shape != subject_N.shape or not set(split_N.tolist()) <= set(SPLITS):
         raise AssertionError(f"split_of must give one of {SPLITS} for each of {len(subject_N)} subjects")
-    con.register(
-        "given", pa.table({"subject_id": pa.array(subject_N), "split": pa.array(split_N.tolist(), pa.string())})
-    )
+    given = {"subject_id": pa.array(subject_N), "split": pa.array(split_N.tolist(), pa.string())}
+    con.register("given", pa.table(given))
     con.execute("CREATE TABLE splits AS SELECT * FROM given")
 
 

@@ -236,6 +236,9 @@ def test_other_mistakes_raise_one_clear_sentence(mimic3: Path, tmp_path: Path):
         run(str(mimic3), out)
     with pytest.raises(ValueError, match="there is no folder"):
         run(f"mimic3:{tmp_path / 'nowhere'}", out)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValueError, match="extraction stopped at"):
+        run(f"mimic3:{mimic3}", tmp_path / "file" / "events")
     with pytest.raises(ValueError, match=r"column anchor_age, anchor_year is missing"):
         run(f"mimic4:{mimic3}", out)
     with pytest.raises(ValueError, match=r"extract\.memory_gb"):
