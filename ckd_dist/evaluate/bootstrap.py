@@ -51,7 +51,7 @@ def resample(subject_ids_N: np.ndarray, num_draws: int, seed: int) -> Resamples:
     num_subjects = len(subjects)
     num_draws = num_draws if num_subjects >= LEAST_SUBJECTS else 0
     random = np.random.default_rng(seed)
-    counts_SD = np.ones((num_subjects, 1 + num_draws), dtype=np.float32)
+    counts_SD = np.ones((num_subjects, 1 + num_draws))  # float64: 8 bytes a subject and draw
     for draw in range(1, 1 + num_draws):
         drawn = random.integers(num_subjects, size=num_subjects)
         counts_SD[:, draw] = np.bincount(drawn, minlength=num_subjects)

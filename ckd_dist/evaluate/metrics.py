@@ -13,7 +13,6 @@ ECE has equal-mass bins whose edges come from the sample as it is: 15 over all c
 (`macro_ece` is the mean over labels).  Brier is the mean squared error over cells.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ from scipy import sparse
 
 ECE_BINS = 15  # over all cells
 LABEL_ECE_BINS = 10  # within a label
-CHUNK = 1 << 20  # numbers held at once
+CHUNK = 1 << 20  # numbers of a ranking held at once
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,10 @@ def ranking(
     positive_GS, tied_GS, between_GS = stops(labels_N.astype(bool), scores_N, subject_N, len(counts_SD))
     num_stops, num_draws = positive_GS.shape[0], counts_SD.shape[1]
     auroc_D, auprc_D = np.empty(num_draws), np.empty(num_draws)
-    for draws, counts_Sd in chunks(counts_SD, num_stops):
+    step = max(1, CHUNK // num_stops)
+    for start in range(0, num_draws, step):
+        draws = slice(start, start + step)
+        counts_Sd = np.ascontiguousarray(counts_SD[:, draws])
         tp_Gd, tied_Gd, between_Gd = (part_GS @ counts_Sd for part_GS in (positive_GS, tied_GS, between_GS))
         above_Gd = np.cumsum(between_Gd + tied_Gd, axis=0) - tied_Gd
         down_to_Gd = np.cumsum(tp_Gd, axis=0)
@@ -204,7 +206,7 @@ def binned_error(excess_NM: np.ndarray, bin_NM: np.ndarray, subject_N: np.ndarra
     num_bins = int(bin_NM.max()) + 1
     cell_NM = subject_N[:, None] * num_bins + bin_NM
     sums = np.bincount(cell_NM.ravel(), weights=excess_NM.ravel(), minlength=len(counts_SD) * num_bins)
-    return np.abs(weigh(sums.reshape(-1, num_bins), counts_SD)).sum(axis=0)
+    return np.abs(sums.reshape(-1, num_bins).T @ counts_SD).sum(axis=0)
 
 
 def equal_mass_bins(values: np.ndarray, num_bins: int) -> np.ndarray:
@@ -217,20 +219,7 @@ def total(values_NM: np.ndarray, subject_N: np.ndarray, counts_SD: np.ndarray) -
     """Weighted column sums in every draw, [M, D]."""
     ones = np.ones(len(subject_N))
     rows_SN = sparse.csr_array((ones, (subject_N, np.arange(len(subject_N)))), shape=(len(counts_SD), len(subject_N)))
-    return weigh(rows_SN @ values_NM.astype(np.float64), counts_SD)
-
-
-def weigh(sums_SM: np.ndarray, counts_SD: np.ndarray) -> np.ndarray:
-    """Sums over subjects in every draw, [M, D]."""
-    return np.concatenate([sums_SM.T @ counts_Sd for _, counts_Sd in chunks(counts_SD)], axis=1)
-
-
-def chunks(counts_SD: np.ndarray, height: int = 1) -> Iterator[tuple[slice, np.ndarray]]:
-    """The draws in groups that fit memory, as float64; `height`: numbers that the caller makes of each draw."""
-    step = max(1, CHUNK // max(height, len(counts_SD)))
-    for start in range(0, counts_SD.shape[1], step):
-        draws = slice(start, start + step)
-        yield draws, np.ascontiguousarray(counts_SD[:, draws], dtype=np.float64)
+    return (rows_SN @ values_NM.astype(np.float64)).T @ counts_SD
 
 
 def mean_of_known(values_KD: np.ndarray) -> np.ndarray:
