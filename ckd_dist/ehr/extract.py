@@ -79,7 +79,7 @@ def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, trac
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ValueError(
-            f"extraction stopped at {error.filename or folder}: {why}; mend that and run it again"
+            f"extraction stopped at {error.filename or folder}: {why}; mend that, run again"
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
