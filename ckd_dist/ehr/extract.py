@@ -78,9 +78,7 @@ def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, trac
         ) from None
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise ValueError(
-            f"extraction stopped at {error.filename or folder}: {why}; mend that, run again"
-        ) from None
+        raise ValueError(f"extraction stopped at {error.filename or folder}: {why}; mend that, run again") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
