@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,7 +134,7 @@ def _private(asked: dict[str, Workers]) -> Iterator[None]:
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
-            _temp_dir=str(folder),
+            _temp_dir=str(folder / "ray"),  # Ray opens its own folders to all: only the one above is private
         )
         yield
     finally:
@@ -206,7 +207,18 @@ def _rank(config: dict[str, Any]) -> None:
     """What every rank runs.  Ray Train has made the process group and exported RANK and its sisters."""
     _settle(config["cpus"])
     world = World.from_environment()
-    config["work"](world=world, committed=lambda *a: _committed(world, *a), should_stop=Path(config["stop"]).exists)
+    with _traceback_kept():
+        config["work"](world=world, committed=lambda *a: _committed(world, *a), should_stop=Path(config["stop"]).exists)
+
+
+@contextlib.contextmanager
+def _traceback_kept() -> Iterator[None]:
+    """Note an exception's traceback on it: it would not travel."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        raise
 
 
 def _settle(cpus: float) -> None:
@@ -246,10 +258,7 @@ class StopAtMistake(UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         for error in worker_exceptions.values():
             if not is_fault(error):
-                inner = innermost(error)
-                if remote := getattr(error, "_traceback_str", ""):
-                    inner.add_note(remote)  # exceptions travel without their traceback
-                raise inner
+                raise innermost(error)
 
 
 def is_fault(error: BaseException) -> bool:
@@ -266,7 +275,7 @@ def is_fault(error: BaseException) -> bool:
 
 def innermost(error: BaseException) -> BaseException:
     """What the worker raised, without Ray's wrapping."""
-    for attribute in ("controller_failure", "cause", "_base_exc"):
+    for attribute in ("controller_failure", "cause"):
         inner = getattr(error, attribute, None)
         if isinstance(inner, BaseException) and inner is not error:
             return innermost(inner)
@@ -307,10 +316,12 @@ class _Seat:
 
     def open(self, make: Callable[[], Any], cpus: float) -> None:
         _settle(cpus)
-        self.labeller = make()
+        with _traceback_kept():
+            self.labeller = make()
 
     def label(self, shard: int) -> None:
-        self.labeller.label(shard)
+        with _traceback_kept():
+            self.labeller.label(shard)
 
 
 def label(

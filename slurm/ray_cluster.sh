@@ -36,11 +36,11 @@ unset RAY_TRAIN_CALLBACKS
 ray_node() {
     local address=$1 port=${1##*:} folder="$NODE_TMP/ckd-$SLURM_JOB_ID-$SLURM_NODEID" ray
     mkdir -p "$folder"
-    chmod 700 "$folder" # Ray makes its folders open to all
+    chmod 700 "$folder" # Ray opens its own folders to all: only the one above is private
     local options=(
         --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --object-store-memory=200000000
         --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=$((port + 1 + SLURM_NODEID % 90))
-        --temp-dir="$folder" --disable-usage-stats --block
+        --temp-dir="$folder/ray" --disable-usage-stats --block
     )
     if [ "$SLURM_NODEID" = 0 ]; then
         options+=(--head --port="$port" --node-ip-address="${address%:*}" --include-dashboard=false)
