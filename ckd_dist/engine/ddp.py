@@ -4,6 +4,7 @@ DDP averages gradients and exchanges them in every backward pass.  Here they are
 pass of a step, by a communication hook: it is told the bucket, and leaves it alone until the last one.
 """
 
+import warnings
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -38,7 +39,9 @@ class DdpEngine:
         self._last = True
         self._wrapped = module
         if world.num_ranks > 1:
-            self._wrapped = DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+            with warnings.catch_warnings():  # torch 2.13 would rather call it forward_sync_buffers, 2.11 has only this
+                warnings.simplefilter("ignore", FutureWarning)
+                self._wrapped = DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
             self._wrapped.register_comm_hook(self, _sum_on_last)
 
     def __call__(self, batch) -> Tensor:

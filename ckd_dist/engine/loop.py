@@ -2,8 +2,8 @@
 
 A step is one optimizer update over all ranks.  Which rows it reads, and all its randomness, are pure functions of its
 number: a run that was killed goes on from the newest whole checkpoint and gives, on CPU, the very bits of one that was
-not.  Besides the engine's own exchange of gradients a step costs one all-reduce of three numbers (loss, tokens, whether to
-stop), read a step late so that no device waits for it.  The next steps are collated in a thread meanwhile.
+not.  Besides the engine's own exchange of gradients a step costs one all-reduce of three numbers (loss, tokens, whether
+to stop), read a step late so that no device waits for it.  The next steps are collated in a thread meanwhile.
 """
 
 from collections import deque

@@ -5,8 +5,8 @@ CPU DeepSpeed compiles a communication library once.  What was learnt about vers
 
 Two forms of checkpoint.  Where the trainable part is small, or the stage is below 3: tensors.py's, free of world size.
 Full fine-tuning under stage 3: every rank writes its own slice in DeepSpeed's form, which is pickle; such files are
-read only after checkpoint.py has found their hashes unchanged and a scan has found no foreign class in them, and they are
-converted where the number of ranks changed.
+read only after checkpoint.py has found their hashes unchanged and a scan has found no foreign class in them, and they
+are converted where the number of ranks changed.
 """
 
 import contextlib
@@ -73,8 +73,12 @@ def checked(sharding: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def full_config(sharding: Mapping[str, Any], *, clip_norm: float, dtype: str) -> dict[str, Any]:
     """What DeepSpeed is given: the sharding, and the fields that it wants to hear from itself."""
+    zero = dict(sharding["zero_optimization"])
+    if not torch.cuda.is_available():
+        zero["overlap_comm"] = False  # on CPU communication has no stream of its own: overlapping costs a third more
     return {
         **sharding,
+        "zero_optimization": zero,
         "train_micro_batch_size_per_gpu": 1,  # not used: a step's micro-batches are set by hand
         "gradient_accumulation_steps": 1,
         "gradient_clipping": clip_norm,
@@ -130,6 +134,8 @@ class ZeroEngine:
         self._hyper = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         is_full = all(parameter.requires_grad for parameter in module.parameters())
         self._is_native = is_full and self._stage == 3
+        if self._stage == 3:
+            gather_by_block(module)
         with _quiet():
             self._engine, self._optimizer, *_ = self._deepspeed.initialize(
                 model=module,
@@ -200,6 +206,7 @@ class ZeroEngine:
         if self._is_native:
             self._save_native(folder)
             return
+        self._link_moments()
         state = {}
         for name, parameter in self._trainable.items():
             parts = {"weight": self._full(parameter, None)} | {key: self._full(parameter, key) for key in MOMENTS}
@@ -251,8 +258,7 @@ class ZeroEngine:
         place = self._place_slice if self._stage == 3 else self._place_fragment
         if self._stage == 3:
             self._optimizer.checkpoint_event_prologue()  # nothing stays gathered meanwhile
-        else:
-            self._optimizer._lazy_init_hp_params_optimizer_state()
+        self._link_moments()
         for name, parameter in self._trainable.items():
             for part in ("weight", *MOMENTS):
                 place(parameter, saved.get(name, part), None if part == "weight" else part)
@@ -260,6 +266,12 @@ class ZeroEngine:
             self._optimizer.checkpoint_event_epilogue()
         else:
             self._optimizer.update_lp_params()
+
+    def _link_moments(self) -> None:
+        """Stages 1 and 2: DeepSpeed links all groups' moments after the first group's update, too early for the others."""
+        if self._stage < 3:
+            self._optimizer._hp_optimizer_states_linked = False
+            self._optimizer._lazy_init_hp_params_optimizer_state()
 
     def _place_slice(self, parameter: nn.Parameter, value: Tensor, moment: str | None) -> None:
         """Stage 3: this rank's equal share; the last is padded (DeepSpeed's own `safe_set_full_*` does not)."""
@@ -306,6 +318,27 @@ class ZeroEngine:
             path, _ = self._engine.load_checkpoint(str(folder), tag=tag)
         if path is None:
             raise ValueError(f"DeepSpeed found no checkpoint in {folder}")
+
+
+def gather_by_block(module: nn.Module) -> None:
+    """Let a transformer block's weights arrive in one message, not each projection's and each adapter's in its own.
+
+    On CPU this halves the time that stage 3 adds to a step (LoRA on two layers: 37 ms to 15 ms).  DeepSpeed reduces a
+    block's gradients once it has that of its input; above frozen embeddings there is none, so it is asked for.
+    """
+    blocks = {name for part in module.modules() for name in getattr(part, "_no_split_modules", None) or ()}
+    for stack in module.modules():
+        if isinstance(stack, nn.ModuleList):
+            for block in stack:
+                if type(block).__name__ in blocks:
+                    block._z3_leaf = True  # what deepspeed.utils.set_z3_leaf_modules sets
+                    block.register_forward_pre_hook(_ask_for_gradient, with_kwargs=True)
+
+
+def _ask_for_gradient(block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    hidden_BLD = args[0] if args else kwargs["hidden_states"]
+    if torch.is_grad_enabled() and not hidden_BLD.requires_grad:
+        hidden_BLD.requires_grad_(True)
 
 
 def refuse_foreign_classes(folder: Path) -> None:

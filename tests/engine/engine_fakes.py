@@ -2,6 +2,7 @@
 
 import os
 import socket
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -91,32 +92,38 @@ def planned(start: int, world: World, cuts: tuple[int, ...] = (1, 5, 5)) -> Iter
         step += 1
 
 
-def run_ranks(num_ranks: int, function: Callable[..., Any], *arguments: Any, seconds: float = 240) -> list[Any]:
-    """What `function(world, *arguments)` returned on each of `num_ranks` fresh processes.  It must be importable."""
+def run_ranks(num_ranks: int, function: Callable[..., Any], *arguments: Any, expect_death: bool = False) -> list[Any]:
+    """What `function(world, *arguments)` returned on each of `num_ranks` fresh processes; it must be importable.
+
+    `expect_death`: return the exit codes instead, whatever they are.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    context = mp.get_context("spawn")
-    results = context.SimpleQueue()
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    context = mp.get_context("forkserver")  # a fresh process each, but torch and deepspeed are imported once for all
+    context.set_forkserver_preload(
+        ["deepspeed", "peft", "transformers", "ckd_dist.engine.zero", "ckd_dist.engine.loop"]
+    )
+    results = context.Queue()
     ranks = [
         context.Process(target=_rank, args=(rank, num_ranks, port, results, function, arguments))
         for rank in range(num_ranks)
     ]
     for process in ranks:
         process.start()
-    found = dict(results.get() for _ in ranks)
+    found = {} if expect_death else dict(results.get(timeout=300) for _ in ranks)
     for process in ranks:
-        process.join(seconds)
-    for rank, (answer, error) in sorted(found.items()):
+        process.join(120)
+    if expect_death:
+        return [process.exitcode for process in ranks]
+    for rank, (_, error) in sorted(found.items()):
         if error is not None:
             raise AssertionError(f"rank {rank}:\n{error}")
-        found[rank] = answer
-    return [found[rank] for rank in range(num_ranks)]
+    return [found[rank][0] for rank in range(num_ranks)]
 
 
-def _rank(rank: int, num_ranks: int, port: int, results, function: Callable, arguments: tuple) -> None:
-    import traceback
-
+def _rank(rank: int, num_ranks: int, port: int, results: mp.Queue, function: Callable, arguments: tuple) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_ranks)}
     os.environ |= {"LOCAL_WORLD_SIZE": str(num_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
