@@ -37,7 +37,7 @@ def tiny() -> Recipe:
         name="tiny",
         extract=Extract(source="synthetic:4000"),
         select=Select(history_visits=1),
-        prompt=Prompt(teacher_tokens=512, student_tokens=256),
+        prompt=Prompt(efficacies=1, teacher_tokens=512, student_tokens=256),
         teacher=Teacher(
             dtype="float32",
             lora=Lora(rank=8, alpha=16, dropout=0.0),
@@ -97,7 +97,7 @@ def as_published() -> Recipe:
         recipe,
         name="as_published",
         select=dataclasses.replace(recipe.select, history_visits=0, unlabelled=False),
-        prompt=dataclasses.replace(recipe.prompt, student_instruction=True),
+        prompt=dataclasses.replace(recipe.prompt, efficacies=0, student_instruction=True),
         student=dataclasses.replace(
             recipe.student, loss=Loss(soft_weight=0.1, temperature=1.0), optim=published, dtype="float32"
         ),

@@ -73,7 +73,7 @@ SAMPLES = pl.Schema(
 
 SPAN = pl.Struct(
     {
-        "kind": pl.String,  # visit, section, diagnosis, medication, procedure
+        "kind": pl.String,  # visit, section, diagnosis, medication, procedure, efficacy
         "start": pl.Int32,  # characters into the text
         "end": pl.Int32,
         "visit": pl.Int16,  # 0 is the index visit, 1 the one before
