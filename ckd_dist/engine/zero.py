@@ -268,7 +268,7 @@ class ZeroEngine:
             self._optimizer.update_lp_params()
 
     def _link_moments(self) -> None:
-        """Stages 1 and 2: DeepSpeed links all groups' moments after the first group's update, too early for the others."""
+        """Stages 1 and 2: DeepSpeed links all groups' moments after the first group's update, too early for others."""
         if self._stage < 3:
             self._optimizer._hp_optimizer_states_linked = False
             self._optimizer._lazy_init_hp_params_optimizer_state()
