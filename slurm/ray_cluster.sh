@@ -34,7 +34,8 @@ unset RAY_TRAIN_CALLBACKS
 
 # What every node runs: Ray in the foreground, in a private folder that is gone afterwards.
 ray_node() {
-    local address=$1 port=${1##*:} folder="$NODE_TMP/ckd-$SLURM_JOB_ID-$SLURM_NODEID" ray
+    local address=$1 port=${1##*:} folder="$NODE_TMP/ckd-$SLURM_JOB_ID-$SLURM_NODEID" ray="" ended="" status=0
+    trap 'ended=1; [ -z "$ray" ] || kill "$ray" 2>/dev/null || true' TERM INT
     mkdir -p "$folder"
     chmod 700 "$folder" # Ray opens its own folders to all: only the one above is private
     local options=(
@@ -47,20 +48,21 @@ ray_node() {
     else
         options+=(--address="$address")
         for _ in $(seq 60); do
+            [ -z "$ended" ] || break
             (exec 3<>"/dev/tcp/${address%:*}/$port") 2>/dev/null && break
             sleep 1
         done
     fi
-    ray start "${options[@]}" >"$folder/ray.log" 2>&1 &
-    ray=$!
-    trap 'kill "$ray" 2>/dev/null' TERM INT
-    local status=0
-    wait "$ray" || status=$?
-    trap '' TERM INT
-    wait "$ray" 2>/dev/null || true
-    if [ "$status" -ne 0 ] && [ "$status" -lt 128 ]; then tail -n 20 "$folder/ray.log" >&2; fi
+    if [ -z "$ended" ]; then
+        ray start "${options[@]}" >"$folder/ray.log" 2>&1 &
+        ray=$!
+        [ -z "$ended" ] || kill "$ray" 2>/dev/null || true
+        wait "$ray" || status=$?
+        [ -z "$ended" ] || wait "$ray" 2>/dev/null || true # the trap ended the first wait
+        [ -n "$ended" ] || tail -n 20 "$folder/ray.log" >&2
+    fi
     rm -rf "$folder"
-    return "$status"
+    [ -n "$ended" ] || return "$status"
 }
 
 on_ray_cluster() {

@@ -88,8 +88,9 @@ def test_a_labeller_that_dies_costs_one_shard(tmp_path):
 
 def test_a_labeller_s_mistake_ends_labelling_once(tmp_path):
     (tmp_path / "struck").touch()
-    with pytest.raises(ValueError, match=r"^the teacher is not the one that the index names$"):
+    with pytest.raises(ValueError) as caught:
         label(tmp_path, list(range(8)), refuse=True)
+    assert str(caught.value) == "the teacher is not the one that the index names"
     assert lines(tmp_path, "refused") == ["5"]
 
 
