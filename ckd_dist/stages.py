@@ -1,9 +1,9 @@
-"""Is a stage done, and if not, why?  A stage is done when its record, written last, still fits the recipe and its inputs.
+"""Is a stage done, and if not, why?  It is when its record, written last, still fits the recipe and its inputs.
 
-The record names the fields that shaped the output, a digest of every stage it read, and the hash of every file it wrote.
-A re-run after a crash finds no record and does the stage again (training resumes from its checkpoints, labelling from its
-shards); a re-run after a change of the recipe finds the field that changed.  Downstream compares *contents*, so redoing a
-stage to the same bytes redoes nothing after it.
+The record names the fields that shaped the output, a digest of every stage it read, and the hash of every file it
+wrote.  A re-run after a crash finds no record and does the stage again (training resumes from its checkpoints,
+labelling from its shards); a re-run after a change of the recipe finds the field that changed.  Downstream compares
+*contents*, so redoing a stage to the same bytes redoes nothing after it.
 """
 
 import hashlib
@@ -45,6 +45,13 @@ STAGES: dict[str, Stage] = {
     "label": Stage(("label",), ("select", "prompt", "train_teacher")),
     "distill": Stage(("student",), ("select", "prompt", "label")),
     "evaluate": Stage(("evaluate",), ("extract", "select", "prompt", "train_teacher", "label", "distill")),
+}
+
+
+FILES = {  # stage -> the field that names files: new contents under an old name are noticed
+    "extract": "extract.source",
+    "select": "select.labels",
+    "label": "label.import_from",
 }
 
 
@@ -92,19 +99,22 @@ def fields_of(recipe: Recipe, name: str) -> dict[str, Any]:
         for key, value in result_fields(recipe).items()
         if any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
     }
-    if name == "extract":
-        chosen["extract.source_files"] = _files_of_source(recipe.extract.source)
+    if name in FILES:
+        chosen[f"{FILES[name]}_files"] = _files_of(chosen[FILES[name]])
     return json.loads(json.dumps(chosen))
 
 
-def _files_of_source(source: str) -> str | None:
-    """Digest of the names and sizes in a source folder: new tables under an old path are noticed.  None: not a folder here."""
-    folder = Path(source.partition(":")[2])
-    if source.startswith("synthetic:") or not folder.is_dir():
+def _files_of(value: str | None) -> str | None:
+    """Digest of a file's bytes, or of the names and sizes in a source folder.  None: it names nothing that is here."""
+    kind, colon, where = (value or "").partition(":")
+    path = Path(where if colon else kind)
+    if kind in ("", "synthetic"):
         return None
-    return digest_of(
-        {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
-    )
+    if path.is_file():
+        return hash_file(path)
+    if not path.is_dir():
+        return None
+    return digest_of({str(file.relative_to(path)): file.stat().st_size for file in path.rglob("*") if file.is_file()})
 
 
 def read(run: Run, name: str) -> Record | None:
@@ -159,10 +169,9 @@ def state(recipe: Recipe, run: Run, name: str) -> State:
     if record is None:
         return State(name, "missing", "not finished yet")
     wanted = fields_of(recipe, name)
-    if (
-        wanted.get("extract.source_files", "") is None
-    ):  # the source is not mounted now; what was read of it still stands
-        wanted["extract.source_files"] = record.fields.get("extract.source_files")
+    files = f"{FILES.get(name)}_files"
+    if wanted.get(files, "") is None:  # the source is not mounted now; what was read of it still stands
+        wanted[files] = record.fields.get(files)
     changed = changes(record.fields, wanted)
     if changed:
         return State(name, "stale", "; ".join(changed))
