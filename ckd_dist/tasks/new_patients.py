@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from pydantic import TypeAdapter
 
 from ckd_dist.cohort.samples import build_samples
@@ -29,9 +30,9 @@ from ckd_dist.prompts.knowledge import Knowledge
 from ckd_dist.prompts.naming import naming
 from ckd_dist.prompts.render import question
 from ckd_dist.prompts.stage import records, special_tokens
+from ckd_dist.schema import SPLITS
 
 READING, LABEL_SET, KNOWLEDGE, CALIBRATION = "reading.json", "label_set.yaml", "knowledge.json", "calibration.json"
-SPLIT = "held_out"  # new patients are nobody's training set
 MICRO_TOKENS = 16384
 
 
@@ -58,9 +59,10 @@ def predict(model: Path, source: str, out: Path, device: str, track: Callable[..
     select, prompt, names = _unpack(model)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".events.", dir=out) as events:
-        extract(source, Path(events), lambda ids: np.full(len(ids), SPLIT), memory_gb=4.0)
+        extract(source, Path(events), lambda ids: np.full(len(ids), "held_out"), memory_gb=4.0)
         labels = load_label_set(select.labels)
-        samples, _ = build_samples(read_events(Path(events), SPLIT), labels, select, labels.columns_of)
+        everybody = pl.concat([read_events(Path(events), split) for split in SPLITS])  # a MEDS source has its own
+        samples, _ = build_samples(everybody, labels, select, labels.columns_of)
         name_of = naming(read_codes(Path(events)), prompt.diagnosis_names)
     latest = samples.sort("prediction_time", "sample_id").unique("subject_id", keep="last", maintain_order=True)
     if not len(latest):
