@@ -107,7 +107,7 @@ def course(optim: Optim, steps_per_epoch: int, better: str = "macro_auroc") -> C
 
 @dataclass(frozen=True)
 class Fitted:
-    """How far it came.  Where it is complete, the engine holds the weights of `best`."""
+    """How far it came.  Where it is complete, the engine holds the best weights; the leader knows of which step."""
 
     step: int
     complete: bool

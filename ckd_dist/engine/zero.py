@@ -1,7 +1,7 @@
 """DeepSpeed's ZeRO, stages 1 to 3: optimizer state, gradients and (3) weights live in slices over the ranks.
 
-The only file that knows DeepSpeed.  It is imported when an engine is made, not before: importing takes seconds, and on
-CPU DeepSpeed compiles a communication library once.  What was learnt about version 0.19.8 is written where it is used.
+The only file that knows DeepSpeed, which is imported when an engine is made and not before: that takes seconds.  What
+was learnt about its version 0.19.8 is written where it is used.
 
 Two forms of checkpoint.  Where the trainable part is small, or the stage is below 3: tensors.py's, free of world size.
 Full fine-tuning under stage 3: every rank writes its own slice in DeepSpeed's form, which is pickle; such files are
@@ -131,7 +131,7 @@ class ZeroEngine:
         self._deepspeed = _start_deepspeed(world)
         self._stage = sharding["zero_optimization"]["stage"]
         groups = parameter_groups(module, optim, head)
-        self._hyper = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+        own = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         is_full = all(parameter.requires_grad for parameter in module.parameters())
         self._is_native = is_full and self._stage == 3
         if self._stage == 3:
@@ -143,7 +143,7 @@ class ZeroEngine:
                 config=full_config(sharding, clip_norm=optim.clip_norm, dtype=dtype),
                 dist_init_required=False,
             )
-        self._hyper = [{**self._adam.defaults, **own} for own in self._hyper]
+        self._hyper = [{**self._adam.defaults, **group} for group in own]  # of every group, at its peak
         self.device = device_of(world)
         self.module = module
         self._trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -221,10 +221,8 @@ class ZeroEngine:
             self._load_native(folder)
         else:
             self._load_tensors(folder)
-        for group, own in zip(
-            self._adam.param_groups, self._hyper, strict=True
-        ):  # a conversion gives all of them group 0's
-            group.update(own)
+        for group, own in zip(self._adam.param_groups, self._hyper, strict=True):
+            group.update(own)  # a conversion gives all groups the first one's
 
     @property
     def _adam(self) -> torch.optim.AdamW:
@@ -382,10 +380,11 @@ def _start_deepspeed(world: World):
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     os.environ.setdefault("LOCAL_RANK", str(world.local_rank))  # read by zero.Init, and not exported to plain python
-    if shutil.which("ninja") is None:  # it builds the CPU communication library, and lies beside this python
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     import deepspeed
 
+    # On CPU it would compile a library, at every start behind a lock that a killed process leaves closed for ever; what
+    # the library speeds up is all-reduce in inference, which is not used here.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     with _quiet():
         deepspeed.init_distributed(torch.distributed.get_backend(), verbose=False)

@@ -1,5 +1,6 @@
 """A model of a hundred weights, sixty rows of tokens, and a way to run a function on several gloo ranks."""
 
+import faulthandler
 import os
 import socket
 import traceback
@@ -127,6 +128,7 @@ def _rank(rank: int, num_ranks: int, port: int, results: mp.Queue, function: Cal
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_ranks)}
     os.environ |= {"LOCAL_WORLD_SIZE": str(num_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(150, exit=True)  # a rank that hangs says where
     try:
         results.put((rank, (function(World.from_environment(), *arguments), None)))
     except BaseException:

@@ -1,5 +1,6 @@
 """After a step, the update has used the sum of all losses: over ranks, and over uneven micro-batches."""
 
+import os
 from itertools import islice
 
 import numpy as np
@@ -39,6 +40,12 @@ def trained(world, kinds, dtype="float32"):
             norms.append(engine.gradient_norm())
         found[kind] = losses, norms, {name: w.float().numpy() for name, w in engine.full_weights().items()}
     return found
+
+
+def trained_elsewhere(world, kinds, extensions):
+    """The same, with an empty folder for compiled extensions, and no compiler."""
+    os.environ["TORCH_EXTENSIONS_DIR"], os.environ["PATH"] = extensions, ""
+    return trained(world, kinds)
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +98,10 @@ def test_one_rank_without_a_process_group(plain):
     assert not torch.distributed.is_initialized()
 
 
-def test_zero_makes_its_own_group_of_one(plain):
-    agree(run_ranks(1, trained, [3])[0][3], plain)
+def test_zero_makes_its_own_group_of_one_and_compiles_nothing(plain, tmp_path):
+    """A compilation at start-up waits for ever on the lock of a process that was killed during one."""
+    agree(run_ranks(1, trained_elsewhere, [3], str(tmp_path))[0][3], plain)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bfloat16_follows_float32(plain):

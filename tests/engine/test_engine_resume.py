@@ -21,18 +21,19 @@ COURSE = Course(NUM_STEPS, evaluate_every=3, save_every=2, better="score", seed=
 MODELS = {"ddp": TinyReader, "zero1": TinyReader, "zero2": TinyAdapted, "zero3": TinyAdapted, "zero3_full": TinyReader}
 
 
-def make(kind, world, dropout):
+def make(kind, world, dropout, dtype="float32"):
     """`zero3` trains a part and saves tensors; `zero3_full` trains all and saves in DeepSpeed's own form."""
     module = MODELS[kind](dropout)
     if kind == "ddp":
-        return DdpEngine(module, OPTIM, world)
+        return DdpEngine(module, OPTIM, world, dtype=dtype)
     zero = {"stage": int(kind[4]), "stage3_param_persistence_threshold": 40}  # some sliced, some not
-    return ZeroEngine(module, OPTIM, world, sharding={"zero_optimization": zero})
+    sharding = {"zero_optimization": zero, "data_types": {"grad_accum_dtype": "fp32"}}
+    return ZeroEngine(module, OPTIM, world, sharding=sharding, dtype=dtype)
 
 
-def run(world, kind, folder, *, stop_at=None, kill_at=None, dropout=0.3, num_steps=NUM_STEPS):
+def run(world, kind, folder, *, stop_at=None, kill_at=None, dropout=0.3, dtype="float32"):
     """Fit in `folder` as far as it goes; its result, the losses it saw and the weights it ended with."""
-    engine = make(kind, world, dropout)
+    engine = make(kind, world, dropout, dtype)
     losses, asked = {}, []
 
     def steps(start):
@@ -58,7 +59,7 @@ def run(world, kind, folder, *, stop_at=None, kill_at=None, dropout=0.3, num_ste
         should_stop=should_stop,
         track=lambda done, total, **numbers: losses.update({done: numbers["loss"]}),
     )
-    weights = {name: tensor.numpy() for name, tensor in engine.full_weights().items()}
+    weights = {name: tensor.float().numpy() for name, tensor in engine.full_weights().items()}
     groups = [(g["lr"], g["weight_decay"], g["betas"]) for g in optimizer_of(engine).param_groups]
     return result, losses, weights, groups
 
@@ -67,13 +68,13 @@ def optimizer_of(engine):
     return engine.optimizer if isinstance(engine, DdpEngine) else engine._adam
 
 
-def stopped_and_resumed(world, kinds, folder):
+def stopped_and_resumed(world, kinds, folder, dtype):
     """Unbroken, and stopped after two steps then resumed by a fresh engine, of each kind."""
     found = {}
     for kind in kinds:
-        unbroken = run(world, kind, f"{folder}/{kind}/unbroken")
-        stopped = run(world, kind, f"{folder}/{kind}/broken", stop_at=2)
-        resumed = run(world, kind, f"{folder}/{kind}/broken")
+        unbroken = run(world, kind, f"{folder}/{kind}/unbroken", dtype=dtype)
+        stopped = run(world, kind, f"{folder}/{kind}/broken", stop_at=2, dtype=dtype)
+        resumed = run(world, kind, f"{folder}/{kind}/broken", dtype=dtype)
         found[kind] = unbroken, stopped, resumed
     return found
 
@@ -84,10 +85,11 @@ def bitwise(found, wanted):
         np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
 
 
-def test_resumed_equals_unbroken_bit_for_bit(tmp_path):
-    """Every form of checkpoint, dropout on, on two ranks."""
-    kinds = list(MODELS)
-    for kind, (unbroken, stopped, resumed) in run_ranks(2, stopped_and_resumed, kinds, str(tmp_path))[0].items():
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_resumed_equals_unbroken_bit_for_bit(tmp_path, dtype):
+    """Every form of checkpoint, dropout on, on two ranks; in bfloat16 from float32 masters."""
+    found = run_ranks(2, stopped_and_resumed, list(MODELS), str(tmp_path), dtype)[0]
+    for kind, (unbroken, stopped, resumed) in found.items():
         assert not stopped[0].complete and 2 <= stopped[0].step < NUM_STEPS, kind
         assert min(resumed[1]) == stopped[0].step + 1, f"{kind} went on from where it stopped"
         assert stopped[1] | resumed[1] == unbroken[1], f"{kind}: losses"
