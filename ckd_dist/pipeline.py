@@ -29,6 +29,7 @@ from ckd_dist.evaluate.report import write_report
 from ckd_dist.evaluate.results import Results
 from ckd_dist.evaluate.table1 import groups, table1
 from ckd_dist.hospital.tables import write_tables
+from ckd_dist.models.base import classifier_config
 from ckd_dist.models.teacher import load_tokenizer
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.progress import Track
@@ -68,7 +69,7 @@ def extract(recipe: Recipe, run: Run, track: Track = nobody) -> None:
     splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
     source = settings.source
     if source.startswith("synthetic:"):
-        write_tables(run.tables, int(source.removeprefix("synthetic:")), settings.synthetic_seed)
+        write_tables(run.tables, num_subjects(source), settings.synthetic_seed)
         source = f"mimic3:{run.tables}"
     report = extract_events(source, run.events, splits, settings.memory_gb, track)
     stages.finish(recipe, run, "extract", files_below(run.events), report)
@@ -121,6 +122,9 @@ def prompt(recipe: Recipe, run: Run, track: Track = nobody) -> None:
         if base == "tiny":
             few = samples["train"].sample(min(len(samples["train"]), VOCABULARY_SAMPLES), seed=0)
             make(run.base(reader), texts(few, names, name_of, settings, knowledge, reader), tiny, seed=0)
+    for reader, max_tokens in (("teacher", settings.teacher_tokens), ("student", settings.student_tokens)):
+        revision = getattr(recipe, reader).revision  # a base that cannot read the prompts is refused before training
+        classifier_config(base_of(recipe, run, reader), names, revision, max_tokens)
     numbers = write_prompts(
         samples,
         names,
@@ -251,6 +255,11 @@ def evaluate(recipe: Recipe, run: Run, track: Track = nobody) -> None:
     settings, names = recipe.evaluate, label_names(run)
     samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
     held_out = score.labelled(run, "held_out")
+    if not len(held_out.rows):
+        raise ValueError(
+            "held_out has no labelled visit, so there is nothing to report on: bring more subjects, or lower "
+            "extract.train_fraction or extract.tuning_fraction"
+        )
     rows = samples["held_out"][held_out.rows]
     is_synthetic = recipe.extract.source.startswith("synthetic:")
     results = Results(
@@ -281,7 +290,7 @@ def predict(model: Path, source: str, out: Path, track: Track = nobody) -> None:
     """A student, another hospital's tables -> calibrated probabilities for every subject's next visit."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if source.startswith("synthetic:"):
-        write_tables(out / "tables", int(source.removeprefix("synthetic:")), seed=1)
+        write_tables(out / "tables", num_subjects(source), seed=1)
         source = f"mimic3:{out / 'tables'}"
     new_patients.predict(model, source, out, device, track)
 
@@ -295,6 +304,14 @@ def base_of(recipe: Recipe, run: Run, reader: str) -> str:
     """The folder or hub name of a reader's base model."""
     base = getattr(recipe, reader).base
     return str(run.base(reader)) if base == "tiny" else base
+
+
+def num_subjects(source: str) -> int:
+    """Of a made-up hospital.  Raises ValueError where `source` is not synthetic:N."""
+    number = source.removeprefix("synthetic:")
+    if not number.isdecimal():
+        raise ValueError(f"source {source!r} names no number of subjects: give synthetic:N, e.g. synthetic:1000")
+    return int(number)
 
 
 def source_in_words(source: str) -> str:
