@@ -112,7 +112,7 @@ def finish_all(run: Run, planned: dict[str, Plan]) -> list[Path]:
 
 
 def read(run: Run, settings: Label, plan_hash: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """sample_id_N in plan order and raw logits_NK of a finished set, made by this very teacher for these very labels."""
+    """sample_id_N in plan order and raw logits_NK of a finished set, by this very teacher for these very labels."""
     sample_id_N, logits_NK = read_labels(run.softlabels, plan_hash, names, teacher_of(run, settings))
     return sample_id_N, logits_NK.astype(np.float32)
 

@@ -1,5 +1,6 @@
 """Which rows of a split a task reads, and with which labels: token tables joined to samples and shards by sample id."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +43,8 @@ def read_table(run: Run, split: str, reader: str) -> TokenTable:
 
 def read_hard(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Hard labels float32 [N, K], zeros where unknown, and which rows know them, float32 [N]."""
-    labels = pl.read_parquet(run.samples(split), columns=["labels", "current"])
-    num_labels = len(labels["current"][0]) if len(labels) else 0
+    labels = pl.read_parquet(run.samples(split), columns=["labels"])
+    num_labels = len(json.loads(run.labels.read_text())["names"])
     known_N = labels["labels"].is_not_null().to_numpy()
     hard_NK = np.zeros((len(labels), num_labels), np.float32)
     if known_N.any():
