@@ -39,7 +39,7 @@ def test_a_second_hospital_by_the_command_line(travelled, second_hospital, tmp_p
     assert table["subject_id"].is_unique().all()
     assert 40 < len(table) <= 60  # those who died are left out
     probabilities_NK = table["probabilities"].list.to_array(len(names)).to_numpy()
-    assert np.isfinite(probabilities_NK).all() and (0 < probabilities_NK).all() and (probabilities_NK < 1).all()
+    assert np.isfinite(probabilities_NK).all() and (probabilities_NK > 0).all() and (probabilities_NK < 1).all()
     assert probabilities_NK.std(axis=0).max() > 0, "patients differ"
 
     calibration = Calibration.load(travelled.student / "calibration.json", names)

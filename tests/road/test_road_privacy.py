@@ -32,7 +32,7 @@ def holds_an_id(text: bytes) -> bool:
         text[at : at + 9].isdigit()
         for start in (SUBJECT, VISIT)
         for at in places(text, str(start)[:4].encode())
-        if not text[max(at - 1, 0) : at].isdigit() and not text[max(at - 1, 0) : at] in (b".",)
+        if not text[max(at - 1, 0) : at].isdigit() and text[max(at - 1, 0) : at] not in (b".",)
     )
 
 
@@ -114,13 +114,16 @@ def test_a_malformed_row_is_told_without_its_content(marked_tables, tmp_path, na
     assert DRUG not in told and FREE_TEXT not in told and not holds_an_id(told.encode())
 
 
-@pytest.mark.parametrize("stage, file", [
-    ("prompt", "samples/train.parquet"),
-    ("train_teacher", "prompts/train.parquet"),
-    ("label", "prompts/train.teacher.safetensors"),
-    ("distill", "samples/train.parquet"),
-    ("evaluate", "samples/held_out.parquet"),
-])
+@pytest.mark.parametrize(
+    "stage, file",
+    [
+        ("prompt", "samples/train.parquet"),
+        ("train_teacher", "prompts/train.parquet"),
+        ("label", "prompts/train.teacher.safetensors"),
+        ("distill", "samples/train.parquet"),
+        ("evaluate", "samples/held_out.parquet"),
+    ],
+)
 def test_a_stage_that_fails_quotes_no_record(marked, copier, stage, file):
     """Its input is cut in half behind its back: sentence, traceback and log stay free of what the file holds."""
     run = copier(marked)
