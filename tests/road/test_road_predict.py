@@ -16,6 +16,7 @@ from ckd_dist.pipeline import label_names
 from ckd_dist.prompts.exchange import export_soft_labels
 from ckd_dist.schema import PREDICTIONS, SPLITS, Run, check_columns
 from ckd_dist.softlabels.read import read_labels
+from ckd_dist.tasks import score
 
 MEDS_COLUMNS = ["subject_id", "prediction_time", "boolean_value", "predicted_boolean_value"]
 
@@ -99,6 +100,13 @@ def test_a_user_s_own_label_set_goes_the_whole_road(marked, marked_tables, tmp_p
     table = predicted(away, f"mimic3:{marked_tables}", tmp_path / "out")
     assert set(table["probabilities"].list.len()) == {3}
     assert len(files(tmp_path / "out" / "meds")) == 4
+
+
+def test_the_law_s_oracle_is_no_judge_of_a_user_s_own_labels(marked):
+    """As after a synthetic hospital with own labels: everybody is scored but the oracle."""
+    recipe, plans = recipes.load(str(marked.recipe)), stages.read(marked, "label").numbers
+    names = {model.name for model in score.models(marked, label_names(marked), recipe.label, plans, synthetic=True)}
+    assert {"student", "teacher"} <= names and "oracle" not in names
 
 
 def test_somebody_else_s_soft_labels_need_no_teacher(travelled, tmp_path):
