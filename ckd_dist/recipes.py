@@ -35,21 +35,33 @@ def tiny() -> Recipe:
     workers = Workers(num=2, cpus=1)
     return Recipe(
         name="tiny",
-        extract=Extract(source="synthetic:4000"),
+        extract=Extract(source="synthetic:3000"),
         select=Select(history_visits=1),
         prompt=Prompt(efficacies=1, teacher_tokens=512, student_tokens=256),
         teacher=Teacher(
             dtype="float32",
             lora=Lora(rank=8, alpha=16, dropout=0.0),
-            answers=Optim(epochs=2, learning_rate=3e-3, batch_samples=32),
+            answers=Optim(epochs=1, learning_rate=3e-3, batch_samples=16),
             answers_tuning="full",
-            labels=Optim(epochs=3, learning_rate=3e-3, batch_samples=32),
+            labels=Optim(epochs=2, learning_rate=3e-3, batch_samples=16),
             gradient_checkpointing=False,
             workers=workers,
         ),
-        label=Label(shard_rows=256, workers=workers),
-        student=Student(optim=Optim(epochs=5, learning_rate=1e-3, batch_samples=32), workers=workers),
+        label=Label(shard_rows=256, micro_tokens=4096, workers=workers),
+        student=Student(optim=Optim(epochs=3, learning_rate=1e-3, batch_samples=16), workers=workers),
         evaluate=Evaluate(bootstrap_draws=500),
+    )
+
+
+def mimic_demo() -> Recipe:
+    """Tiny models on the open MIMIC-III demo (100 patients): real tables to a report, far too few for claims."""
+    recipe = tiny()
+    return dataclasses.replace(
+        recipe,
+        name="mimic_demo",
+        extract=Extract(source="mimic3:mimic_iii_demo", train_fraction=0.5, tuning_fraction=0.25),
+        select=dataclasses.replace(recipe.select, absent_labels="allow"),
+        prompt=Prompt(efficacies=1, min_support=2, teacher_tokens=1024, student_tokens=512),
     )
 
 
@@ -105,7 +117,7 @@ def as_published() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    f.__name__: f for f in (tiny, disease_mimic3_7b, disease_mimic4_7b, as_published)
+    f.__name__: f for f in (tiny, mimic_demo, disease_mimic3_7b, disease_mimic4_7b, as_published)
 }
 
 

@@ -45,13 +45,10 @@ def test_making_twice_is_harmless_and_leaves_no_litter(tmp_path):
 def test_teacher_speaks_chatml_and_any_text_survives(teacher_base):
     tokenizer = AutoTokenizer.from_pretrained(teacher_base)
     text = tokenizer.apply_chat_template([{"role": "user", "content": "Fieber 39.5°, été 日本"}], tokenize=False)
-    assert text == (
-        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
-        "<|im_start|>user\nFieber 39.5°, été 日本<|im_end|>\n"
-    )
+    assert text == "<|im_start|>user\nFieber 39.5°, été 日本<|im_end|>\n"
     ids = tokenizer(text).input_ids
     assert tokenizer.decode(ids) == text
-    assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 2
+    assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 1
     assert tokenizer.eos_token == "<|im_end|>" and tokenizer.pad_token == "<|endoftext|>"
     assert len(tokenizer) <= TINY.vocabulary
 
