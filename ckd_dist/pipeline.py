@@ -38,8 +38,8 @@ from ckd_dist.prompts.naming import naming
 from ckd_dist.prompts.stage import texts, write_prompts
 from ckd_dist.schema import SPLITS, Run
 from ckd_dist.tasks import distill as distilling
+from ckd_dist.tasks import exchange, new_patients, score, teach
 from ckd_dist.tasks import label as labelling
-from ckd_dist.tasks import new_patients, score, teach
 from ckd_dist.tasks.training import Watch
 from ckd_dist.world import World
 
@@ -278,6 +278,7 @@ def evaluate(recipe: Recipe, run: Run, track: Track = nobody) -> None:
             name: version(name)
             for name in ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
         },
+        notes=notes(recipe, stages.read(run, "select").numbers, len(score.labelled(run, "tuning").rows)),
         timings=score.timings(run, settings.timing_samples, settings.timing_batch, settings.seed),
         bootstrap_draws=settings.bootstrap_draws,
         seed=settings.seed,
@@ -293,6 +294,15 @@ def predict(model: Path, source: str, out: Path, track: Track = nobody) -> None:
         write_tables(out / "tables", num_subjects(source), seed=1)
         source = f"mimic3:{out / 'tables'}"
     new_patients.predict(model, source, out, device, track)
+
+
+def export(recipe: Recipe, run: Run, out: Path) -> dict[str, int]:
+    """prompts and soft labels -> CKD-EHR's own files.  Returns how many rows each has."""
+    stages.inputs_of(recipe, run, "train_teacher")  # says what to run first, where prompts are not there
+    name_of = naming(read_codes(run.events), recipe.prompt.diagnosis_names)
+    labelled = stages.read(run, "label")
+    plans = labelled.numbers if labelled else {}
+    return exchange.export(run, out, label_names(run), name_of, recipe.prompt, recipe.label, plans)
 
 
 def label_names(run: Run) -> list[str]:
@@ -312,6 +322,34 @@ def num_subjects(source: str) -> int:
     if not number.isdecimal():
         raise ValueError(f"source {source!r} names no number of subjects: give synthetic:N, e.g. synthetic:1000")
     return int(number)
+
+
+def notes(recipe: Recipe, selected: dict, num_tuning_pairs: int) -> list[str]:
+    """What a reader of the report must know beside its numbers, a sentence each."""
+    told = [
+        f"{len(absent)} of the labels never occur in {split} and are left out of its macro scores."
+        for split, absent in selected["absent"].items()
+        if absent
+    ]
+    codes_seen = selected["codes"]
+    for kind, what in (
+        ("num_unknown", "are in no table"),
+        ("num_unmapped", "have no CCS category"),
+        ("num_straddling", "set two labels"),
+    ):
+        if codes_seen[kind]:
+            told.append(f"{codes_seen[kind]} of {codes_seen['num_codes']} different diagnosis codes {what}.")
+    if num_tuning_pairs < 100:
+        told.append(
+            f"Temperatures and thresholds were fitted on {num_tuning_pairs} tuning pairs: too few to trust them."
+        )
+    if recipe.label.import_from:
+        told.append("Soft labels were imported, so there is no teacher to compare with.")
+    if recipe.student.hard_twin:
+        told.append(
+            "The student without distillation made as many updates as the distilled one, on labelled visits alone."
+        )
+    return told
 
 
 def source_in_words(source: str) -> str:

@@ -1,0 +1,48 @@
+"""A run's prompts and soft labels as CKD-EHR's own files, for those who train with its scripts.
+
+OUT/prompts_<split>.jsonl     instruction, input, output a line; whole records, no budget
+OUT/soft_labels.json          a {disease: probability} for every line of prompts_train.jsonl, where there are soft labels
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ckd_dist.config import Label, Prompt
+from ckd_dist.evaluate.calibrate import sigmoid
+from ckd_dist.prompts.exchange import Row, export_jsonl, export_soft_labels, published_names
+from ckd_dist.prompts.knowledge import Knowledge
+from ckd_dist.prompts.render import lay_out, question
+from ckd_dist.prompts.stage import records
+from ckd_dist.schema import SPLITS, Run
+from ckd_dist.tasks import label
+
+
+def export(
+    run: Run,
+    out: Path,
+    names: list[str],
+    name_of: Callable[[str], str],
+    prompt: Prompt,
+    labels: Label,
+    plans: Mapping[str, str],
+) -> dict[str, int]:
+    """Write the files; return how many rows each has.  plans: split -> plan hash of finished soft labels, maybe none."""
+    out.mkdir(parents=True, exist_ok=True)
+    knowledge = Knowledge.load(run.knowledge) if prompt.efficacies else None
+    theirs, instruction, counts = published_names(names), question(published_names(names)), {}
+    for split in SPLITS:
+        samples = pl.read_parquet(run.samples(split))
+        texts = (
+            lay_out(one.record).text for some in records(samples, names, name_of, prompt, knowledge) for one in some
+        )
+        known = (None if bits is None else tuple(bits) for bits in samples["labels"].to_list())
+        rows = (Row(instruction, text, bits) for text, bits in zip(texts, known, strict=True))
+        counts[f"prompts_{split}.jsonl"] = export_jsonl(out / f"prompts_{split}.jsonl", rows, theirs)
+    if "train" in plans:
+        sample_id_N, logits_NK = label.read(run, labels, plans["train"], names)
+        export_soft_labels(out / "soft_labels.json", sigmoid(logits_NK[np.argsort(sample_id_N)]), theirs)
+        counts["soft_labels.json"] = len(sample_id_N)
+    return counts
