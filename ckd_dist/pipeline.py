@@ -9,6 +9,7 @@ asks for, and so may torchrun or plain python.
 
 import datetime
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -273,7 +274,7 @@ def evaluate(recipe: Recipe, run: Run, track: Track = nobody) -> None:
         flow=stages.read(run, "select").numbers["flow"],
         table1=table1(samples, names),
         date=datetime.date.today().isoformat(),
-        recipe=result_fields(recipe),
+        recipe=without_places(result_fields(recipe)),
         versions={
             name: version(name)
             for name in ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
@@ -357,6 +358,15 @@ def source_in_words(source: str) -> str:
     kind, _, where = source.partition(":")
     words = {"mimic3": "MIMIC-III tables", "mimic4": "MIMIC-IV tables", "meds": "a MEDS data set"}
     return words.get(kind) or f"a synthetic hospital of {int(where):,} subjects, whose law is known"
+
+
+def without_places(fields: dict) -> dict:
+    """A recipe for a page that leaves home: of a path only the last part.
+
+    >>> without_places({"extract.source": "mimic3:/data/mimic", "teacher.base": "Qwen/Qwen2.5-7B", "seed": 1})
+    {'extract.source': 'mimic3:mimic', 'teacher.base': 'Qwen/Qwen2.5-7B', 'seed': 1}
+    """
+    return {k: re.sub(r"(^|:)/.*/", r"\1", v) if isinstance(v, str) else v for k, v in fields.items()}
 
 
 def chosen(fitted: Fitted) -> dict:
