@@ -87,7 +87,7 @@ def test_one_worker_and_two_take_the_same_steps(on_two, tmp_path, stage, folder)
 
 
 def kill_in_the_middle(run, *overrides):
-    """Start distill, and kill its driver when the student has a checkpoint and is not done; say at which step it was."""
+    """Start distill, kill its driver when the student has a checkpoint and is not done; say at which step it was."""
     driver = subprocess.Popen(
         command("distill", run, *overrides), env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True
     )
