@@ -65,16 +65,16 @@ def _bar(rate: Rate, width: int = 24) -> str:
 
 
 def _plain(name: str, file: Path, ended: threading.Event) -> None:
-    """A line every ten seconds at most, and the last point of all."""
-    rate, offset, said, heard = Rate(), 0, time.monotonic(), False
+    """A line every ten seconds at most; where there was one, the last point of all too."""
+    rate, offset, said, heard, lines = Rate(), 0, time.monotonic(), False, 0
     while True:
         last_look = ended.wait(0.5)
         points, offset = read(file, offset)
         for point in points:
             rate.add(point)
         heard |= bool(points)
-        if heard and (last_look or time.monotonic() - said >= PLAIN_SECONDS):
-            said, heard = time.monotonic(), False
+        if heard and ((last_look and lines) or time.monotonic() - said >= PLAIN_SECONDS):
+            said, heard, lines = time.monotonic(), False, lines + 1
             say(f"{name:<14} {describe(rate)}")
         if last_look:
             return

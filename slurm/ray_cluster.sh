@@ -30,6 +30,7 @@ export PATH="$VENV/bin:$PATH"
 
 secrets="$RUN_DIR/.job-$SLURM_JOB_ID"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$secrets/token" RAY_USAGE_STATS_ENABLED=0
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # when the command has ended nobody is left to wait for
 unset RAY_TRAIN_CALLBACKS
 
 # What every node runs: Ray in the foreground, in a private folder that is gone afterwards.
@@ -57,8 +58,11 @@ ray_node() {
         ray start "${options[@]}" >"$folder/ray.log" 2>&1 &
         ray=$!
         [ -z "$ended" ] || kill "$ray" 2>/dev/null || true
+        while kill -0 "$ray" 2>/dev/null && [ -z "$ended" ]; do
+            [ ! -e "$secrets/end" ] || { ended=1 && kill "$ray" 2>/dev/null; }
+            sleep 1
+        done
         wait "$ray" || status=$?
-        [ -z "$ended" ] || wait "$ray" 2>/dev/null || true # the trap ended the first wait
         [ -n "$ended" ] || tail -n 20 "$folder/ray.log" >&2
     fi
     rm -rf "$folder"
@@ -104,7 +108,13 @@ on_ray_cluster() {
     exit "$status"
 }
 
+# A file asks the nodes to end, because srun answers TERM by killing them where they stand.
 stop_cluster() {
+    touch "$secrets/end"
+    for _ in $(seq 30); do
+        kill -0 "$1" 2>/dev/null || break
+        sleep 1
+    done
     kill -TERM "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null || true
     rm -rf "$secrets"

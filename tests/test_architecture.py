@@ -43,7 +43,6 @@ forbidden_modules = deepspeed
 allow_indirect_imports = True
 ignore_imports =
     ckd_dist.engine.zero -> deepspeed
-    launch.setup_check -> deepspeed
 """
 
 IMPORT_ALL = '''

@@ -1,0 +1,49 @@
+"""A real two-node Slurm cluster on one host: `sbatch slurm/teacher.sh` trains over both nodes, to the end."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckd_dist.schema import Run
+from launch import run as command_line
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["select.absent_labels=allow", "teacher.answers.epochs=0.1", "teacher.labels.epochs=0.2"]
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    """A run folder that is ready for its teacher."""
+    programs = ("slurmctld", "slurmd", "munged", "sbatch")
+    search = os.environ["PATH"] + ":/usr/sbin"
+    if os.geteuid() != 0 or any(shutil.which(program, path=search) is None for program in programs):
+        pytest.skip("wants root, and Debian's slurm-wlm and munge")
+    run = Run(tmp_path / "run")
+    first = ["--recipe", "tiny", "--source", "synthetic:400", *SMALL]
+    for stage in ("extract", "select", "prompt"):
+        assert command_line.main([stage, "--run", str(run.root), *first]) == 0
+        first = []
+    return run
+
+
+def test_a_teacher_is_trained_over_two_nodes(prompts, tmp_path):
+    log = tmp_path / "job.log"
+    done = subprocess.run(
+        [ROOT / "tests/launch/slurm_cluster.sh", "sbatch", "--wait", f"--output={log}", "slurm/teacher.sh"],
+        cwd=ROOT,
+        env=os.environ | {"RUN_DIR": str(prompts.root), "VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr + log.read_text()
+    assert json.loads(prompts.stage("train_teacher").read_text())["stage"] == "train_teacher"
+    assert not list(prompts.root.glob(".job-*"))
+    checkpoints = [path.name for path in prompts.teacher.glob("step_*")]
+    assert checkpoints and all("-w2-" in name for name in checkpoints)
