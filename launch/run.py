@@ -137,6 +137,17 @@ def predict(
     show.say(f"{'predict':<14} {out}")
 
 
+@app.command()
+def export(run: RunArgument, out: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the files go")]) -> None:
+    """Prompts and soft labels in CKD-EHR's own form (JSONL and JSON); label.import_from reads such soft labels."""
+    from ckd_dist import pipeline as contents
+
+    os.umask(0o077)
+    folder = run_folder(run)
+    for file, count in contents.export(choose(folder, None, None, None), folder, out.absolute()).items():
+        show.say(f"{file:<30} {count:>9,} rows")
+
+
 # --- looking ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 """python -m launch.setup_check: builds what would otherwise be compiled in the middle of a first run.
 
-Without a GPU, DeepSpeed needs a communication op of its own, in C++.  Left alone it compiles it where it is first used, in a
-folder of the home directory that all environments share, behind a lock that a killed process leaves behind.  Here it is built
-into the installed package instead: a minute or two, once, and no compiler in any run.
+Without a GPU, DeepSpeed needs a communication op of its own, in C++.  Left alone it compiles it where it is first used,
+in a folder of the home directory that all environments share, behind a lock that a killed process leaves behind.  Here
+it is built into the installed package instead: a minute or two, once, and no compiler in any run.
 """
 
 import os
