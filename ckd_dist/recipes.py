@@ -1,4 +1,4 @@
-"""Full configurations as functions.  `load` turns a name or a saved file, and dotted overrides, into a checked Recipe."""
+"""Full configurations as functions.  `load` turns a name or a file, and dotted overrides, into a checked Recipe."""
 
 import dataclasses
 import difflib
@@ -22,7 +22,6 @@ from ckd_dist.config import (
     Select,
     Student,
     Teacher,
-    Tiny,
     Workers,
     walk,
 )
@@ -94,7 +93,7 @@ def disease_mimic4_7b() -> Recipe:
 
 
 def as_published() -> Recipe:
-    """CKD-EHR's own student: 0.9 hard, temperature 1, instruction in the text, Adam 2e-5 constant, batch 8, 10 epochs."""
+    """CKD-EHR's own student: 0.9 hard, temperature 1, instruction in the text, 2e-5 constant, batch 8, 10 epochs."""
     recipe = disease_mimic3_7b()
     published = Optim(
         epochs=10,

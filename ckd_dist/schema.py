@@ -16,7 +16,7 @@ import polars as pl
 
 SPLITS = ("train", "tuning", "held_out")  # MEDS names
 
-# --- events: MEDS 0.4 (subject_id, time, code, numeric_value) with the visit kept as an extra column -------------------
+# --- events: MEDS 0.4 (subject_id, time, code, numeric_value) with the visit kept as an extra column -----------------
 
 EVENTS = pl.Schema(
     {
@@ -39,7 +39,7 @@ DIAGNOSIS = "DIAGNOSIS//ICD//"  # DIAGNOSIS//ICD//9//4280, at DISCHTIME: codes a
 PROCEDURE = "PROCEDURE//ICD//"  # PROCEDURE//ICD//9//3961
 MEDICATION = "MEDICATION//"  # MEDICATION//aspirin, raw name in lower case, at its first start
 
-# --- samples: one visit, and the next one's labels ---------------------------------------------------------------------
+# --- samples: one visit, and the next one's labels -------------------------------------------------------------------
 
 VISIT = pl.Struct(
     {

@@ -1,7 +1,7 @@
 """A run's prompts and soft labels as CKD-EHR's own files, for those who train with its scripts.
 
 OUT/prompts_<split>.jsonl     instruction, input, output a line; whole records, no budget
-OUT/soft_labels.json          a {disease: probability} for every line of prompts_train.jsonl, where there are soft labels
+OUT/soft_labels.json          a {disease: probability} for every line of prompts_train.jsonl, once labelled
 """
 
 from collections.abc import Callable, Mapping
@@ -35,9 +35,8 @@ def export(
     theirs, instruction, counts = published_names(names), question(published_names(names)), {}
     for split in SPLITS:
         samples = pl.read_parquet(run.samples(split))
-        texts = (
-            lay_out(one.record).text for some in records(samples, names, name_of, prompt, knowledge) for one in some
-        )
+        chunks = records(samples, names, name_of, prompt, knowledge)
+        texts = (lay_out(each.record).text for chunk in chunks for each in chunk)
         known = (None if bits is None else tuple(bits) for bits in samples["labels"].to_list())
         rows = (Row(instruction, text, bits) for text, bits in zip(texts, known, strict=True))
         counts[f"prompts_{split}.jsonl"] = export_jsonl(out / f"prompts_{split}.jsonl", rows, theirs)
