@@ -32,15 +32,18 @@ def make(kind, world, dropout, dtype="float32"):
 
 
 def run(world, kind, folder, *, stop_at=None, kill_at=None, dropout=0.3, dtype="float32"):
-    """Fit in `folder` as far as it goes; its result, the losses it saw and the weights it ended with."""
-    engine = make(kind, world, dropout, dtype)
-    losses, asked = {}, []
+    """Fit in `folder` as far as it goes; its result, the losses it saw and the weights it ended with.
 
-    def steps(start):
-        for index, plan in enumerate(planned(start, world), start):
-            if index == kill_at and world.rank == world.num_ranks - 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield plan
+    kill_at: after that many steps the last rank kills itself, in the midst of the next.
+    """
+    engine = make(kind, world, dropout, dtype)
+    losses, asked, batches = {}, [], []
+
+    def loss_or_death(logits_UK, batch):
+        batches.append(batch)
+        if kill_at is not None and len(batches) > kill_at * 4 // world.num_ranks and world.rank == world.num_ranks - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss_fn(logits_UK, batch)
 
     def should_stop():
         asked.append(True)
@@ -48,9 +51,9 @@ def run(world, kind, folder, *, stop_at=None, kill_at=None, dropout=0.3, dtype="
 
     result = fit(
         engine,
-        steps,
+        lambda start: planned(start, world),
         collate,
-        loss_fn,
+        loss_or_death,
         COURSE,
         schedule=schedule(OPTIM, NUM_STEPS),
         folder=Path(folder),
