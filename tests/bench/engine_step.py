@@ -1,6 +1,6 @@
 """A training step of our engine against a plain PyTorch loop, in turns: what does the engine cost?
 
-    python tests/bench/engine_step.py [--hidden 256] [--layers 4] [--steps 20] [--rounds 5]
+    python tests/bench/engine_step.py [--hidden 128] [--layers 2] [--steps 20] [--rounds 5]
 
 The same BERT, the same slots of rows, the same loss and the same AdamW (fused, no decay on biases and norms, gradients
 clipped), on one rank.  The plain loop is what one writes by hand, with every batch collated beforehand and for nothing:
@@ -86,8 +86,8 @@ def gap(ours: nn.Module, plain: nn.Module) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
