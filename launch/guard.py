@@ -32,6 +32,10 @@ class Stopped(Exception):  # noqa: N818 - not an error
         self.code = code
 
 
+class Failure(Exception):  # noqa: N818
+    """A stage failed for a reason that is nobody's mistake in the recipe: workers that died, too often."""
+
+
 def stop_flag(run: Run) -> Path:
     """Every rank looks for this file; where it exists the stage saves and returns."""
     return run.root / "STOP"

@@ -91,7 +91,7 @@ def _check_end(recipe: Recipe, run: Run, name: str, stop: guard.Stop) -> None:
         return
     if stop.asked():
         point = last(run.progress(name))
-        raise stop.stopped(f"at step {point.done} of {point.total} of stage {name}" if point else f"in stage {name}")
+        raise stop.stopped(f"after step {point.done} of {point.total} of stage {name}" if point else f"in stage {name}")
     raise RuntimeError(f"stage {name} returned but is not done: {state.why}")
 
 

@@ -274,7 +274,7 @@ def verdict(error: Exception) -> tuple[str, int]:
         return words, 2
     if isinstance(error, ValueError):
         return words, 2
-    if type(error).__name__ == "Failure":
+    if isinstance(error, guard.Failure):
         return words, 1
     return f"{type(error).__name__}: {words} (a fault of the program: RUN/error.log has the whole of it)", 1
 
