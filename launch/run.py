@@ -47,7 +47,10 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="e.g. teacher.lora.rank=8", show_default=False)
 ]
-Local = Annotated[bool, typer.Option("--local", help="no Ray: this process, or the ones that torchrun started")]
+Local = Annotated[
+    bool,
+    typer.Option("--local", help="no Ray: this process, or those of torchrun --nproc-per-node N -m -- launch.run ..."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done and how large it will be, and end")]
 
 
