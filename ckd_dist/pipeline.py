@@ -31,6 +31,7 @@ from ckd_dist.evaluate.results import Results
 from ckd_dist.evaluate.table1 import groups, table1
 from ckd_dist.hospital.tables import write_tables
 from ckd_dist.models.base import classifier_config
+from ckd_dist.models.card import Card
 from ckd_dist.models.teacher import load_tokenizer
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.progress import Track
@@ -163,12 +164,23 @@ def train_teacher(
     answers_fields = {name: value for name, value in fields.items() if not name.startswith("teacher.labels.")}
     answerer = None
     if settings.answers.epochs:
-        answerer = teach.answers(run, settings, base, world, watch, stages.digest_of([answers_fields, inputs]))
+        answerer = teach.answers(
+            run, settings, base, world, watch, stages.digest_of([answers_fields, inputs]), card_of(recipe)
+        )
         if answerer is None:
             return
     digest = stages.digest_of([fields, inputs])
     fitted = teach.labels(
-        run, settings, base, answerer, label_names(run), recipe.prompt.teacher_tokens, world, watch, digest
+        run,
+        settings,
+        base,
+        answerer,
+        label_names(run),
+        recipe.prompt.teacher_tokens,
+        world,
+        watch,
+        digest,
+        card_of(recipe),
     )
     if fitted and world.is_leader:
         stages.finish(
@@ -238,7 +250,7 @@ def distill(
             knowledge = run.knowledge if recipe.prompt.efficacies else None
             new_patients.pack(folder, recipe.select, recipe.prompt, names, knowledge)
         digest = stages.digest_of([way, fields, inputs])
-        fitted = distilling.student(run, how, base, names, max_tokens, soft, world, watch, digest)
+        fitted = distilling.student(run, how, base, names, max_tokens, soft, world, watch, digest, card_of(recipe))
         if fitted is None:
             return
         numbers[way] = chosen(fitted)
@@ -372,6 +384,16 @@ def without_places(fields: dict) -> dict:
 def chosen(fitted: Fitted) -> dict:
     """The checkpoint that tuning chose, and its scores; only the leader knows."""
     return {"step": fitted.best.step, "tuning": fitted.best.numbers} if fitted.best else {}
+
+
+def card_of(recipe: Recipe) -> Card:
+    """What a model's card says of where it comes from."""
+    return Card(
+        data=source_in_words(recipe.extract.source),
+        patients=not recipe.extract.source.startswith("synthetic:"),
+        cohort="visits that ended alive, to predict the diseases coded at the same person's next visit",
+        labels=f"one column a disease of the label set {Path(recipe.select.labels).name}, by ICD code",
+    )
 
 
 def begin_on_leader(recipe: Recipe, run: Run, name: str, world: World) -> dict[str, str]:

@@ -271,15 +271,24 @@ def verdict(error: Exception) -> tuple[str, int]:
     ('recipe field teacher.lora.rank: too small', 2)
     """
     words = " ".join(str(error).split()) or type(error).__name__
+    if is_full_disk(error):
+        return f"{words}: make room and run the same command; what was finished stands", 1
     if isinstance(error, OSError):
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"{words}: make room and run the same command; what was finished stands", 1
         return words, 2
     if isinstance(error, ValueError):
         return words, 2
     if isinstance(error, guard.Failure):
         return words, 1
     return f"{type(error).__name__}: {words} (a fault of the program: RUN/error.log has the whole of it)", 1
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Safetensors tells of it in words of its own.
+
+    >>> is_full_disk(OSError(errno.ENOSPC, "No space left")), is_full_disk(Exception("I/O error (os error 28)"))
+    (True, True)
+    """
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or f"os error {errno.ENOSPC})" in str(error)
 
 
 if __name__ == "__main__":

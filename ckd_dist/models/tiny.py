@@ -30,6 +30,7 @@ from ckd_dist.config import Tiny
 TEACHER_POSITIONS = 4096
 STUDENT_POSITIONS = 1024
 BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SEEN = 5  # times that a piece must occur: a vocabulary travels with the model, and no one patient's word should
 ALPHABET = 200  # characters that get a piece of their own; rarer ones are [UNK], as in BERT
 
 # Qwen2.5's template without its tool calls and without the system message it puts in by itself: that costs a tiny
@@ -109,6 +110,7 @@ def _byte_level_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(specials),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        min_frequency=SEEN,
         show_progress=False,
     )
     tokenizer.train_from_iterator((_without(specials, text) for text in texts), trainer)
@@ -150,7 +152,7 @@ def _word_piece(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBas
     letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:room])
     first = BERT_SPECIALS + letters + ["##" + letter for letter in letters]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=first, limit_alphabet=0, show_progress=False
+        vocab_size=vocabulary, special_tokens=first, limit_alphabet=0, min_frequency=SEEN, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     return BertTokenizerFast(vocab=tokenizer.get_vocab(), do_lower_case=True, model_max_length=STUDENT_POSITIONS)

@@ -15,13 +15,14 @@ from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Engine, Fitted
 from ckd_dist.engine.zero import ZeroEngine, read_sharding
 from ckd_dist.evaluate import calibrate
+from ckd_dist.models.card import Card
 from ckd_dist.models.export import export_student
 from ckd_dist.models.student import build_student
 from ckd_dist.models.teacher import load_tokenizer
 from ckd_dist.schema import Run
 from ckd_dist.tasks.disease import DiseaseTask
 from ckd_dist.tasks.rows import disease_task, distilled_task, read_hard
-from ckd_dist.tasks.teach import fit_labels, publish
+from ckd_dist.tasks.teach import fit_labels, publish, with_scores
 from ckd_dist.tasks.training import Watch, predict
 from ckd_dist.world import World
 
@@ -38,6 +39,7 @@ def student(
     world: World,
     watch: Watch,
     digest: str,
+    card: Card,
 ) -> Fitted | None:
     """Train, calibrate and export one student; None where it was told to stop.
 
@@ -55,7 +57,7 @@ def student(
     fitted = fit_labels(engine, tasks, settings.optim, folder, digest, watch)
     if not fitted.complete:
         return None
-    publish(engine, head, tokenizer, folder, digest, export_student)
+    publish(engine, head, tokenizer, folder, digest, with_scores(card, tasks["train"], fitted), export_student)
     _calibrate(engine, tasks["tuning"], settings.optim, names, folder)
     return fitted
 

@@ -29,7 +29,7 @@ def export(
     labels: Label,
     plans: Mapping[str, str],
 ) -> dict[str, int]:
-    """Write the files; return how many rows each has.  plans: split -> plan hash of finished soft labels, maybe none."""
+    """Write the files; return how many rows each has.  plans: split -> plan hash of finished soft labels, if any."""
     out.mkdir(parents=True, exist_ok=True)
     knowledge = Knowledge.load(run.knowledge) if prompt.efficacies else None
     theirs, instruction, counts = published_names(names), question(published_names(names)), {}

@@ -105,9 +105,8 @@ def finish_all(run: Run, planned: dict[str, Plan]) -> list[Path]:
     files = []
     for plan in planned.values():
         finish(run.softlabels, plan)
-        files += [
-            path for path in plan.folder(run.softlabels).iterdir() if path.is_file() and not path.name.startswith(".")
-        ]
+        folder = plan.folder(run.softlabels)
+        files += [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     return files
 
 

@@ -4,6 +4,7 @@ Each phase keeps its checkpoints in its own folder and ends with an export that 
 phase returns None where it was told to stop; the next start goes on from its newest checkpoint.
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from ckd_dist.config import Optim, Teacher
 from ckd_dist.engine.loop import Engine, Fitted
 from ckd_dist.engine.zero import ZeroEngine, read_sharding, sharded_loading
+from ckd_dist.models.card import Card
 from ckd_dist.models.export import export_teacher
 from ckd_dist.models.heads import Head
 from ckd_dist.models.teacher import adopt_adapter, build_answerer, build_classifier, load_tokenizer
@@ -28,7 +30,7 @@ from ckd_dist.world import World
 EXPORTED = "exported.json"  # written last, with the digest of what the export came from
 
 
-def answers(run: Run, settings: Teacher, base: str, world: World, watch: Watch, digest: str) -> Path | None:
+def answers(run: Run, settings: Teacher, base: str, world: World, watch: Watch, digest: str, card: Card) -> Path | None:
     """The supervised phase on the answer text.  Returns the folder of the causal LM, or of its adapter."""
     folder = run.teacher / "answers"
     if is_exported(folder, digest):
@@ -48,7 +50,7 @@ def answers(run: Run, settings: Teacher, base: str, world: World, watch: Watch, 
     fitted = train(engine, task, task.lengths, task.weights, settings.answers, evaluate, better, folder, digest, watch)
     if not fitted.complete:
         return None
-    publish(engine, head, tokenizer, folder, digest)
+    publish(engine, head, tokenizer, folder, digest, card)
     return folder
 
 
@@ -62,6 +64,7 @@ def labels(
     world: World,
     watch: Watch,
     digest: str,
+    card: Card,
 ) -> Fitted | None:
     """The classification phase, from the supervised phase's weights where there was one."""
     tokenizer, revision = load_tokenizer(base, settings.revision), settings.revision
@@ -83,7 +86,7 @@ def labels(
     fitted = fit_labels(engine, tasks, settings.labels, run.teacher, digest, watch)
     if not fitted.complete:
         return None
-    publish(engine, head, tokenizer, run.teacher, digest)
+    publish(engine, head, tokenizer, run.teacher, digest, with_scores(card, tasks["train"], fitted))
     return fitted
 
 
@@ -102,6 +105,12 @@ def fit_labels(
     return train(engine, task, task.tokens.lengths, task.weights, optim, evaluate, "macro_auroc", folder, digest, watch)
 
 
+def with_scores(card: Card, task: DiseaseTask, fitted: Fitted) -> Card:
+    """The card of this training: how many rows it read, and what tuning says of it (the leader knows)."""
+    scores = {name: value for name, value in (fitted.best.numbers if fitted.best else {}).items() if value is not None}
+    return dataclasses.replace(card, num_samples=len(task.tokens.lengths), scores=scores)
+
+
 def is_exported(folder: Path, digest: str) -> bool:
     """True where `publish` of the same phase ended here."""
     mark = folder / EXPORTED
@@ -109,13 +118,19 @@ def is_exported(folder: Path, digest: str) -> bool:
 
 
 def publish(
-    engine: Engine, head: Head, tokenizer: Any, folder: Path, digest: str, export: Callable[..., str] = export_teacher
+    engine: Engine,
+    head: Head,
+    tokenizer: Any,
+    folder: Path,
+    digest: str,
+    card: Card,
+    export: Callable[..., str] = export_teacher,
 ) -> None:
     """Export the trained weights into `folder`, and mark it.  A collective."""
     weights = engine.full_weights()
     if engine.world.is_leader:
         (folder / EXPORTED).unlink(missing_ok=True)
-        export(head, tokenizer, folder, weights)
+        export(head, tokenizer, folder, weights, card)
         (folder / EXPORTED).write_text(digest)
     engine.world.barrier()
 

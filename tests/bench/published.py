@@ -1,8 +1,8 @@
 """CKD-EHR's own way of labelling and of training its student, written again from what its published scripts do.
 
-Sources: 209506702/CKD_EHR, hands.py and main.py, as PAPERS describes them.  Labelling: one sample a call through the causal
-language model, all hidden states kept, logits of the whole vocabulary, then a linear head on the last token's last state,
-garbage collected after every sample.  Student: every text padded to 512 word pieces, batches of 8, Adam, no autocast.
+Sources: 209506702/CKD_EHR, hands.py and main.py.  Labelling: one sample a call through the causal language model, all
+hidden states kept, logits of the whole vocabulary, then a linear head on the last token's last state, garbage collected
+after every sample.  Student: every text padded to 512 word pieces, batches of 8, Adam, no autocast.
 """
 
 import gc
@@ -43,7 +43,12 @@ def pad_all(rows: list[np.ndarray], pad_id: int, length: int = 512) -> tuple[Ten
 
 
 def student_epoch(
-    model: PreTrainedModel, rows: list[np.ndarray], hard_NK: np.ndarray, soft_NK: np.ndarray, pad_id: int, alpha: float = 0.9
+    model: PreTrainedModel,
+    rows: list[np.ndarray],
+    hard_NK: np.ndarray,
+    soft_NK: np.ndarray,
+    pad_id: int,
+    alpha: float = 0.9,
 ) -> Iterator[float]:
     """One epoch in batches of 8, a loss a step.  soft_NK: probabilities."""
     ids, attention = pad_all(rows, pad_id)

@@ -2,8 +2,9 @@
 
     python tests/bench/student_epoch.py [--rows 160] [--hidden 256] [--layers 4]
 
-Records as long as real ones: mean 445 word pieces, quartiles 280/437/573 (those of CKD-EHR's own validation rows; theirs are
-cut at 512, and so are ours).  Same encoder, same random weights, same number of updates; the clock covers an epoch in the loop.
+Records as long as real ones: mean 445 word pieces, quartiles 280/437/573 (those of CKD-EHR's own validation rows; they
+are cut at 512, and so are ours).  Same encoder, same random weights, as many updates; the clock covers an epoch in the
+loop.
 """
 
 import argparse
@@ -69,7 +70,8 @@ def main() -> None:
     optim = Optim(learning_rate=2e-5, batch_samples=8, micro_tokens=8192, clip_norm=0)
     print(describe(), "" if has_amx() else "| no AMX here: the bf16 target (1.6 x) is stated for CPUs that have it")
     print(
-        f"{args.rows} records of {records.uncut.mean():.0f} word pieces on average before the cut at {BUDGET}, quartiles "
+        f"{args.rows} records of {records.uncut.mean():.0f} word pieces on average before the cut at {BUDGET}, "
+        "quartiles "
         f"{np.quantile(records.uncut, [0.25, 0.5, 0.75]).astype(int).tolist()}; BERT {args.hidden} x {args.layers}"
     )
 

@@ -216,17 +216,12 @@ sys.exit(said.code)
 """
 
 
-unworded = pytest.mark.xfail(
-    reason="launch/run.py words a full disk only where it comes as OSError, not SafetensorError"
-)
-
-
 @pytest.mark.parametrize(
     "stage, room_kb",
     [
-        pytest.param("prompt", 60, marks=unworded),
+        ("prompt", 60),
         ("label", 40),
-        pytest.param("distill", 60, marks=unworded),
+        ("distill", 60),
         ("evaluate", 40),
     ],
 )
