@@ -1,6 +1,5 @@
-"""A real two-node Slurm cluster on one host: `sbatch slurm/teacher.sh` trains over both nodes, to the end."""
+"""A real two-node Slurm cluster on one host: `sbatch slurm/teacher.sh` and its sisters, over both nodes, to the end."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,10 +9,23 @@ from pathlib import Path
 import pytest
 
 from ckd_dist.schema import Run
+from ckd_dist.stages import STAGES
 from launch import run as command_line
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["select.absent_labels=allow", "teacher.answers.epochs=0.1", "teacher.labels.epochs=0.2"]
+SMALL = [
+    "select.absent_labels=allow",
+    "teacher.answers.epochs=0.1",
+    "teacher.labels.epochs=0.2",
+    "student.optim.epochs=0.2",
+    "evaluate.bootstrap_draws=100",
+]
+JOBS = (  # the last one finds all but the report done; student.sh asks for one node, and these have one core each
+    "slurm/teacher.sh",
+    "slurm/label.sh",
+    "slurm/student.sh student.workers.num=1",
+    "slurm/pipeline.sh",
+)
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
 
@@ -33,17 +45,18 @@ def prompts(tmp_path):
     return run
 
 
-def test_a_teacher_is_trained_over_two_nodes(prompts, tmp_path):
+def test_every_script_runs_over_two_nodes(prompts, tmp_path):
     log = tmp_path / "job.log"
+    jobs = " && ".join(f"sbatch --wait --output={log} {job}" for job in JOBS)
     done = subprocess.run(
-        [ROOT / "tests/launch/slurm_cluster.sh", "sbatch", "--wait", f"--output={log}", "slurm/teacher.sh"],
+        [ROOT / "tests/launch/slurm_cluster.sh", "bash", "-c", jobs],
         cwd=ROOT,
         env=os.environ | {"RUN_DIR": str(prompts.root), "VENV": sys.prefix},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr + log.read_text()
-    assert json.loads(prompts.stage("train_teacher").read_text())["stage"] == "train_teacher"
+    assert [name for name in STAGES if not prompts.stage(name).is_file()] == []
     assert not list(prompts.root.glob(".job-*"))
     checkpoints = [path.name for path in prompts.teacher.glob("step_*")]
     assert checkpoints and all("-w2-" in name for name in checkpoints)
