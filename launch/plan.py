@@ -18,6 +18,7 @@ import polars as pl
 
 from ckd_dist import stages
 from ckd_dist.config import Optim, Recipe, Workers
+from ckd_dist.pipeline import num_subjects
 from ckd_dist.progress import seconds_in_words
 from ckd_dist.schema import SPLITS, Run
 
@@ -66,7 +67,7 @@ Size = tuple[str, float | None]
 def _extract(recipe: Recipe, run: Run) -> Size:
     kind, _, where = recipe.extract.source.partition(":")
     if kind == "synthetic":
-        return f"{int(where):,} made-up subjects", None
+        return f"{num_subjects(recipe.extract.source):,} made-up subjects", None
     num_bytes = sum(file.stat().st_size for file in Path(where).rglob("*.csv*") if file.is_file())
     return f"{gigabytes(num_bytes)} of tables", None
 
