@@ -1,0 +1,141 @@
+"""A note as every room sees it: text, words with their places in it, mentions of entities, and the BIO tag of each word.
+
+    U words of a note, K columns: O, B-<type>, I-<type> of every type in order
+
+Gold is kept as character spans; tags are derived from it and turned back into spans, so a score is one over characters
+whatever cuts a text into words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Mention(NamedTuple):
+    """An entity: characters start to end (one past the last) of its note."""
+
+    start: int
+    end: int
+    type: str
+
+
+class Found(NamedTuple):
+    """A mention that a labeler claims, and how sure it is: a probability, above 0, at most 1."""
+
+    mention: Mention
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Note:
+    """Words are in order and do not overlap; what lies between them is white space."""
+
+    text: str
+    start_U: np.ndarray  # int32, first character of each word
+    end_U: np.ndarray  # int32, one past its last
+    sentence_U: np.ndarray  # int32, number of its sentence, never falling
+    mentions: tuple[Mention, ...] | None = None  # gold; None: nobody annotated it
+
+    def __len__(self) -> int:
+        return len(self.start_U)
+
+    def words(self) -> list[str]:
+        """Every word as it is written."""
+        return [self.text[start:end] for start, end in zip(self.start_U, self.end_U, strict=True)]
+
+
+def tag_names(types: Sequence[str]) -> list[str]:
+    """The columns, in order.
+
+    >>> tag_names(["disease", "symptom"])
+    ['O', 'B-disease', 'I-disease', 'B-symptom', 'I-symptom']
+    """
+    return ["O", *(f"{place}-{kind}" for kind in types for place in "BI")]
+
+
+def types_of(names: Sequence[str]) -> list[str]:
+    """The types of such columns.
+
+    >>> types_of(["O", "B-disease", "I-disease"])
+    ['disease']
+    """
+    return [name[2:] for name in names[1::2]]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Mentions that tags cannot hold."""
+
+    overlapping: int = 0  # another, longer one covers one of its words
+    wordless: int = 0  # no word begins or ends in it
+
+
+def encode(note: Note, mentions: Sequence[Mention], types: Sequence[str]) -> tuple[np.ndarray, Lost]:
+    """The tag of every word, int64 [U].  A word belongs to a mention that it shares a character with.
+
+    Of mentions that share a word the longest stays.  Types that are not asked for are passed over.
+    """
+    tags_U, overlapping, wordless = np.zeros(len(note), np.int64), 0, 0
+    for mention in sorted(mentions, key=lambda m: (m.start - m.end, m.start)):
+        if mention.type not in types:
+            continue
+        first = int(np.searchsorted(note.end_U, mention.start, side="right"))
+        last = int(np.searchsorted(note.start_U, mention.end, side="left"))
+        if first >= last:
+            wordless += 1
+        elif tags_U[first:last].any():
+            overlapping += 1
+        else:
+            begin = 1 + 2 * types.index(mention.type)
+            tags_U[first:last] = begin + 1
+            tags_U[first] = begin
+    return tags_U, Lost(overlapping, wordless)
+
+
+def decode(note: Note, tags_U: np.ndarray, types: Sequence[str]) -> list[Mention]:
+    """The mentions that tags say, in order.  An I without its like before it begins a mention, as seqeval reads it."""
+    mentions: list[Mention] = []
+    before = 0
+    for unit in np.flatnonzero(tags_U):
+        tag = int(tags_U[unit])
+        kind, inside = (tag - 1) // 2, tag % 2 == 0
+        goes_on = inside and unit > 0 and before == unit - 1 and mentions and (int(tags_U[unit - 1]) - 1) // 2 == kind
+        if goes_on:
+            mentions[-1] = mentions[-1]._replace(end=int(note.end_U[unit]))
+        else:
+            mentions.append(Mention(int(note.start_U[unit]), int(note.end_U[unit]), types[kind]))
+        before = unit
+    return mentions
+
+
+def best_tags(score_UK: np.ndarray) -> np.ndarray:
+    """The best tags among those in which every I follows a B or I of its type, int64 [U].  score_UK: log-probabilities.
+
+    Where each word's own best is already such a sequence it is the answer, and nothing is searched.
+    """
+    tags_U = score_UK.argmax(1)
+    if len(tags_U) == 0 or not _breaks(tags_U).any():
+        return tags_U
+    num_columns = score_UK.shape[1]
+    allowed_KK = np.array([[not _breaks(np.array([a, b]))[1] for b in range(num_columns)] for a in range(num_columns)])
+    barred_KK = np.where(allowed_KK, 0.0, -np.inf)
+    inside_K = np.arange(num_columns) % 2 == 0
+    inside_K[0] = False
+    total_K, back_UK = np.where(inside_K, -np.inf, score_UK[0]), np.zeros(score_UK.shape, np.int64)
+    for unit in range(1, len(score_UK)):
+        way_KK = total_K[:, None] + barred_KK
+        back_UK[unit] = way_KK.argmax(0)
+        total_K = way_KK.max(0) + score_UK[unit]
+    tags_U[-1] = total_K.argmax()
+    for unit in range(len(score_UK) - 1, 0, -1):
+        tags_U[unit - 1] = back_UK[unit, tags_U[unit]]
+    return tags_U
+
+
+def _breaks(tags_U: np.ndarray) -> np.ndarray:
+    """Where an I follows neither B nor I of its type, bool [U]."""
+    before_U = np.concatenate([[0], tags_U[:-1]])
+    inside_U = (tags_U > 0) & (tags_U % 2 == 0)
+    return inside_U & (before_U != tags_U) & (before_U != tags_U - 1)
