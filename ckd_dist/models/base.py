@@ -19,6 +19,7 @@ from transformers.utils import logging
 logging.disable_progress_bar()  # launch/ shows progress; not one bar a file and rank
 
 READ = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
+HEADS = ("ForSequenceClassification", "ForTokenClassification")  # these two may share tensor names
 
 
 def find_base(base: str | Path, revision: str | None = None) -> Path:
@@ -60,20 +61,17 @@ def classifier_config(
     base: str | Path, label_names: Sequence[str], revision: str | None = None, max_tokens: int | None = None
 ) -> PreTrainedConfig:
     """The base's config with a multi-label head.  Refuses another label set's head, and rows longer than it reads."""
-    if len(set(label_names)) != len(label_names) or not label_names:
-        raise ValueError(f"label names must be distinct and not empty; got {len(label_names)}")
-    config, tokenizer = load_config(base, revision), load_tokenizer(base, revision)
-    has_head = any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
-    if has_head and labels_of(config) != tuple(label_names):
-        raise ValueError(
-            f"base {base}: its head has {config.num_labels} labels that are not this run's {len(label_names)}; "
-            "name a base without a head, or use the label set it was made for"
-        )
-    check_fit(base, config, tokenizer, max_tokens)
-    config.id2label = dict(enumerate(label_names))
-    config.label2id = {name: column for column, name in enumerate(label_names)}
+    config = _head_config(base, label_names, "ForSequenceClassification", revision, max_tokens)
     config.problem_type = "multi_label_classification"
-    config.pad_token_id = tokenizer.pad_token_id
+    return config
+
+
+def tagger_config(
+    base: str | Path, tag_names: Sequence[str], revision: str | None = None, max_tokens: int | None = None
+) -> PreTrainedConfig:
+    """The base's config with a head that gives every token a tag.  Refuses what `classifier_config` refuses."""
+    config = _head_config(base, tag_names, "ForTokenClassification", revision, max_tokens)
+    config.problem_type = None
     return config
 
 
@@ -118,6 +116,28 @@ def check_loaded(base: str | Path, missing: set[str], fresh: tuple[str, ...]) ->
     lost = sorted(name for name in missing if not name.startswith(fresh))
     if lost:
         raise ValueError(f"base {base}: its safetensors lack {len(lost)} tensors of the model, first {lost[0]}")
+
+
+def _head_config(
+    base: str | Path, names: Sequence[str], architecture: str, revision: str | None, max_tokens: int | None
+) -> PreTrainedConfig:
+    """Columns by name; a head that the base already has must be of this kind and for these columns."""
+    if len(set(names)) != len(names) or not names:
+        raise ValueError(f"label names must be distinct and not empty; got {len(names)}")
+    config, tokenizer = load_config(base, revision), load_tokenizer(base, revision)
+    made = config.architectures or ()
+    if any(name.endswith(HEADS) and not name.endswith(architecture) for name in made):
+        raise ValueError(f"base {base}: it has a head of another kind ({made[0]}); name a base without a head")
+    if any(name.endswith(architecture) for name in made) and labels_of(config) != tuple(names):
+        raise ValueError(
+            f"base {base}: its head has {config.num_labels} labels that are not this run's {len(names)}; "
+            "name a base without a head, or use the label set it was made for"
+        )
+    check_fit(base, config, tokenizer, max_tokens)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: column for column, name in enumerate(names)}
+    config.pad_token_id = tokenizer.pad_token_id
+    return config
 
 
 def _snapshot(name: str, revision: str | None) -> Path:

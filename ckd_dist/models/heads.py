@@ -4,6 +4,7 @@
 
     encoder    a student: one unit a row, pooled by the model itself
     decoder    a teacher: one unit a row, the hidden state of its last real token through `score`
+    tags       a word tagger, encoder or decoder: units are (row, position) of a word's sub-word, in any order
     answers    the supervised phase: units are answer positions, columns the vocabulary
 
 Under right padding a causal model's real tokens never see the padding, so decoders get no padding mask and attention
@@ -18,7 +19,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-Kind = Literal["encoder", "decoder", "answers"]
+Kind = Literal["encoder", "decoder", "tags", "answers"]
 
 
 class Head(nn.Module):
@@ -35,7 +36,9 @@ class Head(nn.Module):
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     def forward(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor | None = None) -> Tensor:
-        """Logits of every unit, float32 [U, K]; `units_U2` holds (row, position) and is for answers only."""
+        """Logits of every unit, float32 [U, K]; `units_U2` holds (row, position), for tags and answers only."""
+        if self.kind == "tags":
+            return self.tag(input_ids_BL, attention_BL, units_U2)
         if self.kind == "encoder":
             return self.model(input_ids=input_ids_BL, attention_mask=attention_BL).logits.float()
         hidden_BLD = self.plain.base_model(input_ids=input_ids_BL, use_cache=False).last_hidden_state
@@ -43,6 +46,12 @@ class Head(nn.Module):
             return self.score_last(hidden_BLD, attention_BL.sum(1) - 1)
         hidden_UD = hidden_BLD[units_U2[:, 0], units_U2[:, 1]]
         return self.plain.get_output_embeddings()(hidden_UD).float()
+
+    def tag(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor) -> Tensor:
+        """The token head's logits at every unit: float32 [U, K]."""
+        how = {"use_cache": False} if hasattr(self.plain, "score") else {"attention_mask": attention_BL}  # decoder?
+        logits_BLK = self.plain(input_ids=input_ids_BL, **how).logits
+        return logits_BLK[units_U2[:, 0], units_U2[:, 1]].float()
 
     def score_last(self, hidden_BLD: Tensor, last_B: Tensor) -> Tensor:
         """The classification head on one position a row."""

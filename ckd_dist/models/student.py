@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from ckd_dist.models.base import check_loaded, classifier_config, find_base, quiet
 from ckd_dist.models.heads import Head
@@ -35,9 +36,23 @@ def build_student(
     FileNotFoundError where the base does not fit.
     """
     config = classifier_config(base, label_names, revision, max_tokens)
+    model = load_encoder(base, config, AutoModelForSequenceClassification, revision, dtype, attention, seed)
+    return Head(model, "encoder")
+
+
+def load_encoder(
+    base: str | Path,
+    config: PreTrainedConfig,
+    auto: Any,
+    revision: str | None,
+    dtype: torch.dtype,
+    attention: str | None,
+    seed: int,
+) -> PreTrainedModel:
+    """`base` under the fresh head of `config`, in training mode.  auto: the class in transformers with such a head."""
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = auto.from_pretrained(
             find_base(base, revision),
             config=config,
             dtype=dtype,
@@ -49,5 +64,4 @@ def build_student(
         )
     check_loaded(base, set(report["missing_keys"]), fresh=FRESH)
     model.config._name_or_path = str(base)  # not the snapshot's path
-    model.train()
-    return Head(model, "encoder")
+    return model.train()

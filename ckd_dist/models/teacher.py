@@ -1,4 +1,4 @@
-"""Any Hugging Face causal language model as a teacher, full or LoRA: first an answerer, then a classifier.
+"""Any Hugging Face causal language model as a teacher, full or LoRA: answerer, classifier, or tagger (tagger.py).
 
 The supervised phase (published order) trains a causal LM on the answer text; the classification phase trains the same
 weights under a linear head.  Full: the folder that the first phase saved is the second's base.  LoRA: `adopt_adapter`
@@ -10,12 +10,20 @@ it); this file knows nothing of it.  autocast_adapter_dtype=False, because ZeRO-
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, TaskType, get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from ckd_dist.config import Lora
 from ckd_dist.models.base import (
@@ -27,72 +35,68 @@ from ckd_dist.models.base import (
     load_tokenizer,
     quiet,
 )
-from ckd_dist.models.heads import Head
+from ckd_dist.models.heads import Head, Kind
 
 ADAPTER = "adapter_model.safetensors"
 
-__all__ = ["adopt_adapter", "build_answerer", "build_classifier", "load_tokenizer"]
+KINDS: dict[Kind, tuple[Any, TaskType]] = {
+    "decoder": (AutoModelForSequenceClassification, TaskType.SEQ_CLS),
+    "tags": (AutoModelForTokenClassification, TaskType.TOKEN_CLS),
+    "answers": (AutoModelForCausalLM, TaskType.CAUSAL_LM),
+}
+
+__all__ = ["Making", "adopt_adapter", "build_answerer", "build_classifier", "build_teacher", "load_tokenizer"]
 
 
-def build_classifier(
-    base: str | Path,
-    label_names: Sequence[str],
-    *,
-    tuning: str,
-    lora: Lora,
-    dtype: torch.dtype,
-    gradient_checkpointing: bool = False,
-    revision: str | None = None,
-    loading: AbstractContextManager = nullcontext(),  # noqa: B008  (stateless)
-    attention: str = "sdpa",
-    max_tokens: int | None = None,
-    seed: int = 0,
-) -> Head:
-    """The causal LM `base` under a fresh multi-label head; trainable: all of it ("full"), or adapter and head ("lora").
+@dataclass(frozen=True)
+class Making:
+    """How a teacher is made of a base, whatever head it gets."""
 
-    max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError where the base does not fit.
+    tuning: str  # "full": all of it is trained; "lora": an adapter, and the head
+    lora: Lora
+    dtype: torch.dtype
+    gradient_checkpointing: bool = False
+    revision: str | None = None  # commit of a hub model
+    loading: AbstractContextManager = field(default_factory=nullcontext)
+    attention: str = "sdpa"
+    max_tokens: int | None = None  # longest row that will come
+    seed: int = 0  # of fresh weights
+
+
+def build_classifier(base: str | Path, label_names: Sequence[str], **how: Any) -> Head:
+    """The causal LM `base` under a fresh multi-label head.  how: the fields of `Making`.
+
+    Raises ValueError or FileNotFoundError where the base does not fit.
     """
-    config = classifier_config(base, label_names, revision, max_tokens)
-    folder = find_base(base, revision)
-    with loading, quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, **_safely(dtype, attention)
-        )
-        if not hasattr(model, "score"):
+    making = Making(**how)
+    config = classifier_config(base, label_names, making.revision, making.max_tokens)
+    return build_teacher(base, config, "decoder", making)
+
+
+def build_answerer(base: str | Path, **how: Any) -> Head:
+    """The causal LM `base` for the supervised phase, as `build_classifier` makes one."""
+    making = Making(**how)
+    config, tokenizer = load_config(base, making.revision), load_tokenizer(base, making.revision)
+    check_fit(base, config, tokenizer, making.max_tokens)
+    return build_teacher(base, config, "answers", making)
+
+
+def build_teacher(base: str | Path, config: PreTrainedConfig, kind: Kind, making: Making) -> Head:
+    """`base` under the head of `kind` and `config`, ready to train.  Raises ValueError where they do not fit."""
+    folder, (auto, task) = find_base(base, making.revision), KINDS[kind]
+    with making.loading, quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(making.seed)
+        model, report = auto.from_pretrained(folder, config=config, **_safely(making.dtype, making.attention))
+        if kind != "answers" and not hasattr(model, "score"):
             raise ValueError(f"base {base}: {type(model).__name__} is no causal language model, as a teacher must be")
-        check_loaded(base, set(report["missing_keys"]), fresh=("score.",))
-        if tuning == "lora":
-            model = _with_adapter(model, base, revision, lora, TaskType.SEQ_CLS)
-    _train_ready(model, base, gradient_checkpointing)
-    return Head(model, "decoder")
-
-
-def build_answerer(
-    base: str | Path,
-    *,
-    tuning: str,
-    lora: Lora,
-    dtype: torch.dtype,
-    gradient_checkpointing: bool = False,
-    revision: str | None = None,
-    loading: AbstractContextManager = nullcontext(),  # noqa: B008  (stateless)
-    attention: str = "sdpa",
-    max_tokens: int | None = None,
-    seed: int = 0,
-) -> Head:
-    """The causal LM `base` for the supervised phase; trainable: everything ("full"), or an adapter ("lora")."""
-    config, tokenizer = load_config(base, revision), load_tokenizer(base, revision)
-    check_fit(base, config, tokenizer, max_tokens)
-    folder = find_base(base, revision)
-    with loading, quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model, report = AutoModelForCausalLM.from_pretrained(folder, config=config, **_safely(dtype, attention))
-        check_loaded(base, set(report["missing_keys"]), fresh=())
-        if tuning == "lora":
-            model = _with_adapter(model, base, revision, lora, TaskType.CAUSAL_LM)
-    _train_ready(model, base, gradient_checkpointing)
-    return Head(model, "answers")
+        check_loaded(base, set(report["missing_keys"]), fresh=() if kind == "answers" else ("score.",))
+        if making.tuning == "lora":
+            model = _with_adapter(model, base, making.revision, making.lora, task)
+    model.config._name_or_path = str(base)  # not the snapshot's path
+    if making.gradient_checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    return Head(model, kind)
 
 
 def adopt_adapter(classifier: Head, adapter_folder: Path) -> None:
@@ -104,9 +108,9 @@ def adopt_adapter(classifier: Head, adapter_folder: Path) -> None:
     if not isinstance(classifier.model, PeftModel):
         raise ValueError("the classification phase trains no adapter, so it cannot take over the supervised phase's")
     theirs, ours = PeftConfig.from_pretrained(str(adapter_folder)), classifier.model.peft_config["default"]
-    for field in ("r", "lora_alpha", "target_modules"):
-        if getattr(theirs, field) != getattr(ours, field):
-            raise ValueError(f"adapter {adapter_folder.name}: its {field} is not the classification phase's")
+    for setting in ("r", "lora_alpha", "target_modules"):
+        if getattr(theirs, setting) != getattr(ours, setting):
+            raise ValueError(f"adapter {adapter_folder.name}: its {setting} is not the classification phase's")
     saved = {name: tensor for name, tensor in load_file(adapter_folder / ADAPTER).items() if ".lora_" in name}
     wanted = {
         name.replace(".default.", "."): parameter
@@ -152,16 +156,9 @@ def _with_adapter(
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets),
-        modules_to_save=["score"] if task == TaskType.SEQ_CLS else None,
+        modules_to_save=None if task == TaskType.CAUSAL_LM else ["score"],
         revision=revision,
     )
     model = get_peft_model(model, config, autocast_adapter_dtype=False)
     model.peft_config["default"].base_model_name_or_path = str(base)
     return model
-
-
-def _train_ready(model: PreTrainedModel | PeftModel, base: str | Path, gradient_checkpointing: bool) -> None:
-    model.config._name_or_path = str(base)  # not the snapshot's path
-    if gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    model.train()

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 
 from ckd_dist.config import Lora, Tiny
+from ckd_dist.note import tag_names
 
 NAMES = ("Asthma", "Shock", "Gout; acute", "Fluid/electrolyte", "Stroke")
+TAGS = tuple(tag_names(["disease", "symptom"]))
 TEXTS = [f"The patient had disease {i % 13} and took drug {i % 7}; procedure {i % 5} was performed." for i in range(80)]
 TINY = Tiny(hidden=32, layers=2, heads=4, vocabulary=400)
 LORA = Lora(rank=4, alpha=8, dropout=0.0)

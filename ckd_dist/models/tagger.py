@@ -1,0 +1,53 @@
+"""Word taggers: a BERT-family encoder as the student, a causal language model as the teacher.  A unit is a word.
+
+    U units, K columns: O, B-<type>, I-<type>, ...
+
+Both are what transformers calls a token classifier, so the saved folder runs in its pipeline.  The head sees every
+sub-word; which of them stands for a word is the caller's choice, by `units_U2`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForTokenClassification
+
+from ckd_dist.models.base import tagger_config
+from ckd_dist.models.heads import Head
+from ckd_dist.models.student import load_encoder
+from ckd_dist.models.teacher import Making, build_teacher
+
+
+def build_tagger(
+    base: str | Path,
+    tag_names: Sequence[str],
+    *,
+    crf: bool = False,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    attention: str | None = None,
+    max_tokens: int | None = None,
+    seed: int = 0,
+) -> Head:
+    """The encoder `base` under a fresh tag head, everything trainable.
+
+    attention: none: the best that the architecture has.  max_tokens: longest row that will come.  Raises ValueError or
+    FileNotFoundError where the base does not fit.
+    """
+    if crf:
+        raise NotImplementedError("the CRF is not here yet")
+    config = tagger_config(base, tag_names, revision, max_tokens)
+    model = load_encoder(base, config, AutoModelForTokenClassification, revision, dtype, attention, seed)
+    return Head(model, "tags")
+
+
+def build_tag_teacher(base: str | Path, tag_names: Sequence[str], **how: Any) -> Head:
+    """The causal LM `base` under a fresh tag head.  how: the fields of `teacher.Making`.
+
+    Trainable: all of it ("full"), or adapter and head ("lora").  Raises ValueError or FileNotFoundError where the base
+    does not fit.
+    """
+    making = Making(**how)
+    config = tagger_config(base, tag_names, making.revision, making.max_tokens)
+    return build_teacher(base, config, "tags", making)
