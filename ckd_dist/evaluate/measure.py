@@ -7,7 +7,6 @@ metric that cannot be computed.  Where the held-out part is too small for claims
 Counts of groups and positives are text, with 1 to 4 as "<5"; a label with so few cases gets no interval.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ckd_dist.evaluate import bootstrap, metrics, plots
 from ckd_dist.evaluate.bootstrap import Estimate, Resamples
 from ckd_dist.evaluate.metrics import Scores
+from ckd_dist.evaluate.page import plain
 from ckd_dist.evaluate.results import Results
 from ckd_dist.evaluate.table1 import SMALL, count, in_order, share
 
@@ -219,18 +219,3 @@ def reliability_of(labels_NK: np.ndarray, probabilities_NK: np.ndarray, draws: R
 def shown(results: Results, name: str) -> str:
     model = results.model(name)
     return model.shown if model else name
-
-
-def plain(value: Any) -> Any:
-    """The same in types that JSON has; NaN becomes None."""
-    if isinstance(value, Estimate):
-        return plain(vars(value))
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
