@@ -1,13 +1,14 @@
 """Losses are sums over units, never means: the loop divides a step's sum by the step's weight, once, over all ranks.
 
-    U units, K columns.  A unit's loss is the mean over its K columns.  mask_U: 0 leaves it out, a fraction weighs it.
+    U units, K columns.  mask_U: 0 leaves a unit out, a fraction weighs it.
 
-Everything is computed from logits in the stable form  BCE(z, y) = max(z, 0) - z y + log(1 + exp(-|z|)).
+Diseases may all be true at once: a unit's loss is the mean over its K columns of the stable
+BCE(z, y) = max(z, 0) - z y + log(1 + exp(-|z|)).  Of tags exactly one is true: cross-entropy over the columns.
 """
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, kl_div, log_softmax, softmax
 
 
 def hard_loss(logits_UK: Tensor, hard_UK: Tensor, weight_U: Tensor) -> Tensor:
@@ -63,3 +64,46 @@ def answer_loss(logits_UK: Tensor, answer_U: Tensor, mask_U: Tensor) -> Tensor:
     """
     known_U = answer_U.where(mask_U > 0, 0)
     return (cross_entropy(logits_UK.float(), known_U, reduction="none") * mask_U).sum()
+
+
+def tag_hard_loss(logits_UK: Tensor, hard_UK: Tensor, weight_U: Tensor) -> Tensor:
+    """Sum over units of the cross-entropy against a distribution over tags, such as one-hot rows.
+
+    hard_UK of a unit whose weight is 0 may be anything, NaN included.
+    """
+    target_UK = hard_UK.where((weight_U > 0).unsqueeze(1), 0)
+    return -((target_UK * log_softmax(logits_UK, 1)).sum(1) * weight_U).sum()
+
+
+def tag_soft_loss(logits_UK: Tensor, soft_UK: Tensor, weight_U: Tensor, temperature: float) -> Tensor:
+    """Sum over units of T^2 * KL(softmax(soft / T) || softmax(logits / T)): 0, and flat, where they agree.
+
+    soft_UK: raw logits or log-probabilities.  T^2 as in `soft_loss`.
+    """
+    teacher_UK = softmax(soft_UK.where((weight_U > 0).unsqueeze(1), 0) / temperature, 1)
+    apart_UK = kl_div(log_softmax(logits_UK / temperature, 1), teacher_UK, reduction="none")
+    return temperature**2 * (apart_UK.sum(1) * weight_U).sum()
+
+
+def mixed_tag_loss(
+    logits_UK: Tensor,
+    hard_UK: Tensor,
+    soft_UK: Tensor | None,
+    mask_U: Tensor,
+    labelled_U: Tensor,
+    *,
+    soft_weight: float,
+    temperature: float,
+) -> Tensor:
+    """Sum over units of (1 - w) * CE(hard) + w * T^2 * KL(soft at T || student at T); of KL alone where not labelled.
+
+    So a unit without a human tag weighs as much as one with.  soft_UK may be None where w is 0: only labelled units
+    count then.  Returns a scalar sum, not a mean.
+    """
+    loss = tag_hard_loss(logits_UK, hard_UK, mask_U * labelled_U * (1 - soft_weight))
+    if soft_UK is None and soft_weight > 0:
+        raise ValueError(f"soft_weight is {soft_weight}, but the batch has no soft tags")
+    if soft_UK is not None:
+        soft_weight_U = mask_U * (1 - labelled_U * (1 - soft_weight))
+        loss = loss + tag_soft_loss(logits_UK, soft_UK, soft_weight_U, temperature)
+    return loss
