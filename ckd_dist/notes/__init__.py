@@ -1,0 +1,1 @@
+"""Corpora of clinical and biomedical text -> notes with words, sentences, gold mentions and splits."""

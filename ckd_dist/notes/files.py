@@ -1,0 +1,131 @@
+"""The files of a corpus: one file, a folder, or a tar archive that is read without unpacking it to disk.
+
+Each comes with the official split that its place says: NCBItrainset_corpus.txt.gz, test.tsv, devel/note1.txt.  Only
+what lies below the given folder is asked, so a corpus may live in a folder called test.  An archive is held in memory
+(annotated corpora are small); files are opened when their turn comes, and .gz is opened through.
+"""
+
+import gzip
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+# A word of the name by itself or in camel case: "NCBItrainset" is train, "latest" is not test.
+PART = re.compile(
+    r"(?<![a-z])(?i:(?P<train>train(?:ing)?)|(?P<tuning>dev(?:el|elop|elopment)?|val(?:id|idation)?|tuning)"
+    r"|(?P<held_out>test(?:ing)?|held[ _-]?out))(?i:[ _-]?(?:set|data))?(?![a-z])"
+)
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of a corpus: its name within it, the official split its name says, and how to open it for reading."""
+
+    name: str
+    split: str | None
+    open: Callable[[], BinaryIO]
+
+    @property
+    def stem(self) -> str:
+        """The name without .gz and without the ending before it."""
+        return str(PurePosixPath(self.name.removesuffix(".gz")).with_suffix(""))
+
+
+def find_files(path: Path, endings: tuple[str, ...]) -> list[SourceFile]:
+    """The files below `path` with one of these endings (".gz" may follow), by name; a path to a file is taken as it is.
+
+    Hidden files are passed over.  Raises ValueError where there is nothing, or an archive is damaged.
+    """
+    if path.is_dir():
+        found = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+        files = [SourceFile(name, split_of_name(name), _opener(found[name])) for name in _wanted(found, endings)]
+    elif path.is_file() and path.name.lower().endswith(ARCHIVES):
+        members = _members(path)
+        files = [
+            SourceFile(name, split_of_name(name), lambda data=members[name]: io.BytesIO(data))
+            for name in _wanted(members, endings)
+        ]
+    elif path.is_file():
+        files = [SourceFile(path.name, split_of_name(path.name), _opener(path))]
+    else:
+        raise ValueError(f"there is no file or folder {path}: give the path of the corpus")
+    if not files:
+        raise ValueError(f"{path} holds no file that ends in {' or '.join(endings)}: is it the folder of this corpus?")
+    return files
+
+
+def split_of_name(name: str) -> str | None:
+    """The split that a file's place within its corpus says: the innermost part of it that names exactly one.
+
+    >>> split_of_name("NCBIdevelopset_corpus.txt.gz"), split_of_name("latest/notes.tsv")
+    ('tuning', None)
+    """
+    for piece in reversed(PurePosixPath(name).parts):
+        said = {match.lastgroup for match in PART.finditer(piece)}
+        if len(said) == 1:
+            return said.pop()
+    return None
+
+
+def split_of_folder(name: str) -> str | None:
+    """The same where each document has a file of its own, whose name says nothing: of the folders only."""
+    return split_of_name(str(PurePosixPath(name).parent))
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Say damage in one sentence, without the bytes that Python's own messages quote."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8 at byte {error.start}: convert it, e.g. with iconv") from None
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise ValueError(f"{name} cannot be read ({type(error).__name__}): is the file whole?") from None
+
+
+def read_text(file: SourceFile) -> str:
+    """All of a file, its line ends as they are.  Raises ValueError where it is damaged or not UTF-8."""
+    with _reading(file.name), file.open() as opened:
+        return opened.read().decode("utf-8")
+
+
+def lines(file: SourceFile) -> Iterator[str]:
+    """The lines of a file, without their ends and a byte order mark; only a line feed ends one.  Raises as above."""
+    with _reading(file.name), file.open() as opened:
+        for number, line in enumerate(opened):
+            text = line.rstrip(b"\r\n").decode("utf-8")
+            yield text.removeprefix("\ufeff") if number == 0 else text
+
+
+def _wanted(names: dict, endings: tuple[str, ...]) -> list[str]:
+    """By name, without what an operating system hides."""
+    return sorted(
+        name
+        for name in names
+        if name.lower().removesuffix(".gz").endswith(endings)
+        and not any(piece.startswith(".") for piece in PurePosixPath(name).parts)
+    )
+
+
+def _opener(path: Path) -> Callable[[], BinaryIO]:
+    return lambda: gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    """Contents of the regular files of an archive by name; links and the like are passed over."""
+    with _reading(str(path)), tarfile.open(path) as archive:
+        read = {
+            member.name.removeprefix("./"): archive.extractfile(member).read() for member in archive if member.isfile()
+        }
+        return {name.removesuffix(".gz"): _plain(name, data) for name, data in read.items()}
+
+
+def _plain(name: str, data: bytes) -> bytes:
+    return gzip.decompress(data) if name.endswith(".gz") else data

@@ -1,0 +1,50 @@
+"""One JSON object a line: {"name": .., "text": .., "subject": .., "mentions": [{"start": 0, "end": 4, "type": ..}]}.
+
+`subject` may be absent; without `mentions` nobody annotated the document, with [] it has none.  Offsets count
+characters, as Python's do, not bytes nor UTF-16.  Other fields are passed over.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from ckd_dist.note import Mention
+from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
+from ckd_dist.notes.files import find_files, lines
+
+
+def read_jsonl(path: Path) -> Corpus:
+    """Read the files (.jsonl, .json, .gz or not) of a folder, or one file.
+
+    A line that is not such an object is counted as malformed.  Raises ValueError where a file is damaged.
+    """
+    documents: list[Document] = []
+    counts: Counter[str] = Counter()
+    for file in find_files(path, (".jsonl", ".ndjson", ".json")):
+        for line in lines(file):
+            if not line.strip():
+                continue
+            if (document := _document(line, file.split, counts)) is None:
+                counts["malformed_lines"] += 1
+            else:
+                documents.append(document)
+    return corpus_of(documents, counts)
+
+
+def _document(line: str, split: str | None, counts: Counter[str]) -> Document | None:
+    try:
+        row = json.loads(line)
+        name, text, subject, mentions = (row.get(key) for key in ("name", "text", "subject", "mentions"))
+        spans = None if mentions is None else [Mention(span["start"], span["end"], span["type"]) for span in mentions]
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(name, str | int) or not isinstance(text, str) or not isinstance(subject, str | int | None):
+        return None
+    if any(type(m.start) is not int or type(m.end) is not int or not isinstance(m.type, str) for m in spans or ()):
+        return None
+    if "\ud800" <= max(text, default="") <= "\udfff" and any("\ud800" <= c <= "\udfff" for c in text):
+        return None
+    kept = spans and [mention for mention in spans if 0 <= mention.start < mention.end <= len(text)]
+    counts["out_of_text"] += len(spans or ()) - len(kept or ())
+    subject = None if subject is None else str(subject)
+    return Document(str(name), text, None if spans is None else in_order(kept), subject, split)

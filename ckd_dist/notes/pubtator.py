@@ -1,0 +1,70 @@
+"""PubTator: `id|t|title`, `id|a|abstract`, then a line a mention: id, start, end, its characters, type, tabs between.
+
+The text is title, one blank, abstract, which is what offsets count in (Dogan, Leaman and Lu 2014).  A mention whose
+characters are not those of the text is left out and counted.  Where no document has a mention the files are raw text,
+and nothing counts as annotated.  Lines of relations (a word where a start should be) are passed over.
+"""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from ckd_dist.note import Mention
+from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
+from ckd_dist.notes.files import SourceFile, find_files, lines
+
+TEXT = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
+
+
+def read_pubtator(path: Path) -> Corpus:
+    """Read .txt and .pubtator files of a folder, gzipped or not, or one file.  Raises ValueError where one is damaged."""
+    documents: list[Document] = []
+    counts: Counter[str] = Counter()
+    for file in find_files(path, (".txt", ".pubtator")):
+        documents += _read_file(file, counts)
+    if not any(document.mentions for document in documents):
+        documents = [replace(document, mentions=None) for document in documents]
+    return corpus_of(documents, counts)
+
+
+def _read_file(file: SourceFile, counts: Counter[str]) -> list[Document]:
+    documents: list[Document] = []
+    name, title, abstract, rows = None, "", "", []
+
+    def end() -> None:
+        if name is not None:
+            text = f"{title} {abstract}"
+            documents.append(Document(name, text, _mentions(text, rows, counts), split=file.split))
+
+    for line in lines(file):
+        if match := TEXT.fullmatch(line):
+            if match[2] == "t":
+                end()
+                name, title, abstract, rows = match[1], match[3], "", []
+            elif match[1] == name:
+                abstract = match[3]
+            else:
+                counts["malformed_lines"] += 1
+        elif line.strip():
+            row = line.split("\t")
+            if name is not None and row[0] == name and len(row) >= 4:
+                rows.append(row)
+            else:
+                counts["malformed_lines"] += 1
+    end()
+    return documents
+
+
+def _mentions(text: str, rows: list[list[str]], counts: Counter[str]) -> tuple[Mention, ...]:
+    found = []
+    for _, start, end, *rest in rows:
+        if not start.isdecimal():  # a relation: id, its name, two identifiers
+            continue
+        if not end.isdecimal() or len(rest) < 2 or not rest[1]:
+            counts["malformed_lines"] += 1
+        elif not rest[0] or text[int(start) : int(end)] != rest[0]:
+            counts["out_of_text"] += 1
+        else:
+            found.append(Mention(int(start), int(end), rest[1]))
+    return in_order(found)

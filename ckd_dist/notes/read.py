@@ -1,0 +1,114 @@
+"""A source in words -> a corpus, and its documents as notes.
+
+`form:PATH`, a form per file format; synthetic notes are made elsewhere.  What all corpora need is done here: a document
+that is there twice is kept once, of a text in two official splits the copy that would be learned from is dropped (the
+copies that judge stay), and every name is made one document's own.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ckd_dist.note import Mention, Note
+from ckd_dist.notes.brat import read_brat
+from ckd_dist.notes.document import Corpus, Document, corpus_of
+from ckd_dist.notes.iob import read_iob
+from ckd_dist.notes.jsonl import read_jsonl
+from ckd_dist.notes.mimic import read_mimic3, read_mimic4
+from ckd_dist.notes.pubtator import read_pubtator
+from ckd_dist.notes.splits import split_corpus, text_key
+from ckd_dist.notes.text import read_folder
+from ckd_dist.notes.words import cut_sentences, cut_words
+from ckd_dist.schema import SPLITS
+
+__all__ = ["FORMS", "note_of", "read_corpus", "split_corpus", "to_notes"]
+
+FORMS: dict[str, Callable[[Path], Corpus]] = {
+    "brat": read_brat,
+    "iob": read_iob,
+    "pubtator": read_pubtator,
+    "jsonl": read_jsonl,
+    "text": read_folder,
+    "mimic3": read_mimic3,
+    "mimic4": read_mimic4,
+}
+
+
+def read_corpus(source: str) -> Corpus:
+    """Read `form:PATH`, e.g. brat:~/maccrobat.  Raises ValueError where that is no corpus or holds no document."""
+    form, colon, where = source.partition(":")
+    if form not in FORMS or not colon:
+        raise ValueError(f"unknown source {source!r}: give {', '.join(f'{name}:PATH' for name in FORMS)}")
+    if not where:
+        raise ValueError(f"{source!r} names no place: give {form}:PATH")
+    corpus = FORMS[form](Path(where).expanduser())
+    counts = Counter(corpus.counts)
+    documents = _with_words(corpus.documents, counts)
+    documents = _once(documents, counts)
+    documents = _without_leaks(documents, counts)
+    documents = _distinct(documents, counts)
+    if not documents:
+        raise ValueError(
+            f"{source} holds no document ({counts['empty']} empty, {counts['malformed_lines']} malformed lines): "
+            f"is it {form}?"
+        )
+    return corpus_of(documents, counts)
+
+
+def to_notes(documents: Sequence[Document], types: dict[str, str]) -> list[Note]:
+    """Cut documents into words and sentences, in order.  Mentions of types that `types` does not name are left out."""
+    return [note_of(document, types) for document in documents]
+
+
+def note_of(document: Document, types: dict[str, str]) -> Note:
+    """The note of one document; where two types of the corpus become one of ours, equal mentions become one."""
+    start_U, end_U = cut_words(document.text)
+    sentence_U = cut_sentences(document.text, start_U, end_U)
+    mentions = None
+    if document.mentions is not None:
+        known = {Mention(m.start, m.end, types[m.type]) for m in document.mentions if m.type in types}
+        mentions = tuple(sorted(known))
+    return Note(document.text, start_U, end_U, sentence_U, mentions)
+
+
+def _with_words(documents: list[Document], counts: Counter[str]) -> list[Document]:
+    kept = [document for document in documents if document.text.strip()]
+    counts["empty"] += len(documents) - len(kept)
+    return kept
+
+
+def _once(documents: list[Document], counts: Counter[str]) -> list[Document]:
+    """Without second copies of name and text within one part of the corpus."""
+    kept = {(d.name, d.subject, d.split, text_key(d.text)): d for d in reversed(documents)}
+    counts["duplicates"] += len(documents) - len(kept)
+    return list(kept.values())[::-1]
+
+
+def _without_leaks(documents: list[Document], counts: Counter[str]) -> list[Document]:
+    """Of a text in several official splits, keep those in the one that judges most: held_out, then tuning."""
+    rank = {split: number for number, split in enumerate((None, *SPLITS))}
+    highest: dict[str, int] = {}
+    keys = [text_key(document.text) for document in documents]
+    for key, document in zip(keys, documents, strict=True):
+        highest[key] = max(highest.get(key, 0), rank[document.split])
+    kept = [d for key, d in zip(keys, documents, strict=True) if d.split is None or rank[d.split] == highest[key]]
+    counts["duplicates_across_splits"] += len(documents) - len(kept)
+    return kept
+
+
+def _distinct(documents: list[Document], counts: Counter[str]) -> list[Document]:
+    """Every name once: the second document of a name is called name#2."""
+    seen: Counter[str] = Counter()
+    taken = {document.name for document in documents}
+    named = []
+    for document in documents:
+        seen[document.name] += 1
+        name = document.name
+        while seen[document.name] > 1 and name in taken:
+            name = f"{document.name}#{seen[document.name]}"
+            seen[document.name] += name in taken
+        counts["renamed"] += name != document.name
+        taken.add(name)
+        named.append(replace(document, name=name))
+    return named
