@@ -19,16 +19,19 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ckd_dist.models.crf import LinearChain
+
 Kind = Literal["encoder", "decoder", "tags", "answers"]
 
 
 class Head(nn.Module):
-    """A Hugging Face (or PEFT) model, callable through any wrapper.  `.model` is what gets saved."""
+    """A Hugging Face (or PEFT) model, callable through any wrapper.  `.model` is what gets saved; a CRF goes beside."""
 
-    def __init__(self, model: PreTrainedModel | PeftModel, kind: Kind) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel, kind: Kind, crf: LinearChain | None = None) -> None:
         super().__init__()
         self.model = model
         self.kind = kind
+        self.crf = crf
 
     @property
     def plain(self) -> PreTrainedModel:
@@ -48,10 +51,11 @@ class Head(nn.Module):
         return self.plain.get_output_embeddings()(hidden_UD).float()
 
     def tag(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor) -> Tensor:
-        """The token head's logits at every unit: float32 [U, K]."""
+        """The token head's logits at every unit, or what a CRF makes of them, its log-marginals: float32 [U, K]."""
         how = {"use_cache": False} if hasattr(self.plain, "score") else {"attention_mask": attention_BL}  # decoder?
         logits_BLK = self.plain(input_ids=input_ids_BL, **how).logits
-        return logits_BLK[units_U2[:, 0], units_U2[:, 1]].float()
+        logits_UK = logits_BLK[units_U2[:, 0], units_U2[:, 1]].float()
+        return logits_UK if self.crf is None else self.crf(logits_UK, units_U2)
 
     def score_last(self, hidden_BLD: Tensor, last_B: Tensor) -> Tensor:
         """The classification head on one position a row."""

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForTokenClassification
 
-from ckd_dist.models.base import tagger_config
+from ckd_dist.models.base import find_base, tagger_config
+from ckd_dist.models.crf import LinearChain
 from ckd_dist.models.heads import Head
 from ckd_dist.models.student import load_encoder
 from ckd_dist.models.teacher import Making, build_teacher
@@ -32,14 +33,14 @@ def build_tagger(
 ) -> Head:
     """The encoder `base` under a fresh tag head, everything trainable.
 
-    attention: none: the best that the architecture has.  max_tokens: longest row that will come.  Raises ValueError or
-    FileNotFoundError where the base does not fit.
+    crf: a linear-chain CRF over the units of each row.  attention: none: the best that the architecture has.
+    max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError where the base does not fit.
     """
-    if crf:
-        raise NotImplementedError("the CRF is not here yet")
     config = tagger_config(base, tag_names, revision, max_tokens)
+    goes_on, config.crf = crf and getattr(config, "crf", False), crf  # from an exported tagger that has one
     model = load_encoder(base, config, AutoModelForTokenClassification, revision, dtype, attention, seed)
-    return Head(model, "tags")
+    chain = LinearChain(tag_names) if crf else None
+    return Head(model, "tags", chain.load(find_base(base, revision)) if goes_on else chain)
 
 
 def build_tag_teacher(base: str | Path, tag_names: Sequence[str], **how: Any) -> Head:
