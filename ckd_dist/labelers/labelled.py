@@ -2,10 +2,9 @@
 
     U words of a note, K columns: O, B-<type>, I-<type> of every type in order
 
-A labeler is a callable `labeler(notes) -> Labelled` with a `name` and a `fingerprint`, a hash of all that decides what it
-finds.  Labelers that claim mentions (a dictionary, a model that is asked) come through `spread`; one that has logits of
-its own does not need it.  The floor keeps every logarithm finite, so a labeler is never so sure that no other can
-overrule it, and a product of experts never meets a zero.
+A labeler is a callable `labeler(notes) -> Labelled` with a `name` and a `fingerprint`, a hash of all that decides what
+it finds.  Labelers that claim mentions (a dictionary, a model that is asked) come through `spread`; one that has logits
+of its own does not need it.  The floor keeps logarithms finite: no labeler is so sure that no other can overrule it.
 """
 
 import math
@@ -56,6 +55,12 @@ def spread(note: Note, found: Sequence[Found], types: Sequence[str]) -> np.ndarr
         probability_UK[first + 1 : last, begin + 1] = claimed
         probability_UK[first:last, 0] = 1 - claimed - (num_columns - 2) * FLOOR
     return np.maximum(np.log(probability_UK), math.log(FLOOR)).astype(np.float32)
+
+
+def floored(weight_UK: np.ndarray) -> np.ndarray:
+    """Rows made to sum to 1 with nothing below FLOOR, their order kept, float32 [U, K]."""
+    share_UK = weight_UK / weight_UK.sum(1, keepdims=True)
+    return (FLOOR + (1 - FLOOR * weight_UK.shape[1]) * share_UK).astype(np.float32)
 
 
 def _longest_first(claim: Found) -> tuple[int, int, float]:
