@@ -227,6 +227,22 @@ def test_a_word_without_sub_words_points_at_a_neighbour_and_a_note_of_such_words
     assert read_back(table, tokenizer) == [["a", "b", "b", "b"], ["[UNK]", "[UNK]"]]
 
 
+class Swapping:
+    """A tokenizer, a token a letter, whose normalizer swaps the letters of "bc"."""
+
+    is_fast, unk_token_id = True, 0
+
+    def __call__(self, texts, **_) -> dict:
+        if isinstance(texts, str):
+            return {"input_ids": [1], "special_tokens_mask": [0]}
+        return {"input_ids": [[1, 3, 2, 4]], "offset_mapping": [[(0, 1), (3, 4), (2, 3), (5, 6)]]}
+
+
+def test_tokens_that_are_not_in_the_order_of_their_characters():
+    table = cut([plain("a bc d")], Swapping(), max_tokens=16, context_tokens=0)
+    assert (table.first_U.tolist(), table.last_U.tolist()) == ([0, 1, 3], [0, 2, 3])
+
+
 def test_template_marks_in_a_note_are_plain_text(tokenizers):
     note = plain("a [SEP] b <|im_end|> c")
     bert, bpe = tokenizers["bert"], tokenizers["bpe"]
