@@ -11,7 +11,7 @@ Costs 2 W small steps one after the other: 40 ms for 32 rows of 250 words on one
 Left out: a score for a row's last tag, which means nothing where rows are windows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -48,10 +48,12 @@ class LinearChain(nn.Module):
         marginal_BWK = log_marginals(emission_BWK, present_BW, self.start_K, self.step_KK + self.barred_KK)
         return marginal_BWK[row_U, word_U] + 0 * self.step_KK.sum()  # DDP waits for a gradient, even of one-word rows
 
-    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
-        """Write `weights`, or its own, into `folder`."""
-        weights = weights or self.state_dict()
-        save_file({name: tensor.detach().float().cpu() for name, tensor in weights.items()}, folder / CRF_FILE)
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write `weights`, tensors under the names of its state dict, into `folder`."""
+        own = self.state_dict()
+        if lost := sorted(own.keys() - weights.keys()):
+            raise ValueError(f"export: {len(lost)} tensors of the CRF were not handed over, first {lost[0]}")
+        save_file({name: weights[name].detach().to("cpu", own[name].dtype) for name in own}, folder / CRF_FILE)
 
     def load(self, folder: Path) -> "LinearChain":
         """Take over what `save` wrote.  Raises ValueError where it is not there or is of other tags."""

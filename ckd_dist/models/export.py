@@ -4,6 +4,7 @@
     LoRA     adapter_config.json + adapter_model.safetensors (the head is in modules_to_save), classifier/config.json
              with label names and padding: one folder down, because transformers takes a config.json beside an adapter
              for a whole model
+    CRF      crf.safetensors beside a tagger's model, which loads without it too: emissions
     always   tokenizer, chat template, README.md
 
 Written under a temporary name inside the folder, re-opened and checked, then moved in file by file, weights before
@@ -69,7 +70,9 @@ def _export(
     card: Card,
     role: str,
 ) -> str:
-    tensors = _tensors(head, state_dict)
+    weights = state_dict or head.state_dict()
+    chain = {name.removeprefix("crf."): tensor for name, tensor in weights.items() if name.startswith("crf.")}
+    tensors = _tensors(head, {name: tensor for name, tensor in weights.items() if not name.startswith("crf.")})
     is_adapter = isinstance(head.model, PeftModel)
     names = () if head.kind == "answers" else labels_of(head.plain.config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +83,8 @@ def _export(
         else:
             head.model.save_pretrained(temporary, state_dict=tensors)
             base = head.plain.config._name_or_path
+        if head.crf is not None:
+            head.crf.save(temporary, chain)
         tokenizer.save_pretrained(temporary)
         _check(temporary, names)
         mark = fingerprint(temporary)
@@ -89,10 +94,10 @@ def _export(
     return mark
 
 
-def _tensors(head: Head, state_dict: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+def _tensors(head: Head, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What is to be saved, under the names of `head.model`, in its parameters' own dtypes."""
     own = dict(head.model.named_parameters())
-    given = {name.removeprefix("model."): tensor for name, tensor in (state_dict or head.state_dict()).items()}
+    given = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
     if isinstance(head.model, PeftModel):  # the base stays where it is
         own, given = ({k: v for k, v in names.items() if ADAPTED.search(k)} for names in (own, given))
     lost = [name for name in own if name not in given]

@@ -11,21 +11,18 @@ shared prefix than without, 14 times less than one sample a call with vocabulary
 tokens are best there, because larger ones leave the cache.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from peft import PeftModel
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, Cache, DynamicCache
+from transformers import AutoModelForSequenceClassification, Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from ckd_dist.models.base import check_no_code, find_base, quiet
-from ckd_dist.models.fingerprint import base_of
 from ckd_dist.models.heads import Head
-from ckd_dist.models.rows import Tokens, pad
-from ckd_dist.models.teacher import ADAPTER
+from ckd_dist.models.rows import Tokens, batches, pad
+from ckd_dist.models.saved import load_saved
 
 MIN_PREFIX = 16  # tokens; a shorter shared start is not worth a cache
 
@@ -33,28 +30,8 @@ MIN_PREFIX = 16  # tokens; a shorter shared start is not worth a cache
 def load_merged_teacher(
     folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> Head:
-    """An exported teacher (an adapter merged into its base) or student, ready to predict."""
-    folder = Path(folder)
-    is_adapter = (folder / "adapter_config.json").is_file()
-    place = folder / "classifier" if is_adapter else folder
-    if not (place / "config.json").is_file() or (is_adapter and not (folder / ADAPTER).is_file()):
-        raise FileNotFoundError(f"model {folder.name}: not an exported classifier; train it first")
-    check_no_code(folder, folder.name)
-    with quiet():
-        model = AutoModelForSequenceClassification.from_pretrained(
-            base_of(folder) if is_adapter else find_base(folder),
-            config=AutoConfig.from_pretrained(place),
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
-        model.to(device)
-        if is_adapter:
-            model = PeftModel.from_pretrained(
-                model, str(folder), autocast_adapter_dtype=False, torch_device=str(device)
-            )
-            model = model.merge_and_unload()
+    """An exported classifier, teacher (an adapter merged into its base) or student, ready to predict."""
+    model = load_saved(Path(folder), AutoModelForSequenceClassification, "classifier", dtype, device)
     return Head(model, "decoder" if hasattr(model, "score") else "encoder").eval()
 
 
@@ -87,7 +64,7 @@ def predict_logits(
     logits_NK, done = torch.empty(len(rows), head.plain.config.num_labels, device=device), 0
     with torch.autocast(torch.device(device).type, autocast or torch.bfloat16, enabled=autocast is not None):
         shared = _Prefix(head, tokens.row(rows[0])[:num_shared], device) if num_shared else None
-        for part in _batches(lengths[order], micro_tokens):
+        for part in batches(lengths[order], micro_tokens):
             places = order[part]
             padded = pad([tokens.row(row)[num_shared:] for row in rows[places]], pad_id)
             ids_BL, attention_BL = (tensor.to(device, non_blocking=True) for tensor in padded)
@@ -153,12 +130,3 @@ def _shared(head: Head, tokens: Tokens, rows: np.ndarray, most: int | None) -> i
         return 0
     shared = shared_prefix(tokens, rows) if most is None else min(most, shared_prefix(tokens, rows))
     return shared if shared >= MIN_PREFIX else 0
-
-
-def _batches(lengths: np.ndarray, micro_tokens: int) -> Iterator[slice]:
-    """Cut rows, longest first, so that rows x longest stays within `micro_tokens`; a longer row goes alone."""
-    start = 0
-    while start < len(lengths):
-        stop = start + max(1, micro_tokens // int(lengths[start]))
-        yield slice(start, stop)
-        start = stop

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForTokenClassification
 
-from ckd_dist.models.base import find_base, tagger_config
+from ckd_dist.models.base import find_base, labels_of, tagger_config
 from ckd_dist.models.crf import LinearChain
 from ckd_dist.models.heads import Head
+from ckd_dist.models.saved import load_saved
 from ckd_dist.models.student import load_encoder
 from ckd_dist.models.teacher import Making, build_teacher
 
@@ -52,3 +53,13 @@ def build_tag_teacher(base: str | Path, tag_names: Sequence[str], **how: Any) ->
     making = Making(**how)
     config = tagger_config(base, tag_names, making.revision, making.max_tokens)
     return build_teacher(base, config, "tags", making)
+
+
+def load_tagger(folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Head:
+    """An exported tagger, whole or an adapter merged into its base, with its CRF if it has one, ready to predict.
+
+    Raises FileNotFoundError where there is none, ValueError where the folder holds another model or lacks its CRF.
+    """
+    model = load_saved(Path(folder), AutoModelForTokenClassification, "tagger", dtype, device)
+    chain = LinearChain(labels_of(model.config)).load(Path(folder)) if getattr(model.config, "crf", False) else None
+    return Head(model, "tags", chain).to(device).eval()

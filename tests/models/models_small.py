@@ -37,6 +37,29 @@ def random_rows(num: int, low: int, high: int, prefix: int = 0, vocabulary: int 
     return Rows([np.concatenate([start, tail]).astype(np.int32) for tail in tails])
 
 
+@dataclass
+class WordRows(Rows):
+    """Windows of words in memory, as notes.windows.Windows gives them."""
+
+    unit_offsets_W1: np.ndarray
+    first_U: np.ndarray
+    last_U: np.ndarray
+
+
+def random_windows(num: int, low: int, high: int, seed: int = 0) -> WordRows:
+    """`num` windows of low..high tokens: one that opens them, words of 1 to 3 sub-words, one that closes them."""
+    rows, rng = random_rows(num, low, high, seed=seed), np.random.default_rng(seed)
+    first, last, counts = [], [], []
+    for length in rows.lengths:
+        starts = np.cumsum(np.concatenate([[1], rng.integers(1, 4, length)]))
+        starts = starts[starts < length - 1]
+        first.append(starts)
+        last.append(np.append(starts, length - 1)[1:] - 1)
+        counts.append(len(starts))
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return WordRows(rows.ids, offsets, *(np.concatenate(places).astype(np.int32) for places in (first, last)))
+
+
 def shake(model: torch.nn.Module, seed: int = 1) -> None:
     """Give every trainable weight a value of its own: LoRA's B starts at zero and would hide a lost adapter."""
     torch.manual_seed(seed)
