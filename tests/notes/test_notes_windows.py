@@ -235,12 +235,19 @@ class Swapping:
     def __call__(self, texts, **_) -> dict:
         if isinstance(texts, str):
             return {"input_ids": [1], "special_tokens_mask": [0]}
-        return {"input_ids": [[1, 3, 2, 4]], "offset_mapping": [[(0, 1), (3, 4), (2, 3), (5, 6)]]}
+        spans = [(0, 1), (3, 4), (2, 3), (5, 6)]
+        return {
+            "input_ids": [[1, 3, 2, 4][: len(text.split()) + 1] for text in texts],
+            "offset_mapping": [spans[: len(text.split()) + 1] for text in texts],
+        }
 
 
 def test_tokens_that_are_not_in_the_order_of_their_characters():
-    table = cut([plain("a bc d")], Swapping(), max_tokens=16, context_tokens=0)
-    assert (table.first_U.tolist(), table.last_U.tolist()) == ([0, 1, 3], [0, 2, 3])
+    """Each of the swapped letters is a word, and both tokens lie between them."""
+    short = [("a", " ", False), ("b", "", False), ("c", " ", False)]
+    for parts, first, last in ((short, [0, 1, 1], [0, 2, 2]), ([*short, ("d", "", True)], [0, 1, 1, 3], [0, 2, 2, 3])):
+        table = cut([note_of(parts)], Swapping(), max_tokens=16, context_tokens=0)
+        assert (table.first_U.tolist(), table.last_U.tolist()) == (first, last)
 
 
 def test_template_marks_in_a_note_are_plain_text(tokenizers):
