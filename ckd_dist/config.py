@@ -180,8 +180,9 @@ class Evaluate:
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe:
-    """A whole run."""
+    """A whole run of the first study."""
 
+    study: Literal["disease"] = how("disease", "which study")
     name: str = how("unnamed", "shown in the report")
     extract: Extract = what(Extract(), "tables to events")
     select: Select = what(Select(), "events to samples")
@@ -208,4 +209,11 @@ def result_fields(config: Any) -> dict[str, Any]:
     >>> result_fields(Loss())
     {'soft_weight': 0.7, 'temperature': 2.0}
     """
-    return {name: value for name, value, info in walk(config) if not (info.json_schema_extra or {}).get("how")}
+    return {name: _plain(value) for name, value, info in walk(config) if not (info.json_schema_extra or {}).get("how")}
+
+
+def _plain(value: Any) -> Any:
+    """Of configurations in a list, again the `what` fields."""
+    return (
+        [result_fields(each) if is_dataclass(each) else each for each in value] if isinstance(value, tuple) else value
+    )

@@ -1,4 +1,4 @@
-"""The second study's configuration: notes, labelers, their combination, a tagger.  Rules and shared parts: config.py."""
+"""The second study's configuration: notes, labelers, their combination, a tagger.  Shared parts: config.py."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""A note as every room sees it: text, words with their places in it, mentions of entities, and the BIO tag of each word.
+"""A note as every room sees it: text, words with their places in it, entities, and the BIO tag of each word.
 
     U words of a note, K columns: O, B-<type>, I-<type> of every type in order
 
@@ -95,19 +95,28 @@ def encode(note: Note, mentions: Sequence[Mention], types: Sequence[str]) -> tup
 
 
 def decode(note: Note, tags_U: np.ndarray, types: Sequence[str]) -> list[Mention]:
-    """The mentions that tags say, in order.  An I without its like before it begins a mention, as seqeval reads it."""
-    mentions: list[Mention] = []
-    before = 0
-    for unit in np.flatnonzero(tags_U):
-        tag = int(tags_U[unit])
-        kind, inside = (tag - 1) // 2, tag % 2 == 0
-        goes_on = inside and unit > 0 and before == unit - 1 and mentions and (int(tags_U[unit - 1]) - 1) // 2 == kind
-        if goes_on:
-            mentions[-1] = mentions[-1]._replace(end=int(note.end_U[unit]))
-        else:
-            mentions.append(Mention(int(note.start_U[unit]), int(note.end_U[unit]), types[kind]))
-        before = unit
-    return mentions
+    """The mentions that tags say, in order."""
+    return [
+        Mention(int(note.start_U[first]), int(note.end_U[last - 1]), types[kind])
+        for first, last, kind in spans(tags_U).tolist()
+    ]
+
+
+def spans(tags_U: np.ndarray) -> np.ndarray:
+    """First word, one past the last, and number of the type of every mention, int64 [M, 3].
+
+    An I without its like before it begins a mention, as seqeval reads it.
+
+    >>> spans(np.array([0, 1, 2, 1, 0, 4])).tolist()
+    [[1, 3, 0], [3, 4, 0], [5, 6, 1]]
+    """
+    kind_U = (tags_U - 1) // 2  # -1 outside
+    before_U = np.concatenate([[-1], kind_U[:-1]])
+    goes_on_U = (tags_U > 0) & (tags_U % 2 == 0) & (before_U == kind_U)
+    first_M = np.flatnonzero((tags_U > 0) & ~goes_on_U)
+    stops = np.flatnonzero(~np.append(goes_on_U, False))
+    last_M = stops[np.searchsorted(stops, first_M, side="right")]
+    return np.stack([first_M, last_M, kind_U[first_M]], 1)
 
 
 def best_tags(score_UK: np.ndarray) -> np.ndarray:

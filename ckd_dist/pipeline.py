@@ -9,7 +9,6 @@ asks for, and so may torchrun or plain python.
 
 import datetime
 import json
-import re
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -25,16 +24,14 @@ from ckd_dist.config import Recipe, result_fields
 from ckd_dist.ehr import codes
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract as extract_events
-from ckd_dist.engine.loop import Fitted
 from ckd_dist.evaluate.report import write_report
 from ckd_dist.evaluate.results import Results
 from ckd_dist.evaluate.table1 import groups, table1
 from ckd_dist.hospital.tables import write_tables
 from ckd_dist.models.base import classifier_config
-from ckd_dist.models.card import Card
 from ckd_dist.models.teacher import load_tokenizer
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
-from ckd_dist.progress import Track
+from ckd_dist.progress import Track, nobody
 from ckd_dist.prompts.knowledge import Knowledge
 from ckd_dist.prompts.naming import naming
 from ckd_dist.prompts.stage import texts, write_prompts
@@ -42,24 +39,11 @@ from ckd_dist.schema import SPLITS, Run
 from ckd_dist.tasks import distill as distilling
 from ckd_dist.tasks import exchange, new_patients, score, teach
 from ckd_dist.tasks import label as labelling
-from ckd_dist.tasks.training import Watch
+from ckd_dist.tasks.training import Committed, Watch, chosen, never, nobody_waits
+from ckd_dist.tasks.words import card_of, notes, num_subjects, source_in_words, without_places
 from ckd_dist.world import World
 
-Committed = Callable[[Path, int, dict[str, float]], None]
 VOCABULARY_SAMPLES = 2000  # training samples that a tiny model's vocabulary is learned from
-
-
-def nobody(done: int, total: int, **numbers: float) -> None:
-    """Progress that nobody watches."""
-
-
-def nobody_waits(checkpoint: Path, step: int, numbers: dict[str, float]) -> None:
-    """A checkpoint that is on disk, and nobody to tell."""
-
-
-def never() -> bool:
-    """Nobody asks a stage to stop."""
-    return False
 
 
 def extract(recipe: Recipe, run: Run, track: Track = nobody) -> None:
@@ -74,7 +58,7 @@ def extract(recipe: Recipe, run: Run, track: Track = nobody) -> None:
         write_tables(run.tables, num_subjects(source), settings.synthetic_seed)
         source = f"mimic3:{run.tables}"
     report = extract_events(source, run.events, splits, settings.memory_gb, track)
-    stages.finish(recipe, run, "extract", files_below(run.events), report)
+    stages.finish(recipe, run, "extract", stages.files_below(run.events), report)
 
 
 def select(recipe: Recipe, run: Run, track: Track = nobody) -> None:
@@ -101,7 +85,7 @@ def select(recipe: Recipe, run: Run, track: Track = nobody) -> None:
     flow = flows[0] + flows[1] + flows[2]
     used = pl.concat([frame["diagnoses"].explode() for frame in samples.values()]).drop_nulls().unique()
     numbers = {"flow": flow.rows, "notes": flow.notes, "absent": absent, "codes": vars(codes.count_codes(used, labels))}
-    stages.finish(recipe, run, "select", files_below(run.labels.parent), numbers)
+    stages.finish(recipe, run, "select", stages.files_below(run.labels.parent), numbers)
 
 
 def prompt(recipe: Recipe, run: Run, track: Track = nobody) -> None:
@@ -139,7 +123,7 @@ def prompt(recipe: Recipe, run: Run, track: Track = nobody) -> None:
         run.tokens,
         track,
     )
-    files = [*files_below(run.knowledge.parent), *files_below(run.base(""))]
+    files = [*stages.files_below(run.knowledge.parent), *stages.files_below(run.base(""))]
     stages.finish(recipe, run, "prompt", files, numbers)
 
 
@@ -157,7 +141,7 @@ def train_teacher(
     """
     if stages.is_done(recipe, run, "train_teacher"):
         return
-    inputs = begin_on_leader(recipe, run, "train_teacher", world)
+    inputs = stages.begin_on_leader(recipe, run, "train_teacher", world)
     watch = Watch(committed, should_stop, track, run.tensorboard / "teacher")
     settings, base = recipe.teacher, base_of(recipe, run, "teacher")
     fields = stages.fields_of(recipe, "train_teacher")
@@ -187,7 +171,7 @@ def train_teacher(
             recipe,
             run,
             "train_teacher",
-            exported_files(run.teacher),
+            stages.exported_files(run.teacher),
             chosen(fitted),
         )
     world.barrier()
@@ -233,7 +217,7 @@ def distill(
     """soft labels -> student, and its twin that sees hard labels alone.  Runs on every rank."""
     if stages.is_done(recipe, run, "distill"):
         return
-    inputs = begin_on_leader(recipe, run, "distill", world)
+    inputs = stages.begin_on_leader(recipe, run, "distill", world)
     watch = Watch(committed, should_stop, track, run.tensorboard / "student")
     settings, names, max_tokens = recipe.student, label_names(run), recipe.prompt.student_tokens
     fields = {k: v for k, v in stages.fields_of(recipe, "distill").items() if k != "student.hard_twin"}
@@ -254,7 +238,7 @@ def distill(
         if fitted is None:
             return
         numbers[way] = chosen(fitted)
-        files += exported_files(folder)
+        files += stages.exported_files(folder)
     if world.is_leader:
         stages.finish(recipe, run, "distill", files, numbers)
     world.barrier()
@@ -297,7 +281,7 @@ def evaluate(recipe: Recipe, run: Run, track: Track = nobody) -> None:
         seed=settings.seed,
     )
     write_report(results, run.report)
-    stages.finish(recipe, run, "evaluate", files_below(run.report))
+    stages.finish(recipe, run, "evaluate", stages.files_below(run.report))
 
 
 def predict(model: Path, source: str, out: Path, track: Track = nobody) -> None:
@@ -327,89 +311,3 @@ def base_of(recipe: Recipe, run: Run, reader: str) -> str:
     """The folder or hub name of a reader's base model."""
     base = getattr(recipe, reader).base
     return str(run.base(reader)) if base == "tiny" else base
-
-
-def num_subjects(source: str) -> int:
-    """Of a made-up hospital.  Raises ValueError where `source` is not synthetic:N."""
-    number = source.removeprefix("synthetic:")
-    if not number.isdecimal():
-        raise ValueError(f"source {source!r} names no number of subjects: give synthetic:N, e.g. synthetic:1000")
-    return int(number)
-
-
-def notes(recipe: Recipe, selected: dict, num_tuning_pairs: int) -> list[str]:
-    """What a reader of the report must know beside its numbers, a sentence each."""
-    told = [
-        f"{len(absent)} of the labels never occur in {split} and are left out of its macro scores."
-        for split, absent in selected["absent"].items()
-        if absent
-    ]
-    codes_seen = selected["codes"]
-    for kind, what in (
-        ("num_unknown", "are in no table"),
-        ("num_unmapped", "have no CCS category"),
-        ("num_straddling", "set two labels"),
-    ):
-        if codes_seen[kind]:
-            told.append(f"{codes_seen[kind]} of {codes_seen['num_codes']} different diagnosis codes {what}.")
-    if num_tuning_pairs < 100:
-        told.append(
-            f"Temperatures and thresholds were fitted on {num_tuning_pairs} tuning pairs: too few to trust them."
-        )
-    if recipe.label.import_from:
-        told.append("Soft labels were imported, so there is no teacher to compare with.")
-    if recipe.student.hard_twin:
-        told.append(
-            "The student without distillation made as many updates as the distilled one, on labelled visits alone."
-        )
-    return told
-
-
-def source_in_words(source: str) -> str:
-    """What the report calls the data; never a path."""
-    kind, _, where = source.partition(":")
-    words = {"mimic3": "MIMIC-III tables", "mimic4": "MIMIC-IV tables", "meds": "a MEDS data set"}
-    return words.get(kind) or f"a synthetic hospital of {int(where):,} subjects, whose law is known"
-
-
-def without_places(fields: dict) -> dict:
-    """A recipe for a page that leaves home: of a path only the last part.
-
-    >>> without_places({"extract.source": "mimic3:/data/mimic", "teacher.base": "Qwen/Qwen2.5-7B", "seed": 1})
-    {'extract.source': 'mimic3:mimic', 'teacher.base': 'Qwen/Qwen2.5-7B', 'seed': 1}
-    """
-    return {k: re.sub(r"(^|:)/.*/", r"\1", v) if isinstance(v, str) else v for k, v in fields.items()}
-
-
-def chosen(fitted: Fitted) -> dict:
-    """The checkpoint that tuning chose, and its scores; only the leader knows."""
-    return {"step": fitted.best.step, "tuning": fitted.best.numbers} if fitted.best else {}
-
-
-def card_of(recipe: Recipe) -> Card:
-    """What a model's card says of where it comes from."""
-    return Card(
-        data=source_in_words(recipe.extract.source),
-        patients=not recipe.extract.source.startswith("synthetic:"),
-        cohort="visits that ended alive, to predict the diseases coded at the same person's next visit",
-        labels=f"one column a disease of the label set {Path(recipe.select.labels).name}, by ICD code",
-    )
-
-
-def begin_on_leader(recipe: Recipe, run: Run, name: str, world: World) -> dict[str, str]:
-    """Digests of what a stage of several ranks reads; the leader forgets its old record."""
-    inputs = stages.begin(recipe, run, name) if world.is_leader else stages.inputs_of(recipe, run, name)
-    world.barrier()
-    return inputs
-
-
-def exported_files(folder: Path) -> list[Path]:
-    """What a trained model's folder offers to others: everything but its checkpoints."""
-    return [
-        path for path in files_below(folder) if not any(p.startswith("step_") for p in path.relative_to(folder).parts)
-    ]
-
-
-def files_below(folder: Path) -> list[Path]:
-    """Every finished file below `folder`."""
-    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]

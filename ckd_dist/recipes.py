@@ -5,11 +5,13 @@ import difflib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from ckd_dist import config_ner as ner
 from ckd_dist.config import (
     Evaluate,
     Extract,
@@ -25,8 +27,10 @@ from ckd_dist.config import (
     Workers,
     walk,
 )
+from ckd_dist.config_ner import NerRecipe
+from ckd_dist.stages import AnyRecipe
 
-RECIPE = TypeAdapter(Recipe)
+RECIPE = TypeAdapter(Annotated[AnyRecipe, Field(discriminator="study")])
 
 
 def tiny() -> Recipe:
@@ -115,12 +119,88 @@ def as_published() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    f.__name__: f for f in (tiny, mimic_demo, disease_mimic3_7b, disease_mimic4_7b, as_published)
+def ner_tiny() -> NerRecipe:
+    """The second study in minutes on two cores: made-up notes, two dictionaries, tiny teacher and student."""
+    workers = Workers(num=2, cpus=1)
+    return NerRecipe(
+        name="ner_tiny",
+        notes=ner.Notes(source="synthetic:800", gold_documents=60),
+        teacher=ner.TagTeacher(
+            dtype="float32",
+            tuning="full",
+            optim=Optim(epochs=8, learning_rate=3e-3, batch_samples=8, micro_tokens=4096),
+            max_tokens=512,
+            context_tokens=16,
+            gradient_checkpointing=False,
+            sharding="zero3_full",
+            workers=workers,
+        ),
+        label=ner.Labelers(
+            ontologies=(
+                ner.Ontology(
+                    name="ontology",
+                    vocabularies=tuple(f"{t}=synthetic:{t}" for t in ("disease", "medication", "symptom")),
+                ),
+                ner.Ontology(
+                    name="local lists",
+                    vocabularies=("medication=synthetic:formulary", "disease=synthetic:problems"),
+                ),
+            ),
+            shard_rows=128,
+            micro_tokens=4096,
+            workers=workers,
+        ),
+        student=ner.Tagger(
+            max_tokens=128,
+            context_tokens=16,
+            optim=Optim(epochs=4, learning_rate=1e-3, batch_samples=16),
+            workers=workers,
+        ),
+        evaluate=ner.Score(bootstrap_draws=500),
+    )
+
+
+def ner_notes() -> NerRecipe:
+    """Clinical notes with Qwen2.5-7B as a tagger under ZeRO-3, a local LLM that is asked, dictionaries, and BioBERT.
+
+    Give notes.source, and label.ontologies: the vocabularies are the user's own.
+    """
+    gpu = Workers(num=8, cpus=8, gpus=1)
+    return NerRecipe(
+        name="ner_notes",
+        notes=ner.Notes(source="brat:NOTES"),
+        teacher=ner.TagTeacher(base="Qwen/Qwen2.5-7B-Instruct", workers=gpu),
+        label=ner.Labelers(
+            ontologies=(
+                ner.Ontology(
+                    vocabularies=(
+                        "disease=do:VOCABULARIES",
+                        "symptom=obo:VOCABULARIES/symp.obo",
+                        "medication=rxnorm:RXNORM",
+                    )
+                ),
+            ),
+            endpoints=(ner.Endpoint(),),
+            micro_tokens=65536,
+            workers=gpu,
+        ),
+        student=ner.Tagger(
+            base="dmis-lab/biobert-base-cased-v1.2",
+            dtype="bfloat16",
+            max_tokens=512,
+            context_tokens=64,
+            optim=Optim(epochs=10, learning_rate=3e-5, micro_tokens=32768),
+            workers=gpu,
+        ),
+    )
+
+
+RECIPES: dict[str, Callable[[], AnyRecipe]] = {
+    f.__name__: f for f in (tiny, mimic_demo, disease_mimic3_7b, disease_mimic4_7b, as_published, ner_tiny, ner_notes)
 }
 
 
-def load(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
+def load(name_or_file: str, overrides: Sequence[str] = ()) -> AnyRecipe:
     """A recipe by name, or from a YAML or JSON file, with dotted overrides (`teacher.lora.rank=8`) on top.
 
     Raises ValueError, one sentence, where a name is unknown or a value is refused.
@@ -136,14 +216,14 @@ def load(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
             raise ValueError(f"override {override!r} is not of the form field=value")
     try:
         merged = OmegaConf.merge(OmegaConf.create(start), OmegaConf.from_dotlist(list(overrides)))
-        return RECIPE.validate_python(OmegaConf.to_container(merged))
+        return RECIPE.validate_python({"study": "disease"} | OmegaConf.to_container(merged))
     except ValidationError as error:
         raise ValueError(_sentence(error)) from None
     except OmegaConfBaseException as error:
         raise ValueError(f"recipe {name_or_file}: {str(error).splitlines()[0]}") from None
 
 
-def save(recipe: Recipe, file: Path) -> None:
+def save(recipe: AnyRecipe, file: Path) -> None:
     """Write the whole recipe, defaults included, as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(RECIPE.dump_python(recipe, mode="json"), indent=1) + "\n")
@@ -152,8 +232,12 @@ def save(recipe: Recipe, file: Path) -> None:
 def _sentence(error: ValidationError) -> str:
     """The first refusal, in words, with the nearest field name where one was misspelt."""
     first = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in first["loc"])
+    study, *place = (str(part) for part in first["loc"] or ("study",))  # the study stands before the field's own place
+    name = ".".join(place or [study])
     if first["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(name, [field for field, _, _ in walk(Recipe())], n=1, cutoff=0.5)
+        known = [field for field, _, _ in walk(NerRecipe() if study == "ner" else Recipe())]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         return f"the recipe has no field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; see --help")
+    if first["type"].startswith("union_tag"):
+        return "recipe field study: give disease or ner"
     return f"recipe field {name}: {first['msg']}, got {first['input']!r}"

@@ -158,6 +158,33 @@ class Run:
     def knowledge(self) -> Path:
         return self.root / "prompts" / "knowledge.json"
 
+    def notes(self, split: str) -> Path:
+        """Second study: notes with words and gold."""
+        return self.root / "notes" / f"{split}.parquet"
+
+    @property
+    def tags(self) -> Path:
+        """Names of the tag columns, in order."""
+        return self.root / "notes" / "tags.json"
+
+    def windows(self, split: str, reader: str) -> Path:
+        """Windows of the notes as `reader` ("teacher" or "student") reads them."""
+        return self.root / "windows" / f"{split}.{reader}.safetensors"
+
+    @property
+    def answers(self) -> Path:
+        """What language models answered, one file a question: never asked twice."""
+        return self.root / "answers"
+
+    @property
+    def combination(self) -> Path:
+        """Which labelers speak for which type, and all that was tried."""
+        return self.root / "combination.json"
+
+    def curve(self, way: str, num_gold: int) -> Path:
+        """A student of the learning curve."""
+        return self.root / "curve" / f"{way}_{num_gold}"
+
     def base(self, reader: str) -> Path:
         """Where a tiny base model and its tokenizer are made on the spot."""
         return self.root / "base" / reader

@@ -12,47 +12,132 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ckd_dist.config import Recipe, result_fields
+from ckd_dist.config_ner import NerRecipe
 from ckd_dist.schema import Run
+from ckd_dist.world import World
+
+AnyRecipe = Recipe | NerRecipe
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Which part of the recipe shapes a stage's output, and which stages it reads."""
+    """What a stage is for whoever runs it, and what shapes its output."""
 
-    fields: tuple[str, ...]
-    after: tuple[str, ...]
+    words: str  # what it does, a sentence
+    part: str  # of the recipe: what --help explains, and whose workers run it
+    runs: Literal["alone", "ranks", "labellers"]  # one process; ranks in lock-step; labellers that never wait
+    fields: tuple[str, ...]  # parts of the recipe that shape the output
+    after: tuple[str, ...] = ()  # stages whose output it reads
+    reads: str | None = None  # the field that names files: new contents under an old name are noticed
 
 
-STAGES: dict[str, Stage] = {
-    "extract": Stage(("extract",), ()),
-    "select": Stage(("select",), ("extract",)),
+BASES = tuple(f"{reader}.{name}" for reader in ("teacher", "student") for name in ("base", "revision", "tiny"))
+
+DISEASE: dict[str, Stage] = {
+    "extract": Stage(
+        "Tables to events (MEDS), subjects split.", "extract", "alone", ("extract",), reads="extract.source"
+    ),
+    "select": Stage(
+        "Events to samples: a visit, and the next one's labels.",
+        "select",
+        "alone",
+        ("select",),
+        ("extract",),
+        reads="select.labels",
+    ),
     "prompt": Stage(
-        (
-            "prompt",
-            "teacher.base",
-            "teacher.revision",
-            "teacher.tiny",
-            "student.base",
-            "student.revision",
-            "student.tiny",
-        ),
+        "Samples to prompts: text, tokens and spans for teacher and student.",
+        "prompt",
+        "alone",
+        ("prompt", *BASES),
         ("extract", "select"),
     ),
-    "train_teacher": Stage(("teacher",), ("select", "prompt")),
-    "label": Stage(("label",), ("select", "prompt", "train_teacher")),
-    "distill": Stage(("student",), ("select", "prompt", "label")),
-    "evaluate": Stage(("evaluate",), ("extract", "select", "prompt", "train_teacher", "label", "distill")),
+    "train_teacher": Stage(
+        "Prompts to teacher, under DeepSpeed ZeRO on Ray workers.",
+        "teacher",
+        "ranks",
+        ("teacher",),
+        ("select", "prompt"),
+    ),
+    "label": Stage(
+        "Teacher to soft labels, by independent Ray workers.",
+        "label",
+        "labellers",
+        ("label",),
+        ("select", "prompt", "train_teacher"),
+        reads="label.import_from",
+    ),
+    "distill": Stage(
+        "Soft labels to student, data-parallel on Ray workers.",
+        "student",
+        "ranks",
+        ("student",),
+        ("select", "prompt", "label"),
+    ),
+    "evaluate": Stage(
+        "Predictions to report: metrics.json, report.md, report.html.",
+        "evaluate",
+        "alone",
+        ("evaluate",),
+        ("extract", "select", "prompt", "train_teacher", "label", "distill"),
+    ),
 }
 
+WINDOWS = tuple(f"{reader}.{name}" for reader in ("teacher", "student") for name in ("max_tokens", "context_tokens"))
 
-FILES = {  # stage -> the field that names files: new contents under an old name are noticed
-    "extract": "extract.source",
-    "select": "select.labels",
-    "label": "label.import_from",
+NER: dict[str, Stage] = {
+    "read": Stage("Corpus to notes: words, gold, splits.", "notes", "alone", ("notes",), reads="notes.source"),
+    "window": Stage(
+        "Notes to windows of tokens for teacher and student.",
+        "student",
+        "alone",
+        (*BASES, *WINDOWS, "teacher.twice", "label.teacher"),
+        ("read",),
+    ),
+    "train_teacher": Stage(
+        "Annotated notes to teacher, under DeepSpeed ZeRO on Ray workers.",
+        "teacher",
+        "ranks",
+        ("teacher",),
+        ("read", "window"),
+    ),
+    "label": Stage(
+        "Notes to soft tags of every labeler, by independent Ray workers.",
+        "label",
+        "labellers",
+        ("label",),
+        ("read", "window", "train_teacher"),
+        reads="label.ontologies",
+    ),
+    "combine": Stage(
+        "Every labeler's tags to one set of soft tags.", "combine", "alone", ("combine",), ("read", "label")
+    ),
+    "distill": Stage(
+        "Soft tags to student, data-parallel on Ray workers.",
+        "student",
+        "ranks",
+        ("student",),
+        ("read", "window", "combine"),
+    ),
+    "evaluate": Stage(
+        "Students and labelers to report: metrics.json, report.md, report.html.",
+        "evaluate",
+        "alone",
+        ("evaluate",),
+        ("read", "window", "train_teacher", "label", "combine", "distill"),
+        reads="evaluate.other_corpora",
+    ),
 }
+
+STUDIES = {"disease": DISEASE, "ner": NER}
+
+
+def of(recipe: AnyRecipe) -> dict[str, Stage]:
+    """The stages of a recipe's study, in order."""
+    return STUDIES[recipe.study]
 
 
 @dataclass(frozen=True)
@@ -91,22 +176,28 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fields_of(recipe: Recipe, name: str) -> dict[str, Any]:
+def fields_of(recipe: AnyRecipe, name: str) -> dict[str, Any]:
     """The recipe's fields that shape the output of stage `name`, as JSON would keep them."""
-    prefixes = STAGES[name].fields
+    stage = of(recipe)[name]
     chosen = {
         key: value
         for key, value in result_fields(recipe).items()
-        if any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
+        if any(key == prefix or key.startswith(prefix + ".") for prefix in stage.fields)
     }
-    if name in FILES:
-        chosen[f"{FILES[name]}_files"] = _files_of(chosen[FILES[name]])
+    if stage.reads:
+        chosen[f"{stage.reads}_files"] = _files_of(chosen[stage.reads])
     return json.loads(json.dumps(chosen))
 
 
-def _files_of(value: str | None) -> str | None:
-    """Digest of a file's bytes, or of the names and sizes in a source folder.  None: it names nothing that is here."""
-    kind, colon, where = (value or "").partition(":")
+def _files_of(value: Any) -> Any:
+    """Digest of a file's bytes, or of the names and sizes in a source folder.  None: it names nothing that is here.
+
+    Of a list, or of an ontology's vocabularies, those of each; None where none of them is here.
+    """
+    if isinstance(value, list | tuple | dict):
+        found = [_files_of(each) for each in (value["vocabularies"] if isinstance(value, dict) else value)]
+        return found if any(each is not None for each in found) else None
+    kind, colon, where = value.rpartition("=")[2].partition(":") if isinstance(value, str) else ("", "", "")
     path = Path(where if colon else kind)
     if kind in ("", "synthetic"):
         return None
@@ -125,15 +216,23 @@ def read(run: Run, name: str) -> Record | None:
         return None
 
 
-def is_needed(recipe: Recipe, name: str) -> bool:
-    """Soft labels that are imported need no teacher."""
-    return name != "train_teacher" or recipe.label.import_from is None
+def records(run: Run) -> dict[str, Record]:
+    """Of every finished stage, by name."""
+    found = {file.stem: read(run, file.stem) for file in sorted(run.stage("any").parent.glob("*.json"))}
+    return {name: record for name, record in found.items() if record}
 
 
-def inputs_of(recipe: Recipe, run: Run, name: str) -> dict[str, str]:
+def is_needed(recipe: AnyRecipe, name: str) -> bool:
+    """A teacher is not, where soft labels are imported or none of the labelers is one."""
+    if name != "train_teacher":
+        return True
+    return recipe.label.teacher if isinstance(recipe, NerRecipe) else recipe.label.import_from is None
+
+
+def inputs_of(recipe: AnyRecipe, run: Run, name: str) -> dict[str, str]:
     """Digest of every stage that `name` reads.  Raises where one of them is not finished."""
     digests = {}
-    for before in (stage for stage in STAGES[name].after if is_needed(recipe, stage)):
+    for before in (stage for stage in of(recipe)[name].after if is_needed(recipe, stage)):
         record = read(run, before)
         if record is None:
             raise ValueError(f"stage {name} reads the output of {before}, which is not finished: run {before} first")
@@ -141,15 +240,22 @@ def inputs_of(recipe: Recipe, run: Run, name: str) -> dict[str, str]:
     return digests
 
 
-def begin(recipe: Recipe, run: Run, name: str) -> dict[str, str]:
+def begin(recipe: AnyRecipe, run: Run, name: str) -> dict[str, str]:
     """Forget the record of a stage that is about to run again, and return the digests of what it reads."""
     inputs = inputs_of(recipe, run, name)
     run.stage(name).unlink(missing_ok=True)
     return inputs
 
 
+def begin_on_leader(recipe: AnyRecipe, run: Run, name: str, world: World) -> dict[str, str]:
+    """`begin` for a stage of several ranks: the leader forgets the old record, nobody goes on before that."""
+    inputs = begin(recipe, run, name) if world.is_leader else inputs_of(recipe, run, name)
+    world.barrier()
+    return inputs
+
+
 def finish(
-    recipe: Recipe, run: Run, name: str, files: Iterable[Path], numbers: Mapping[str, Any] | None = None
+    recipe: AnyRecipe, run: Run, name: str, files: Iterable[Path], numbers: Mapping[str, Any] | None = None
 ) -> None:
     """Write the record of a stage: the last thing a stage does."""
     hashes = {str(path.relative_to(run.root)): hash_file(path) for path in sorted(files)}
@@ -161,21 +267,21 @@ def finish(
     os.replace(partial, target)
 
 
-def state(recipe: Recipe, run: Run, name: str) -> State:
+def state(recipe: AnyRecipe, run: Run, name: str) -> State:
     """Whether stage `name` would run again, and why."""
     if not is_needed(recipe, name):
-        return State(name, "done", "not needed: soft labels are imported")
+        return State(name, "done", "not needed: no teacher of this run labels")
     record = read(run, name)
     if record is None:
         return State(name, "missing", "not finished yet")
     wanted = fields_of(recipe, name)
-    files = f"{FILES.get(name)}_files"
+    files = f"{of(recipe)[name].reads}_files"
     if wanted.get(files, "") is None:  # the source is not mounted now; what was read of it still stands
         wanted[files] = record.fields.get(files)
     changed = changes(record.fields, wanted)
     if changed:
         return State(name, "stale", "; ".join(changed))
-    for before in (stage for stage in STAGES[name].after if is_needed(recipe, stage)):
+    for before in (stage for stage in of(recipe)[name].after if is_needed(recipe, stage)):
         upstream = state(recipe, run, before)
         if upstream.state != "done":
             return State(name, "stale", f"{before} will be done again")
@@ -187,7 +293,7 @@ def state(recipe: Recipe, run: Run, name: str) -> State:
     return State(name, "done", f"{len(record.files)} files")
 
 
-def is_done(recipe: Recipe, run: Run, name: str) -> bool:
+def is_done(recipe: AnyRecipe, run: Run, name: str) -> bool:
     """True where a re-run of stage `name` would change nothing."""
     return state(recipe, run, name).state == "done"
 
@@ -205,17 +311,16 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def status(recipe: Recipe, run: Run) -> list[State]:
+def status(recipe: AnyRecipe, run: Run) -> list[State]:
     """Every stage in order."""
-    return [state(recipe, run, name) for name in STAGES]
+    return [state(recipe, run, name) for name in of(recipe)]
 
 
 def verify(run: Run) -> list[str]:
     """Every file of every finished stage against its hash: one sentence a problem, nothing where all holds."""
     problems = []
-    for name in STAGES:
-        record = read(run, name)
-        for path, expected in (record.files if record else {}).items():
+    for name, record in records(run).items():
+        for path, expected in record.files.items():
             file = run.root / path
             if not file.is_file():
                 problems.append(f"{path}: gone; stage {name} will write it again")
@@ -224,3 +329,15 @@ def verify(run: Run) -> list[str]:
                     f"{path}: its bytes changed since stage {name} wrote it; delete it and run {name} again"
                 )
     return problems
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every finished file below `folder`."""
+    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+
+
+def exported_files(folder: Path) -> list[Path]:
+    """What a trained model's folder offers to others: everything but its checkpoints."""
+    return [
+        path for path in files_below(folder) if not any(p.startswith("step_") for p in path.relative_to(folder).parts)
+    ]

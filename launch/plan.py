@@ -10,6 +10,7 @@ stage runs, its progress line knows better.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,10 @@ import polars as pl
 
 from ckd_dist import stages
 from ckd_dist.config import Optim, Recipe, Workers
-from ckd_dist.pipeline import num_subjects
 from ckd_dist.progress import seconds_in_words
 from ckd_dist.schema import SPLITS, Run
+from ckd_dist.stages import AnyRecipe
+from ckd_dist.tasks.words import num_subjects
 
 EFFICIENCY = 0.4  # of the matmul speed, for a whole model
 STEP_SECONDS = 0.05  # what a step costs beside arithmetic
@@ -37,17 +39,11 @@ class Line:
     seconds: float | None = None
 
 
-def plan(recipe: Recipe, run: Run) -> list[Line]:
+def plan(recipe: AnyRecipe, run: Run) -> list[Line]:
     """Every stage, its state, and how large what is left of it will be."""
-    sizes = {
-        "extract": _extract,
-        "select": _select,
-        "prompt": _prompt,
-        "train_teacher": _teacher,
-        "label": _label,
-        "distill": _student,
-        "evaluate": _evaluate,
-    }
+    from launch.plan_ner import NER  # it needs this module whole
+
+    sizes = NER if recipe.study == "ner" else DISEASE
     lines = []
     for state in stages.status(recipe, run):
         size, seconds = sizes[state.name](recipe, run)
@@ -86,49 +82,60 @@ def _prompt(recipe: Recipe, run: Run) -> Size:
 
 def _teacher(recipe: Recipe, run: Run) -> Size:
     """Both phases of the teacher."""
-    teacher, model = recipe.teacher, _parameters(recipe, run, "teacher")
+    teacher, model = recipe.teacher, parameters(recipe, run, "teacher")
     lengths, num_train = _lengths(recipe, run, "teacher", labelled=True), _num_labelled(run)
     if num_train is None:
-        return _of_parameters(model), None
+        return of_parameters(model), None
     epochs = teacher.answers.epochs + teacher.labels.epochs
     tokens = epochs * (lengths.sum() if lengths is not None else num_train * recipe.prompt.teacher_tokens)
-    steps = sum(_steps(optim, num_train) for optim in (teacher.answers, teacher.labels))
-    size = f"{num_train:,} labelled samples, {steps:,} steps, {tokens:,.0f} tokens, {_of_parameters(model)}"
+    steps = sum(num_steps(optim, num_train) for optim in (teacher.answers, teacher.labels))
+    size = f"{num_train:,} labelled samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     if model is None:
         return size, None
     a_token = (4 if teacher.tuning == "lora" else 6) + (2 if teacher.gradient_checkpointing else 0)
-    return size, _seconds(a_token * model.matmul * tokens, teacher.workers, steps)
+    return size, seconds_of(a_token * model.matmul * tokens, teacher.workers, steps)
 
 
 def _label(recipe: Recipe, run: Run) -> Size:
     if recipe.label.import_from:
         return f"read from {recipe.label.import_from}", None
-    model, lengths, samples = _parameters(recipe, run, "teacher"), _lengths(recipe, run, "teacher"), num_samples(run)
+    model, lengths, samples = parameters(recipe, run, "teacher"), _lengths(recipe, run, "teacher"), num_samples(run)
     if not samples:
         return "", None
     num = sum(samples.values())
     tokens = lengths.sum() if lengths is not None else num * recipe.prompt.teacher_tokens
     shards = math.ceil(num / recipe.label.shard_rows)
     size = f"{num:,} samples in about {shards:,} shards, {tokens:,.0f} tokens"
-    return size, _seconds(2 * model.matmul * tokens, recipe.label.workers, shards) if model else None
+    return size, seconds_of(2 * model.matmul * tokens, recipe.label.workers, shards) if model else None
 
 
 def _student(recipe: Recipe, run: Run) -> Size:
-    student, model, samples = recipe.student, _parameters(recipe, run, "student"), num_samples(run)
+    student, model, samples = recipe.student, parameters(recipe, run, "student"), num_samples(run)
     if not samples:
-        return _of_parameters(model), None
+        return of_parameters(model), None
     twins = 2 if student.hard_twin else 1
     num, lengths = samples["train"], _lengths(recipe, run, "student", splits=("train",))
     tokens = student.optim.epochs * (lengths.sum() if lengths is not None else num * recipe.prompt.student_tokens)
-    steps = _steps(student.optim, num)
-    size = f"{num:,} samples, {steps:,} steps, {tokens:,.0f} tokens, {_of_parameters(model)}"
+    steps = num_steps(student.optim, num)
+    size = f"{num:,} samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     size += ", and a twin on hard labels" if student.hard_twin else ""
-    return size, _seconds(6 * model.matmul * tokens * twins, student.workers, steps * twins) if model else None
+    return size, seconds_of(6 * model.matmul * tokens * twins, student.workers, steps * twins) if model else None
 
 
 def _evaluate(recipe: Recipe, run: Run) -> Size:
     samples = num_samples(run)
     return (f"{samples['held_out']:,} samples" if samples else ""), None
+
+
+DISEASE: dict[str, Callable[[Recipe, Run], Size]] = {
+    "extract": _extract,
+    "select": _select,
+    "prompt": _prompt,
+    "train_teacher": _teacher,
+    "label": _label,
+    "distill": _student,
+    "evaluate": _evaluate,
+}
 
 
 # --- counts ----------------------------------------------------------------------------------------------------------
@@ -164,7 +171,7 @@ def _lengths(
     return lengths
 
 
-def _steps(optim: Optim, num: int) -> int:
+def num_steps(optim: Optim, num: int) -> int:
     return math.ceil(optim.epochs * num / optim.batch_samples)
 
 
@@ -177,7 +184,7 @@ class Model:
     matmul: int  # of them, those that multiply: without the embedding table
 
 
-def _parameters(recipe: Recipe, run: Run, reader: str) -> Model | None:
+def parameters(recipe: AnyRecipe, run: Run, reader: str) -> Model | None:
     """Counted on a model without memory, made from the base's config; None where this machine has no config yet."""
     import torch
     from transformers import AutoConfig, AutoModel
@@ -196,13 +203,13 @@ def _parameters(recipe: Recipe, run: Run, reader: str) -> Model | None:
     return Model(num, num - model.get_input_embeddings().weight.numel())
 
 
-def _of_parameters(model: Model | None) -> str:
+def of_parameters(model: Model | None) -> str:
     if model is None:
         return "parameters not known before its config is on this machine"
     return f"{model.num:,} parameters"
 
 
-def _seconds(operations: float, workers: Workers, steps: int) -> float:
+def seconds_of(operations: float, workers: Workers, steps: int) -> float:
     return max(operations / (workers.num * matmul_speed(workers) * EFFICIENCY), steps * STEP_SECONDS)
 
 

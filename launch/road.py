@@ -10,27 +10,27 @@ from types import ModuleType
 import torch
 
 from ckd_dist import recipes, stages
-from ckd_dist.config import Recipe, Workers
+from ckd_dist.config import Workers
 from ckd_dist.progress import Tracker, last, seconds_in_words
 from ckd_dist.schema import Run
+from ckd_dist.stages import AnyRecipe
+from ckd_dist.tasks.training import nobody_waits
 from ckd_dist.world import World
 from launch import guard, show
 from launch.plan import plan, words
 
-PLAIN = ("extract", "select", "prompt", "evaluate")  # one process, which cannot save half of its work
-PART = {
-    "train_teacher": "teacher",
-    "label": "label",
-    "distill": "student",
-}  # stage -> part of the recipe with its workers
 
-
-def workers_of(recipe: Recipe, name: str) -> Workers:
+def workers_of(recipe: AnyRecipe, name: str) -> Workers:
     """The workers of a stage that runs on the cluster."""
-    return getattr(recipe, PART[name]).workers
+    return getattr(recipe, stages.of(recipe)[name].part).workers
 
 
-def travel(pipeline: ModuleType, recipe: Recipe, run: Run, names: Sequence[str], local: bool = False) -> None:
+def is_alone(recipe: AnyRecipe, name: str) -> bool:
+    """One process, which cannot save half of its work."""
+    return stages.of(recipe)[name].runs == "alone"
+
+
+def travel(pipeline: ModuleType, recipe: AnyRecipe, run: Run, names: Sequence[str], local: bool = False) -> None:
     """Run stages of `pipeline` in order.  One that is done is passed; one that was begun goes on.
 
     Raises what a stage raises, ValueError where another driver holds the run folder, guard.Stopped after a signal.
@@ -53,11 +53,11 @@ def travel(pipeline: ModuleType, recipe: Recipe, run: Run, names: Sequence[str],
             if stages.is_done(recipe, run, name):
                 show.say(f"{name:<14} done already")
                 continue
-            if not local and name in PART and not connected:
+            if not local and not is_alone(recipe, name) and not connected:
                 connected = ends.enter_context(_cluster(recipe, names))
             with _watched(recipe, run, name):
-                stop.can_save = name in PART
-                if local or name in PLAIN:
+                stop.can_save = not is_alone(recipe, name)
+                if local or is_alone(recipe, name):
                     _here(name, pipeline, recipe, run, world, stop.asked)
                 else:
                     _on_cluster(name, pipeline, recipe, run, stop.asked)
@@ -65,17 +65,18 @@ def travel(pipeline: ModuleType, recipe: Recipe, run: Run, names: Sequence[str],
             _check_end(recipe, run, name, stop)
 
 
-def _cluster(recipe: Recipe, names: Sequence[str]) -> contextlib.AbstractContextManager[bool]:
+def _cluster(recipe: AnyRecipe, names: Sequence[str]) -> contextlib.AbstractContextManager[bool]:
     from launch import cluster  # importing ray takes seconds
 
-    return cluster.connect({PART[name]: workers_of(recipe, name) for name in names if name in PART})
+    asked = [name for name in names if not is_alone(recipe, name)]
+    return cluster.connect({stages.of(recipe)[name].part: workers_of(recipe, name) for name in asked})
 
 
 @contextlib.contextmanager
-def _watched(recipe: Recipe, run: Run, name: str) -> Iterator[None]:
+def _watched(recipe: AnyRecipe, run: Run, name: str) -> Iterator[None]:
     """Say how large a stage will be, show its progress while it runs, say how long it took."""
     run.progress(name).unlink(missing_ok=True)
-    if name in PART:
+    if not is_alone(recipe, name):
         size = words(next(line for line in plan(recipe, run) if line.name == name))
         show.say(f"{name:<14} {size}")
     start = time.monotonic()
@@ -84,7 +85,7 @@ def _watched(recipe: Recipe, run: Run, name: str) -> Iterator[None]:
     show.say(f"{name:<14} {seconds_in_words(time.monotonic() - start)}")
 
 
-def _check_end(recipe: Recipe, run: Run, name: str, stop: guard.Stop) -> None:
+def _check_end(recipe: AnyRecipe, run: Run, name: str, stop: guard.Stop) -> None:
     """A stage that returned has finished, or was asked to stop."""
     state = stages.state(recipe, run, name)
     if state.state == "done":
@@ -98,11 +99,11 @@ def _check_end(recipe: Recipe, run: Run, name: str, stop: guard.Stop) -> None:
 # --- on the cluster --------------------------------------------------------------------------------------------------
 
 
-def _on_cluster(name: str, pipeline: ModuleType, recipe: Recipe, run: Run, should_stop: Callable[[], bool]) -> None:
+def _on_cluster(name: str, pipeline: ModuleType, recipe: AnyRecipe, run: Run, should_stop: Callable[[], bool]) -> None:
     from launch import cluster
 
     workers, track = workers_of(recipe, name), Tracker(run.progress(name))
-    if name != "label":
+    if stages.of(recipe)[name].runs == "ranks":
         work = partial(getattr(pipeline, name), recipe, run, track=track)
         cluster.train(work, name=name, workers=workers, folder=guard.ray_folder(run), stop=guard.stop_flag(run))
         return
@@ -117,23 +118,23 @@ def _on_cluster(name: str, pipeline: ModuleType, recipe: Recipe, run: Run, shoul
 
 
 def _here(
-    name: str, pipeline: ModuleType, recipe: Recipe, run: Run, world: World, should_stop: Callable[[], bool]
+    name: str, pipeline: ModuleType, recipe: AnyRecipe, run: Run, world: World, should_stop: Callable[[], bool]
 ) -> None:
     track = Tracker(run.progress(name))
-    if name in PLAIN:
+    if is_alone(recipe, name):
         if world.is_leader:
             getattr(pipeline, name)(recipe, run, track)
-    elif name == "label":
+    elif stages.of(recipe)[name].runs == "labellers":
         _label_here(pipeline, recipe, run, world, track, should_stop)
     else:
         from ckd_dist.engine.group import join
 
         join(world)  # what Ray Train does for its workers
-        getattr(pipeline, name)(recipe, run, world, pipeline.nobody_waits, should_stop, track)
+        getattr(pipeline, name)(recipe, run, world, nobody_waits, should_stop, track)
 
 
 def _label_here(
-    pipeline: ModuleType, recipe: Recipe, run: Run, world: World, track: Tracker, should_stop: Callable[[], bool]
+    pipeline: ModuleType, recipe: AnyRecipe, run: Run, world: World, track: Tracker, should_stop: Callable[[], bool]
 ) -> None:
     """Shard i to process i mod W; the leader then sweeps what is missing.  A shard made twice is harmless."""
     missing = pipeline.plan_labels(recipe, run)

@@ -1,8 +1,10 @@
 """python -m launch.run <stage|pipeline> --recipe NAME --source SOURCE --run DIR [field=value ...]"""
 
 import errno
+import importlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +14,13 @@ import typer
 from typer.core import TyperCommand
 
 from ckd_dist import recipes, stages
-from ckd_dist.config import Recipe, walk
+from ckd_dist.config import Recipe
+from ckd_dist.config_ner import NerRecipe
 from ckd_dist.schema import Run
+from ckd_dist.stages import STUDIES, AnyRecipe
 from launch import guard, show
 
-STAGES = {  # stage -> the part of the recipe that its --help explains, and its help
-    "extract": ("extract", "Tables to events (MEDS), subjects split."),
-    "select": ("select", "Events to samples: a visit, and the next one's labels."),
-    "prompt": ("prompt", "Samples to prompts: text, tokens and spans for teacher and student."),
-    "train_teacher": ("teacher", "Prompts to teacher, under DeepSpeed ZeRO on Ray workers."),
-    "label": ("label", "Teacher to soft labels, by independent Ray workers."),
-    "distill": ("student", "Soft labels to student, data-parallel on Ray workers."),
-    "evaluate": ("evaluate", "Predictions to report: metrics.json, report.md, report.html."),
-}
+CONTENTS = {"disease": "pipeline", "ner": "pipeline_ner"}  # study -> its table of contents
 
 app = typer.Typer(
     add_completion=False,
@@ -40,7 +36,7 @@ RecipeName = Annotated[
     ),
 ]
 Source = Annotated[
-    str | None, typer.Option(help="mimic3:DIR, mimic4:DIR, meds:DIR or synthetic:N; sets extract.source")
+    str | None, typer.Option(help="mimic3:DIR, mimic4:DIR, meds:DIR or synthetic:N (notes: brat:DIR, iob:DIR, ... too)")
 ]
 RunOption = Annotated[Path, typer.Option("--run", help="run folder: everything is written below it")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
@@ -54,13 +50,18 @@ Local = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done and how large it will be, and end")]
 
 
-def fields_of(part: str) -> type[TyperCommand]:
-    """A command whose --help goes on with every recipe field of `part` ("": of all)."""
+DEFAULTS: dict[str, AnyRecipe] = {"disease": Recipe(), "ner": NerRecipe()}
+
+
+def fields_of(part: str, studies: Sequence[str] = tuple(STUDIES)) -> type[TyperCommand]:
+    """A command whose --help goes on with every recipe field of `part` ("": of all), of each of the studies."""
 
     class CommandWithFields(TyperCommand):
         def format_help(self, ctx: Any, formatter: Any) -> None:
             super().format_help(ctx, formatter)
-            show.fields(Recipe(), part)
+            for study in studies:
+                show.say(f"\nFields of study {study}:")
+                show.fields(DEFAULTS[study], part)
 
     return CommandWithFields
 
@@ -80,11 +81,14 @@ def pipeline(
     """All stages in order; those that are done are passed."""
     if dry_run:
         return plan(run, recipe, source, overrides)
-    go(list(STAGES), run, recipe, source, local, overrides)
+    go(None, run, recipe, source, local, overrides)
 
 
-def add_stage(name: str, part: str, words: str) -> None:
-    """A command of its own for one stage, with `train-teacher` for `train_teacher`."""
+def add_stage(name: str) -> None:
+    """A command of its own for one stage, of every study that has it; with `train-teacher` for `train_teacher`."""
+    having = [study for study, table in STUDIES.items() if name in table]
+    words = " / ".join(STUDIES[study][name].words for study in having)
+    kind = fields_of(STUDIES[having[0]][name].part, having)
 
     def command(
         run: RunOption,
@@ -93,32 +97,72 @@ def add_stage(name: str, part: str, words: str) -> None:
         local: Local = False,
         overrides: Overrides = None,
     ) -> None:
-        go([name], run, recipe, source, local, overrides)
+        go(name, run, recipe, source, local, overrides)
 
-    app.command(name, cls=fields_of(part), help=words)(command)
+    app.command(name, cls=kind, help=words)(command)
     if "_" in name:
-        app.command(name.replace("_", "-"), cls=fields_of(part), help=words, hidden=True)(command)
+        app.command(name.replace("_", "-"), cls=kind, help=words, hidden=True)(command)
 
 
-for _name, (_part, _words) in STAGES.items():
-    add_stage(_name, _part, _words)
+for _name in dict.fromkeys(name for table in STUDIES.values() for name in table):
+    if _name != "extract":  # a command of its own below
+        add_stage(_name)
+
+
+@app.command(cls=fields_of("extract", ["disease"]))
+def extract(
+    run: Annotated[Path | None, typer.Option("--run", help="run folder: everything is written below it")] = None,
+    recipe: RecipeName = None,
+    source: Source = None,
+    local: Local = False,
+    model: Annotated[Path | None, typer.Option(help="a tagger's folder, e.g. RUN/student: extract entities")] = None,
+    notes: Annotated[
+        str | None, typer.Option(help="a folder of .txt, or text:, jsonl:, brat:, mimic3:DIR, ...")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for entities.jsonl, brat/ and entities.html")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Entities of notes (--model, --notes, --out); or, with --run, tables to events (MEDS), subjects split."""
+    if model is None:
+        if run is None or notes or out:
+            raise ValueError(
+                "extract wants --model, --notes and --out for entities of notes, or --run for tables to events"
+            )
+        return go("extract", run, recipe, source, local, overrides)
+    if notes is None or out is None or run or recipe or source or overrides:
+        raise ValueError("extract --model wants --notes and --out, and nothing else")
+    from ckd_dist import pipeline_ner
+    from ckd_dist.progress import Tracker
+
+    os.umask(0o077)
+    progress = out / "progress.jsonl"
+    progress.unlink(missing_ok=True)
+    start = time.monotonic()
+    with show.watching("extract", progress):
+        counts = pipeline_ner.extract(model.absolute(), absolute(notes), out.absolute(), Tracker(progress))
+    seconds = time.monotonic() - start
+    told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
+    show.say(f"{'extract':<14} {told}; {counts['words'] / seconds:,.0f} words a second; {out / 'entities.html'}")
 
 
 def go(
-    names: list[str], run: Path, recipe: str | None, source: str | None, local: bool, overrides: list[str] | None
+    name: str | None, run: Path, recipe: str | None, source: str | None, local: bool, overrides: list[str] | None
 ) -> None:
-    """Run stages; keep the whole of a failure in the run folder, because only its sentence is shown."""
-    from ckd_dist import pipeline as contents
+    """Run a stage, or all; keep the whole of a failure in the run folder, because only its sentence is shown."""
     from launch import road
 
     folder = run_folder(run)
     chosen = choose(folder, recipe, source, overrides)
+    if name not in (None, *stages.of(chosen)):
+        raise ValueError(f"study {chosen.study} has no stage {name}; it has {', '.join(stages.of(chosen))}")
+    names = [name] if name else list(stages.of(chosen))
+    contents = importlib.import_module(f"ckd_dist.{CONTENTS[chosen.study]}")
     try:
         road.travel(contents, chosen, folder, names, local)
     except Exception as error:
         keep(error, folder)
         raise
-    if names == list(STAGES):
+    if name is None:
         show.say(f"{'report':<14} {folder.report / 'report.html'}")
 
 
@@ -173,7 +217,7 @@ def status(run: RunArgument, recipe: RecipeName = None, source: Source = None, o
         raise FileNotFoundError(f"{run}: no run folder (it has no recipe.json)")
     chosen = choose(folder, recipe, source, overrides)
     show.table(("stage", "state", "why"), [(s.name, s.state, s.why) for s in stages.status(chosen, folder)])
-    show.at_work(guard.at_work(folder), {name: folder.progress(name) for name in STAGES})
+    show.at_work(guard.at_work(folder), {name: folder.progress(name) for name in stages.of(chosen)})
 
 
 @app.command()
@@ -187,14 +231,19 @@ def verify(run: RunArgument) -> None:
         show.err.print(problem, markup=False)
     if problems:
         raise typer.Exit(1)
-    num_files = sum(len(record.files) for name in STAGES if (record := stages.read(folder, name)))
+    num_files = sum(len(record.files) for record in stages.records(folder).values())
     show.say(f"{num_files} files hold what their stages wrote")
 
 
 @app.command()
-def fields(part: Annotated[str, typer.Argument(help="e.g. teacher, or student.optim; left out: all")] = "") -> None:
+def fields(
+    part: Annotated[str, typer.Argument(help="e.g. teacher, or student.optim; left out: all")] = "",
+    study: Annotated[str, typer.Option(help="disease or ner")] = "disease",
+) -> None:
     """Every field of a recipe: default, meaning and unit, and whether it changes the result."""
-    show.fields(Recipe(), part)
+    if study not in DEFAULTS:
+        raise ValueError(f"there is no study {study!r}: give one of {', '.join(DEFAULTS)}")
+    show.fields(DEFAULTS[study], part)
 
 
 # --- what the command line means -------------------------------------------------------------------------------------
@@ -207,21 +256,25 @@ def run_folder(path: Path) -> Run:
     return Run(path.absolute())
 
 
-def choose(run: Run, name: str | None, source: str | None, overrides: Sequence[str] | None) -> Recipe:
+def choose(run: Run, name: str | None, source: str | None, overrides: Sequence[str] | None) -> AnyRecipe:
     """The recipe that is meant, its paths absolute; without a name the one that the run folder keeps."""
     if name is None and not run.recipe.is_file():
         raise ValueError(f"give --recipe: a file, or one of {', '.join(recipes.RECIPES)}")
-    asked = [*(overrides or ()), *([f"extract.source={source}"] if source else [])]
-    recipe = recipes.load(name or str(run.recipe), asked)
+    recipe = recipes.load(name or str(run.recipe), overrides or ())
+    if source:
+        first = next(iter(stages.of(recipe).values()))
+        recipe = recipes.load(name or str(run.recipe), [*(overrides or ()), f"{first.reads}={source}"])
     values = recipes.RECIPE.dump_python(recipe, mode="json")
-    for field, value, _ in walk(recipe):
-        if isinstance(value, str):
-            *parents, leaf = field.split(".")
-            place = values
-            for parent in parents:
-                place = place[parent]
-            place[leaf] = absolute(value)
-    return recipes.RECIPE.validate_python(values)
+    return recipes.RECIPE.validate_python(_whole_paths(values))
+
+
+def _whole_paths(value: Any) -> Any:
+    """The same value, every text in it that names something on this disk with its whole path."""
+    if isinstance(value, dict):
+        return {key: _whole_paths(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole_paths(each) for each in value]
+    return absolute(value) if isinstance(value, str) else value
 
 
 def absolute(value: str) -> str:
@@ -230,10 +283,12 @@ def absolute(value: str) -> str:
     >>> absolute("synthetic:100"), absolute("cosine")
     ('synthetic:100', 'cosine')
     """
-    kind, colon, path = value.rpartition(":")
+    start, equals, place = value.rpartition("=")  # disease=do:DIR
+    kind, colon, path = place.rpartition(":")
     if "/" not in path and not colon and not path.endswith((".yaml", ".yml", ".json")):
         return value
-    return f"{kind}{colon}{Path(path).absolute()}" if kind != "synthetic" and Path(path).exists() else value
+    is_here = kind != "synthetic" and Path(path).exists()
+    return f"{start}{equals}{kind}{colon}{Path(path).absolute()}" if is_here else value
 
 
 # --- how it ends -----------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def states(recipe, run):
 
 def test_a_finished_road_is_done_and_whole(run):
     recipe = recipes.tiny()
-    for name in stages.STAGES:
+    for name in stages.DISEASE:
         do(recipe, run, name)
     assert set(states(recipe, run).values()) == {"done"}
     assert stages.verify(run) == []
@@ -36,7 +36,7 @@ def test_a_finished_road_is_done_and_whole(run):
 
 def test_a_changed_field_redoes_its_stage_and_what_follows(run):
     recipe = recipes.tiny()
-    for name in stages.STAGES:
+    for name in stages.DISEASE:
         do(recipe, run, name)
     changed = recipes.load("tiny", ["student.optim.epochs=7"])
     assert states(changed, run) == {
@@ -49,7 +49,7 @@ def test_a_changed_field_redoes_its_stage_and_what_follows(run):
 
 def test_more_workers_change_nothing(run):
     recipe = recipes.tiny()
-    for name in stages.STAGES:
+    for name in stages.DISEASE:
         do(recipe, run, name)
     more = dataclasses.replace(recipe, student=dataclasses.replace(recipe.student, workers=recipes.Workers(num=7)))
     assert set(states(more, run).values()) == {"done"}
@@ -57,7 +57,7 @@ def test_more_workers_change_nothing(run):
 
 def test_same_bytes_again_redo_nothing_after(run):
     recipe = recipes.tiny()
-    for name in stages.STAGES:
+    for name in stages.DISEASE:
         do(recipe, run, name)
     do(recipe, run, "select", "content")
     assert set(states(recipe, run).values()) == {"done"}

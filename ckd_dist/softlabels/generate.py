@@ -52,14 +52,15 @@ def generate(
     plan: Plan,
     root: Path,
     shard_numbers: Iterable[int],
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, dict[str, float]]],
     track: Callable[..., None] = lambda done, total, **numbers: None,
     *,
     attempts: int = 3,
 ) -> None:
     """Label and publish those of `shard_numbers` that are missing when their turn comes.
 
-    predict: sample ids (int64 [N]) to raw logits_UK, the units of the rows one after another.
+    predict: sample ids (int64 [N]) to raw logits_UK, the units of the rows one after another; or to them and numbers
+    (tokens, costs, counts) for the shard's manifest.
     A shard that fails `attempts` times is set aside in shard-00012.error.json and the others go on; raises ShardError
     at the end where there was one, and DiskError at once where the disk takes no more.
     """
@@ -83,8 +84,9 @@ def _label(plan: Plan, root: Path, number: int, predict: Callable, attempts: int
     for attempt in range(1, attempts + 1):
         start = time.monotonic()
         try:
-            logits_UK = predict(ids)
-            told = _who() | {"attempt": attempt, "seconds": round(time.monotonic() - start, 3)}
+            made = predict(ids)
+            logits_UK, numbers = made if isinstance(made, tuple) else (made, {})
+            told = _who() | {"attempt": attempt, "seconds": round(time.monotonic() - start, 3), "numbers": numbers}
             write_shard(root, plan, number, ids, logits_UK, attempt=told)
             return True
         except DiskError:  # not the shard's fault, and the next one would fare no better

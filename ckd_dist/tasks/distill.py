@@ -57,7 +57,15 @@ def student(
     fitted = fit_labels(engine, tasks, settings.optim, folder, digest, watch)
     if not fitted.complete:
         return None
-    publish(engine, head, tokenizer, folder, digest, with_scores(card, tasks["train"], fitted), export_student)
+    publish(
+        engine,
+        head,
+        tokenizer,
+        folder,
+        digest,
+        with_scores(card, len(tasks["train"].tokens.lengths), fitted),
+        export_student,
+    )
     _calibrate(engine, tasks["tuning"], settings.optim, names, folder)
     return fitted
 

@@ -86,7 +86,7 @@ def labels(
     fitted = fit_labels(engine, tasks, settings.labels, run.teacher, digest, watch)
     if not fitted.complete:
         return None
-    publish(engine, head, tokenizer, run.teacher, digest, with_scores(card, tasks["train"], fitted))
+    publish(engine, head, tokenizer, run.teacher, digest, with_scores(card, len(tasks["train"].tokens.lengths), fitted))
     return fitted
 
 
@@ -105,10 +105,10 @@ def fit_labels(
     return train(engine, task, task.tokens.lengths, task.weights, optim, evaluate, "macro_auroc", folder, digest, watch)
 
 
-def with_scores(card: Card, task: DiseaseTask, fitted: Fitted) -> Card:
+def with_scores(card: Card, num_samples: int, fitted: Fitted) -> Card:
     """The card of this training: how many rows it read, and what tuning says of it (the leader knows)."""
     scores = {name: value for name, value in (fitted.best.numbers if fitted.best else {}).items() if value is not None}
-    return dataclasses.replace(card, num_samples=len(task.tokens.lengths), scores=scores)
+    return dataclasses.replace(card, num_samples=num_samples, scores=scores)
 
 
 def is_exported(folder: Path, digest: str) -> bool:

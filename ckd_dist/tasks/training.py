@@ -15,17 +15,29 @@ import torch
 from ckd_dist.config import Optim
 from ckd_dist.engine.loop import Engine, Fitted, course, fit
 from ckd_dist.engine.optim import schedule
+from ckd_dist.progress import Track, nobody
 from ckd_dist.softlabels import stream
 from ckd_dist.tasks.task import Task
+
+Committed = Callable[[Path, int, dict[str, float]], None]
+
+
+def nobody_waits(checkpoint: Path, step: int, numbers: dict[str, float]) -> None:
+    """A checkpoint that is on disk, and nobody to tell."""
+
+
+def never() -> bool:
+    """Nobody asks a stage to stop."""
+    return False
 
 
 @dataclass(frozen=True)
 class Watch:
     """Whom a long phase answers to.  All defaults do nothing."""
 
-    committed: Callable[[Path, int, dict[str, float]], None] = lambda path, step, numbers: None
-    should_stop: Callable[[], bool] = lambda: False
-    track: Callable[..., None] = lambda done, total, **numbers: None
+    committed: Committed = nobody_waits
+    should_stop: Callable[[], bool] = never
+    track: Track = nobody
     scalars: Path | None = None  # TensorBoard
 
 
@@ -76,14 +88,27 @@ def train(
     )
 
 
-def predict(engine: Engine, task: Task, lengths_N: np.ndarray, micro_tokens: int, num_columns: int) -> np.ndarray:
-    """Logits of all rows, one unit each, float32 [N, K], on every rank.  A collective: as many passes on each."""
-    logits_NK = torch.zeros(len(lengths_N), num_columns, device=engine.device)
+def predict(
+    engine: Engine,
+    task: Task,
+    lengths_N: np.ndarray,
+    micro_tokens: int,
+    num_columns: int,
+    units_N: np.ndarray | None = None,
+) -> np.ndarray:
+    """Logits of all rows' units, row after row, float32 [U, K], on every rank.  A collective: as many passes on each.
+
+    units_N: how many units each row has; none: one each.
+    """
+    units_N = np.ones(len(lengths_N), np.int64) if units_N is None else units_N
+    ends_N = np.cumsum(units_N)
+    logits_UK = torch.zeros(int(units_N.sum()), num_columns, device=engine.device)
     for rows in _slots(engine, lengths_N, micro_tokens):
-        logits_UK = engine.predict(task.collate(rows).to(engine.device))
+        got_UK = engine.predict(task.collate(rows).to(engine.device))
         if len(rows):
-            logits_NK[torch.as_tensor(rows, device=engine.device)] = logits_UK
-    return engine.world.total(logits_NK).cpu().numpy()
+            units = np.concatenate([np.arange(ends_N[row] - units_N[row], ends_N[row]) for row in rows])
+            logits_UK[torch.as_tensor(units, device=engine.device)] = got_UK
+    return engine.world.total(logits_UK).cpu().numpy()
 
 
 def mean_loss(engine: Engine, task: Task, lengths_N: np.ndarray, weights_N: np.ndarray, micro_tokens: int) -> float:
@@ -97,3 +122,8 @@ def mean_loss(engine: Engine, task: Task, lengths_N: np.ndarray, weights_N: np.n
 
 def _slots(engine: Engine, lengths_N: np.ndarray, micro_tokens: int) -> list[np.ndarray]:
     return stream.eval_slots(lengths_N, micro_tokens, engine.world.rank, engine.world.num_ranks)
+
+
+def chosen(fitted: Fitted) -> dict:
+    """The checkpoint that tuning chose, and its scores; only the leader knows."""
+    return {"step": fitted.best.step, "tuning": fitted.best.numbers} if fitted.best else {}

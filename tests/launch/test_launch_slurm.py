@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckd_dist.schema import Run
-from ckd_dist.stages import STAGES
+from ckd_dist.stages import DISEASE
 from launch import run as command_line
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_every_script_runs_over_two_nodes(prompts, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr + log.read_text()
-    assert [name for name in STAGES if not prompts.stage(name).is_file()] == []
+    assert [name for name in DISEASE if not prompts.stage(name).is_file()] == []
     assert not list(prompts.root.glob(".job-*"))
     checkpoints = [path.name for path in prompts.teacher.glob("step_*")]
     assert checkpoints and all("-w2-" in name for name in checkpoints)

@@ -136,7 +136,7 @@ def test_nobody_came_back(tables, tmp_path):
 def test_nobody_is_held_out(copy):
     """There is nothing to report on; student and teacher stand."""
     pl.read_parquet(copy.samples("held_out")).clear().write_parquet(copy.samples("held_out"))
-    for name in list(stages.STAGES)[2:]:
+    for name in list(stages.DISEASE)[2:]:
         copy.stage(name).unlink()
     refused(go("pipeline", copy), "held_out has no labelled visit")
     assert copy.stage("distill").is_file()
@@ -144,7 +144,7 @@ def test_nobody_is_held_out(copy):
 
 def test_nobody_to_tune_on_is_no_mistake(copy):
     pl.read_parquet(copy.samples("tuning")).clear().write_parquet(copy.samples("tuning"))
-    for name in list(stages.STAGES)[2:]:
+    for name in list(stages.DISEASE)[2:]:
         copy.stage(name).unlink()
     said = go("pipeline", copy)
     assert said.code == 0, said.err
@@ -234,8 +234,8 @@ def test_a_full_disk(travelled, tmp_path, stage, room_kb):
         pytest.skip("this machine lets nobody mount a tmpfs in a namespace")
     run = Run(shutil.copytree(travelled.root, tmp_path / "before"))
     gone = {"prompt": ["prompts", "base"], "label": ["softlabels"], "distill": ["student", "student_hard"]}
-    for name in [name for name in stages.STAGES if name == stage or run.stage(name).is_file()]:
-        if list(stages.STAGES).index(name) >= list(stages.STAGES).index(stage):
+    for name in [name for name in stages.DISEASE if name == stage or run.stage(name).is_file()]:
+        if list(stages.DISEASE).index(name) >= list(stages.DISEASE).index(stage):
             run.stage(name).unlink()
     for folder in gone.get(stage, ["report"]):
         shutil.rmtree(run.root / folder)
