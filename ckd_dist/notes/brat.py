@@ -21,10 +21,11 @@ OTHERS = re.compile(r"(?:[REAMN]\d+|\*|#\d*)\t.*")
 
 def read_brat(path: Path) -> Corpus:
     """Read all pairs below a folder or in a tar archive.  Raises ValueError where a file is damaged or a .txt lacks."""
+    if path.is_file() and path.suffix.lower() in (".txt", ".ann"):
+        raise ValueError(f"{path} is one file: give the folder that holds it, or a tar archive of .txt and .ann")
     counts: Counter[str] = Counter()
-    files = {file.name: file for file in find_files(path, (".txt", ".ann"))}
-    texts = {file.stem: file for name, file in files.items() if name.lower().removesuffix(".gz").endswith(".txt")}
-    annotations = {file.stem: file for file in files.values() if texts.get(file.stem) is not file}
+    files = find_files(path, (".txt", ".ann"))
+    texts, annotations = ({f.stem: f for f in files if f.ending == ending} for ending in (".txt", ".ann"))
     if alone := sorted(annotations.keys() - texts.keys()):
         raise ValueError(f"{path}: {len(alone)} .ann files lack their .txt, the first is {alone[0]}.ann: add the texts")
     documents = []

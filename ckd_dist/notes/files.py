@@ -35,7 +35,12 @@ class SourceFile:
     @property
     def stem(self) -> str:
         """The name without .gz and without the ending before it."""
-        return str(PurePosixPath(self.name.removesuffix(".gz")).with_suffix(""))
+        return str(_plain_name(self.name).with_suffix(""))
+
+    @property
+    def ending(self) -> str:
+        """The ending, but for .gz, in lower case."""
+        return _plain_name(self.name).suffix.lower()
 
 
 def find_files(path: Path, endings: tuple[str, ...]) -> list[SourceFile]:
@@ -102,6 +107,10 @@ def lines(file: SourceFile) -> Iterator[str]:
         for number, line in enumerate(opened):
             text = line.rstrip(b"\r\n").decode("utf-8")
             yield text.removeprefix("\ufeff") if number == 0 else text
+
+
+def _plain_name(name: str) -> PurePosixPath:
+    return PurePosixPath(name[:-3] if name.lower().endswith(".gz") else name)
 
 
 def _wanted(names: dict, endings: tuple[str, ...]) -> list[str]:

@@ -24,7 +24,7 @@ def read_iob(path: Path) -> Corpus:
     """Read the files (.tsv, .iob, .conll, .txt, .bio, .gz or not) of a folder, or one file.
 
     A line that has no tag, or none that these schemes know, is counted as malformed, and its token stays, untagged.
-    Raises ValueError where a file is damaged.
+    Raises ValueError where a file is damaged, or most of the lines are malformed.
     """
     documents: list[Document] = []
     counts: Counter[str] = Counter()
@@ -32,6 +32,11 @@ def read_iob(path: Path) -> Corpus:
         for number, sentences in enumerate(_documents(file, counts), 1):
             text, mentions = _join(sentences)
             documents.append(Document(f"{file.stem}:{number}", text, mentions, split=file.split))
+    num_lines = counts.pop("tokens", 0)
+    if 2 * counts["malformed_lines"] > num_lines:
+        raise ValueError(
+            f"{path}: {counts['malformed_lines']} of {num_lines} lines end in no tag such as O or B-Disease: is it iob?"
+        )
     return corpus_of(documents, counts)
 
 
@@ -60,6 +65,7 @@ def _sentences(file: SourceFile, counts: Counter[str]) -> Iterator[list[Token] |
         if begins:
             yield None
         elif line.strip():
+            counts["tokens"] += 1
             token, tag = _token(line)
             if tag != "O" and not TAG.fullmatch(tag):
                 counts["malformed_lines"] += 1

@@ -32,8 +32,10 @@ def read_jsonl(path: Path) -> Corpus:
 
 
 def _document(line: str, split: str | None, counts: Counter[str]) -> Document | None:
+    """The document of one line; None where it is not one."""
     try:
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # refuses half characters: "\ud83d" alone
         name, text, subject, mentions = (row.get(key) for key in ("name", "text", "subject", "mentions"))
         spans = None if mentions is None else [Mention(span["start"], span["end"], span["type"]) for span in mentions]
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
@@ -42,9 +44,9 @@ def _document(line: str, split: str | None, counts: Counter[str]) -> Document | 
         return None
     if any(type(m.start) is not int or type(m.end) is not int or not isinstance(m.type, str) for m in spans or ()):
         return None
-    if "\ud800" <= max(text, default="") <= "\udfff" and any("\ud800" <= c <= "\udfff" for c in text):
-        return None
-    kept = spans and [mention for mention in spans if 0 <= mention.start < mention.end <= len(text)]
-    counts["out_of_text"] += len(spans or ()) - len(kept or ())
     subject = None if subject is None else str(subject)
-    return Document(str(name), text, None if spans is None else in_order(kept), subject, split)
+    if spans is None:
+        return Document(str(name), text, None, subject, split)
+    inside = [mention for mention in spans if 0 <= mention.start < mention.end <= len(text)]
+    counts["out_of_text"] += len(spans) - len(inside)
+    return Document(str(name), text, in_order(inside), subject, split)

@@ -40,8 +40,8 @@ def _read(path: Path, table: str, key: str) -> Corpus:
     columns = ", ".join(f"{_quoted(column)}: 'VARCHAR'" for column in header)
     wrong = "coalesce(trim(iserror) IN ('1', '1.0'), false)" if "iserror" in header else "false"
     query = f"""SELECT {key}, subject_id, text, {wrong}
-        FROM read_csv({_quoted(_literal(path))}, columns = {{{columns}}}, auto_detect = false, header = true, delim = ',', quote = '"', escape = '"', max_line_size = {LONGEST},
-        store_rejects = true)"""
+        FROM read_csv({_quoted(_literal(path))}, columns = {{{columns}}}, auto_detect = false, header = true,
+        delim = ',', quote = '"', escape = '"', max_line_size = {LONGEST}, store_rejects = true)"""
     counts: Counter[str] = Counter()
     documents: list[Document] = []
     with duckdb.connect() as con:

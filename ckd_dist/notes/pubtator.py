@@ -18,7 +18,7 @@ TEXT = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 
 
 def read_pubtator(path: Path) -> Corpus:
-    """Read .txt and .pubtator files of a folder, gzipped or not, or one file.  Raises ValueError where one is damaged."""
+    """Read the .txt and .pubtator files of a folder (.gz too), or one file.  Raises ValueError where one is damaged."""
     documents: list[Document] = []
     counts: Counter[str] = Counter()
     for file in find_files(path, (".txt", ".pubtator")):
@@ -59,9 +59,9 @@ def _read_file(file: SourceFile, counts: Counter[str]) -> list[Document]:
 def _mentions(text: str, rows: list[list[str]], counts: Counter[str]) -> tuple[Mention, ...]:
     found = []
     for _, start, end, *rest in rows:
-        if not start.isdecimal():  # a relation: id, its name, two identifiers
+        if not start[:1].isdigit():  # a relation: id, its name, two identifiers
             continue
-        if not end.isdecimal() or len(rest) < 2 or not rest[1]:
+        if not (start.isdecimal() and end.isdecimal()) or len(rest) < 2 or not rest[1]:
             counts["malformed_lines"] += 1
         elif not rest[0] or text[int(start) : int(end)] != rest[0]:
             counts["out_of_text"] += 1

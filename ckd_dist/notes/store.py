@@ -6,6 +6,7 @@ N notes, U words of a note
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,6 @@ def _lists(arrays: list[np.ndarray]) -> pl.Series:
 
 def _arrays(column: pl.Series) -> list[np.ndarray]:
     """The rows of a column of lists, int32 [U] each: slices of one array."""
-    stops = column.list.len().cum_sum().to_list()
+    cuts = [0, *column.list.len().cum_sum().to_list()]
     values = column.explode(empty_as_null=False).to_numpy()
-    return [values[start:stop] for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
+    return [values[start:stop] for start, stop in pairwise(cuts)]
