@@ -27,6 +27,7 @@ FILTERS = {
     "difference": wording.difference,
     "share": wording.share,
     "cell": wording.cell,
+    "brief": wording.brief,
     "lower_first": wording.lower_first,
     "capitalise": wording.upper_first,
 }

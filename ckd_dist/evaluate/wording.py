@@ -66,3 +66,16 @@ def lower_first(title: str) -> str:
 def upper_first(sentence: str) -> str:
     """ " the numbers show" to " The numbers show"."""
     return " " + sentence.strip()[:1].upper() + sentence.strip()[1:]
+
+
+def brief(value: float | None) -> str:
+    """A quantity of any size to three digits, a dash where there is none.
+
+    >>> brief(1234.5), brief(12.345), brief(0.00123), brief(0), brief(None)
+    ('1,234', '12.3', '0.00123', '0', '–')
+    """
+    if value is None:
+        return "–"
+    if abs(value) >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
