@@ -1,7 +1,7 @@
 """Every labeler's soft tags become one set of soft tags, in shards like any teacher's: what the student learns from."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from ckd_dist.tasks.ner.rows import chosen_gold, lengths_of, read_split, soft_ta
 from ckd_dist.tasks.ner.task import probabilities
 
 Labelled = Mapping[str, Mapping[str, str]]  # split -> labeler -> plan hash
+Join = Callable[[np.ndarray, np.ndarray], np.ndarray]  # probability_LUK, words of each note -> probability_UK
 
 
 def combine(run: Run, settings: Combine, labelled: Labelled, seed: int) -> tuple[dict[str, str], dict]:
@@ -49,7 +50,7 @@ def annotated_rows(run: Run, split: str) -> np.ndarray:
     return np.flatnonzero([split == "train" or note.mentions is not None for note in stored.notes])
 
 
-def _search(run: Run, settings: Combine, labelled: Labelled, seed: int):
+def _search(run: Run, settings: Combine, labelled: Labelled, seed: int) -> tuple[Join, dict]:
     stored, types = read_split(run, "tuning")
     annotated_N = np.array([note.mentions is not None for note in stored.notes], bool)
     rows = np.flatnonzero(chosen_gold(annotated_N, settings.gold_documents, seed))
@@ -68,25 +69,25 @@ def _search(run: Run, settings: Combine, labelled: Labelled, seed: int):
             for kind, choice in found.choices.items()
         },
     }
-    return found.apply, {"written": found.to_json(), "shown": shown}
+    return lambda soft_LUK, lengths: found.apply(soft_LUK), {"written": found.to_json(), "shown": shown}
 
 
-def _model(run: Run, labelled: Labelled):
+def _model(run: Run, labelled: Labelled) -> tuple[Join, dict]:
     rows = annotated_rows(run, "train")
     stored, _ = read_split(run, "train")
     lengths = lengths_of([stored.notes[row] for row in rows])
     fitted = labelmodel.fit(stack(run, "train", labelled["train"], rows), lengths)
-    return fitted, {"written": fitted.to_json(), "shown": {"by": "model", "num_notes": len(rows)}}
+    return fitted.posterior, {"written": fitted.to_json(), "shown": {"by": "model", "num_notes": len(rows)}}
 
 
-def _write(run: Run, split: str, joined, made_by: str, plans: Mapping[str, str]) -> Plan:
+def _write(run: Run, split: str, joined: Join, made_by: str, plans: Mapping[str, str]) -> Plan:
     """One split's combined tags as a finished set."""
     rows = annotated_rows(run, split)
     stored, _ = read_split(run, split)
     notes = [stored.notes[row] for row in rows]
     lengths, ids = lengths_of(notes), stored.sample_id_N[rows]
     soft_LUK = stack(run, split, plans, rows)
-    soft_UK = np.log(joined(soft_LUK) if callable(joined) else joined.posterior(soft_LUK, lengths)).astype(np.float32)
+    soft_UK = np.log(joined(soft_LUK, lengths)).astype(np.float32)
     ends = np.cumsum(lengths)
     plan = make_plan(
         ids,

@@ -7,6 +7,7 @@ held_out only annotated notes are labelled, because nothing else of them is ever
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,13 +16,13 @@ from ckd_dist import stages
 from ckd_dist.config_ner import Labelers, Ontology, TagTeacher
 from ckd_dist.labelers.endpoint import EndpointLabeler
 from ckd_dist.labelers.gazetteer import Gazetteer
-from ckd_dist.labelers.labelled import Labeler, spread
+from ckd_dist.labelers.labelled import Labelled, spread
 from ckd_dist.labelers.vocabularies import read_terms
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.tag import predict_units
 from ckd_dist.models.tagger import load_tagger
 from ckd_dist.models.teacher import load_tokenizer
-from ckd_dist.note import types_of
+from ckd_dist.note import Note, types_of
 from ckd_dist.notes.store import StoredNotes, read_notes
 from ckd_dist.notes.windows import Windows
 from ckd_dist.schema import SPLITS, Run
@@ -31,6 +32,20 @@ from ckd_dist.softlabels.shards import read_manifest
 from ckd_dist.tasks.ner.rows import lengths_of, tag_columns
 
 TEACHER = "teacher"
+
+
+class Reader(Protocol):
+    """A labeler that reads notes as text."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides what it finds."""
+        ...
+
+    def __call__(self, notes: Sequence[Note]) -> Labelled: ...
 
 
 def names_of(settings: Labelers) -> list[str]:
@@ -44,7 +59,7 @@ def names_of(settings: Labelers) -> list[str]:
     return names
 
 
-def readers_of(run: Run, settings: Labelers) -> dict[str, Labeler]:
+def readers_of(run: Run, settings: Labelers) -> dict[str, Reader]:
     """The labelers that read a note as text, by name."""
     types = types_of(tag_columns(run))
     dictionaries = {each.name: _gazetteer(each, run, types) for each in settings.ontologies}
@@ -64,7 +79,7 @@ def _gazetteer(settings: Ontology, run: Run, types: Sequence[str]) -> Gazetteer:
     return Gazetteer(settings, [read_terms(spec) for spec in whole])
 
 
-def plans(run: Run, settings: Labelers, readers: Mapping[str, Labeler]) -> dict[tuple[str, str], Plan]:
+def plans(run: Run, settings: Labelers, readers: Mapping[str, Reader]) -> dict[tuple[str, str], Plan]:
     """What is to be labelled, by labeler and split; a split without notes to label has no plan."""
     made = {}
     for split in SPLITS:
@@ -87,7 +102,7 @@ def plans(run: Run, settings: Labelers, readers: Mapping[str, Labeler]) -> dict[
     return made
 
 
-def made_by(run: Run, readers: Mapping[str, Labeler], name: str) -> str:
+def made_by(run: Run, readers: Mapping[str, Reader], name: str) -> str:
     """Fingerprint of a labeler."""
     return fingerprint(run.teacher) if name == TEACHER else readers[name].fingerprint
 
@@ -121,7 +136,7 @@ class Labeller:
             number -= plan.num_shards
         raise ValueError(f"asked for a shard {number} beyond the last")
 
-    def _by_reader(self, reader: Labeler, split: str, sample_ids: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def _by_reader(self, reader: Reader, split: str, sample_ids: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         notes = [self.stored[split].notes[row] for row in _rows(self.stored[split], sample_ids)]
         labelled, types = reader(notes), types_of(tag_columns(self.run))
         soft = [spread(note, found, types) for note, found in zip(notes, labelled.found, strict=True)]

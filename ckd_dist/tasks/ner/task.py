@@ -163,7 +163,7 @@ def going_on(soft_UK: np.ndarray, further_U: np.ndarray) -> np.ndarray:
     soft_UK = soft_UK.astype(np.float32)
     further_VK = soft_UK[further_U]
     further_VK[:, 2::2] = np.logaddexp(further_VK[:, 1::2], further_VK[:, 2::2])
-    further_VK[:, 1::2] = further_VK.min(initial=0.0) - 10.0
+    further_VK[:, 1::2] = further_VK.min(1, keepdims=True) - 10.0
     soft_UK[further_U] = further_VK
     return soft_UK
 
