@@ -1,0 +1,51 @@
+"""Answers of a language model kept by content: who asks the same again, or goes on after a kill, pays nothing.
+
+One JSON file a question, named by a hash of all that shaped the answer.  It is written to a temporary name and renamed,
+so a reader sees a whole answer or none; what cannot be read is asked again.  Answers quote notes: files are 0600, the
+folder is 0700, and both belong with the run's other protected data.  Left out: an index and a way to forget answers;
+delete the folder.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.  Tokens as the endpoint counts them, None where it does not say."""
+
+    text: str
+    cut: bool  # it did not end by itself: the limit of tokens, or a content filter
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+def key(*shaped_by: str) -> str:
+    """The name of an answer: a hash of what shaped it."""
+    return hashlib.sha256(json.dumps(shaped_by).encode()).hexdigest()
+
+
+def find(folder: Path, name: str) -> Answer | None:
+    """A kept answer; None where there is none, or none that can be read."""
+    try:
+        kept = Answer(**json.loads((folder / f"{name}.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return kept if isinstance(kept.text, str) else None
+
+
+def keep(folder: Path, name: str, answer: Answer) -> None:
+    """Write an answer where `find` finds it, at once and whole.  Raises OSError where the disk refuses."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)  # 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(answer), file)
+        os.replace(temporary, folder / f"{name}.json")
+    except BaseException:
+        os.unlink(temporary)
+        raise
