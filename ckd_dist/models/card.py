@@ -17,6 +17,39 @@ TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
 
 @dataclass(frozen=True)
+class Wording:
+    """The few words in which the cards of the studies differ."""
+
+    title: str
+    columns: str  # what one says
+    caution: str
+    rows: str  # what was kept for tuning
+    architecture: str  # after "AutoModelFor"
+    pipeline_tag: str
+    topic: str
+
+
+DISEASES = Wording(
+    title="next-visit diseases from an admission's record",
+    columns="A column is an independent probability (sigmoid of a logit) that the disease is coded at the next visit.",
+    caution="learned from billing codes, which are not diagnoses",
+    rows="subjects",
+    architecture="SequenceClassification",
+    pipeline_tag="text-classification",
+    topic="multi-label-classification",
+)
+TAGS = Wording(
+    title="entities in clinical notes",
+    columns="A word has one tag (softmax over the columns): O outside, B where an entity begins, I where it goes on.",
+    caution="learned from labelers that err; that a text names a disease does not say that the patient has it",
+    rows="notes",
+    architecture="TokenClassification",
+    pipeline_tag="token-classification",
+    topic="token-classification",
+)
+
+
+@dataclass(frozen=True)
 class Card:
     """What the pipeline knows and the weights do not say.  Defaults are the careful answers."""
 
@@ -33,7 +66,16 @@ class Card:
 
 
 def write_card(
-    file: Path, card: Card, *, role: str, base: str, label_names: Sequence[str], adapter: bool, fingerprint: str
+    file: Path,
+    card: Card,
+    *,
+    role: str,
+    base: str,
+    label_names: Sequence[str],
+    adapter: bool,
+    fingerprint: str,
+    words: Wording = DISEASES,
+    crf: bool = False,
 ) -> None:
     """Write `file`.  role: teacher or student.  A base that is a folder is named by its last part only."""
     hub_name = None if Path(base).exists() or Path(base).is_absolute() else base
@@ -41,14 +83,16 @@ def write_card(
         license="other",
         license_name="derived-from-patient-data" if card.patients else "synthetic",
         library_name="peft" if adapter else "transformers",
-        pipeline_tag="text-classification" if label_names else "text-generation",
+        pipeline_tag=words.pipeline_tag if label_names else "text-generation",
         base_model=hub_name,
-        tags=["clinical", "multi-label-classification", "knowledge-distillation", role],
+        tags=["clinical", words.topic, "knowledge-distillation", role],
     )
     made = ModelCard.from_template(
         data,
         template_str=TEMPLATE.read_text(),
         card=card,
+        words=words,
+        crf=crf,
         role=role,
         base=hub_name or Path(base).name,
         label_names=list(label_names),

@@ -27,7 +27,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from ckd_dist.models.base import labels_of
-from ckd_dist.models.card import Card, write_card
+from ckd_dist.models.card import DISEASES, TAGS, Card, write_card
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.heads import Head
 from ckd_dist.models.teacher import ADAPTER
@@ -43,7 +43,7 @@ def export_teacher(
     state_dict: Mapping[str, Tensor] | None = None,
     card: Card = Card(),  # noqa: B008  (frozen)
 ) -> str:
-    """Publish an answerer or a classifier, full or adapter, in `folder`; return its fingerprint.
+    """Publish an answerer, a classifier or a tagger, full or adapter, in `folder`; return its fingerprint.
 
     state_dict: whole tensors under the names of `head.state_dict()` (for an adapter, the trainable ones suffice);
     none: the model's own.  Raises ValueError where a tensor is missing, empty or not finite.
@@ -89,6 +89,7 @@ def _export(
         _check(temporary, names)
         mark = fingerprint(temporary)
         facts = {"role": role, "base": base, "label_names": names, "adapter": is_adapter, "fingerprint": mark}
+        facts |= {"words": TAGS if head.kind == "tags" else DISEASES, "crf": head.crf is not None}
         write_card(temporary / "README.md", card, **facts)
         _move_in(temporary, folder)
     return mark
