@@ -21,7 +21,7 @@ from typing import BinaryIO
 from ckd_dist.note import Found, Mention
 
 LONGEST = 200  # bytes of a file name; most file systems hold 255
-LINE_ENDS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")  # what str.splitlines ends a line at
+BREAKS = re.compile(r"[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")  # what ends a field, or a line for str.splitlines
 ESCAPED_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}  # those that JSON lets stand
 
 
@@ -57,9 +57,9 @@ def entity(text: str, mention: Mention, score: float) -> dict[str, object]:
 def write_brat(folder: Path, name: str, text: str, entities: Sequence[Found]) -> Path:
     """Write one note as NAME.txt and NAME.ann under `folder`; return where the .ann is.
 
-    A line of the .ann: T1, tab, type and places, tab, words.  brat's text stays on one line, so an entity that goes
-    over a line's end is written in pieces, as brat does it: `disease 0 5;6 10`.  Raises ValueError where an entity lies
-    outside the note.
+    A line of the .ann: T1, tab, type and places, tab, words.  The words stay on one line, so an entity that goes over a
+    line's end (or a tab) is written in pieces, as brat does it and checks it: `disease 0 5;6 10`.  Raises ValueError
+    where an entity lies outside the note.
     """
     check(entities, text, "a note")
     place = folder / place_of(name)
@@ -106,13 +106,13 @@ def escaped(character: str) -> str:
 
 
 def pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """The parts of a span that lie on one line each.
+    """The parts of a span that lie on one line each, and in one field.
 
     >>> pieces("chest\\npain", 0, 10)
     [(0, 5), (6, 10)]
     """
-    ends = [(match.start(), match.end()) for match in LINE_ENDS.finditer(text, start, end)]
-    cuts = [start, *(place for line_end in ends for place in line_end), end]
+    breaks = [(match.start(), match.end()) for match in BREAKS.finditer(text, start, end)]
+    cuts = [start, *(place for both in breaks for place in both), end]
     return [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=True) if a < b]
 
 
