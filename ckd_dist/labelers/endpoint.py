@@ -54,7 +54,7 @@ class EndpointLabeler:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what shapes the mentions: the answers, how notes are cut and answers are read, how sure they are."""
+        """A hash of what shapes the mentions: the answers, how notes are cut and answers read, how sure they are."""
         return cache.key(self.asked, str(self.settings.max_words), str(RULES), repr(self.settings.confidence))
 
     def __call__(self, notes: Sequence[Note]) -> Labelled:
