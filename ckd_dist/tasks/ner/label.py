@@ -54,6 +54,8 @@ def names_of(settings: Labelers) -> list[str]:
     if not names:
         raise ValueError("there is no labeler: give label.ontologies or label.endpoints, or label.teacher=true")
     for name in names:
+        if name in ("student", "human", "combination") or name.startswith(("soft_", "human_")):
+            raise ValueError(f"a labeler cannot be called {name!r}, which the report calls something else")
         if names.count(name) > 1:
             raise ValueError(f"two labelers are called {name!r}: give each a name of its own")
     return names

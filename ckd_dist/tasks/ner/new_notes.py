@@ -7,6 +7,7 @@ Tokens and logits are made for some notes at a time; nothing is written but belo
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ from ckd_dist.models.tag import predict_units
 from ckd_dist.models.tagger import load_tagger
 from ckd_dist.models.teacher import load_tokenizer
 from ckd_dist.note import Found, Mention, Note, best_tags, spans
+from ckd_dist.notes.document import Document
+from ckd_dist.notes.highlight import Marked, write_page
+from ckd_dist.notes.publish import write_brat, write_jsonl
+from ckd_dist.notes.read import note_of
 from ckd_dist.notes.windows import cut
 
 READING = "reading.json"
@@ -36,8 +41,7 @@ def tag(
 
     Raises ValueError where `model` is not a tagger that this project exported.
     """
-    if not (model / READING).is_file():
-        raise ValueError(f"{model} is no tagger of this project: {READING} is missing; give RUN/student of an ner run")
+    types = read_types(model)
     told = json.loads((model / READING).read_text())
     tokenizer, head = load_tokenizer(model), load_tagger(model, device=device)
     done = 0
@@ -47,7 +51,7 @@ def tag(
         score_UK = predict_units(head, windows, micro_tokens=MICRO_TOKENS, pad_id=tokenizer.pad_token_id, device=device)
         ends = np.cumsum([len(note) for note in piece])
         for note, end in zip(piece, ends, strict=True):
-            yield found(note, score_UK[end - len(note) : end], told["types"])
+            yield found(note, score_UK[end - len(note) : end], types)
         done += len(piece)
         track(done, len(notes))
 
@@ -62,3 +66,26 @@ def found(note: Note, score_UK: np.ndarray, types: Sequence[str]) -> list[Found]
         )
         for first, last, kind in spans(tags_U).tolist()
     ]
+
+
+def extract(
+    model: Path, documents: Sequence[Document], out: Path, device: str, track: Callable[..., None]
+) -> dict[str, int]:
+    """Write the entities of all documents below `out`; return counts of notes, words and entities."""
+    types = read_types(model)
+    notes = [note_of(replace(document, mentions=None), {}) for document in documents]
+    found = list(tag(model, notes, device, track))
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [(document.name, document.text, claims) for document, claims in zip(documents, found, strict=True)]
+    write_jsonl(out / "entities.jsonl", rows)
+    for name, text, claims in rows:
+        write_brat(out / "brat", name, text, claims)
+    write_page(out / "entities.html", [Marked(*row) for row in rows], types, title="Entities")
+    return {"notes": len(notes), "words": sum(map(len, notes)), "entities": sum(map(len, found))}
+
+
+def read_types(model: Path) -> list[str]:
+    """The types that a tagger looks for.  Raises ValueError where `model` is not one of this project."""
+    if not (model / READING).is_file():
+        raise ValueError(f"{model} is no tagger of this project: {READING} is missing; give RUN/student of an ner run")
+    return json.loads((model / READING).read_text())["types"]

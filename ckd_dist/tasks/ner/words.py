@@ -34,3 +34,23 @@ def card_of(recipe: NerRecipe) -> Card:
         cohort="notes, cut into words; a word's tag says whether an entity begins or goes on there",
         labels="O, and B and I of every type",
     )
+
+
+def notes_of(recipe: NerRecipe) -> list[str]:
+    """What a reader of the report must know beside its numbers, a sentence each."""
+    told = []
+    if recipe.notes.source.startswith("synthetic:"):
+        told.append("The notes are made up: scores on them say that the parts work, nothing of real notes.")
+    if recipe.notes.gold_documents is not None and recipe.student.hard_twin:
+        told.append(
+            f"Human labels of at most {recipe.notes.gold_documents} training notes were used, by the teacher and both "
+            "students; the distilled one read the other notes with the combined tags alone."
+        )
+    if recipe.student.gold_sizes and recipe.label.teacher:
+        told.append(
+            "In the learning curve the teacher among the labelers has seen all annotated notes that the recipe allows, "
+            "so its points of few notes flatter."
+        )
+    if recipe.combine.by == "search":
+        told.append("The combination was chosen on tuning notes, out of many: its score there flatters, this one not.")
+    return told
