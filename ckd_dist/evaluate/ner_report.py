@@ -8,7 +8,7 @@ from typing import Any
 
 from ckd_dist.evaluate import ner_plots
 from ckd_dist.evaluate.bootstrap import LEVEL, Estimate
-from ckd_dist.evaluate.ner_results import MATCHES, MICRO, Difference, NerResults, Quality
+from ckd_dist.evaluate.ner_results import MATCHES, MICRO, Difference, NerResults
 from ckd_dist.evaluate.page import plain, write_pages
 from ckd_dist.evaluate.wording import brief, difference, estimate, lower_first, number
 
@@ -53,7 +53,7 @@ def tell(results: NerResults) -> dict[str, Any]:
             "mentions": {kind: held_out.mentions.get(kind, 0) for kind in results.types},
             "too_small": held_out.notes < FEW_NOTES,
         },
-        "bootstrap": {"draws": results.bootstrap_draws, "seed": results.seed, "level": LEVEL},
+        "bootstrap": {"over": results.drawn, "draws": results.bootstrap_draws, "seed": results.seed, "level": LEVEL},
         "warnings": warnings(results),
         "notes": list(results.notes),
         "systems": [
@@ -63,7 +63,7 @@ def tell(results: NerResults) -> dict[str, Any]:
                 "role": system.role,
                 "in_sample": system.in_sample,
                 "scores": {
-                    match: {kind: quality(system.scores[match][kind]) for kind in (MICRO, *results.types)}
+                    match: {kind: vars(system.scores[match][kind]) for kind in (MICRO, *results.types)}
                     for match in MATCHES
                 },
             }
@@ -80,10 +80,6 @@ def tell(results: NerResults) -> dict[str, Any]:
         "recipe": dict(results.recipe),
         "versions": dict(results.versions),
     }
-
-
-def quality(found: Quality) -> dict[str, Estimate]:
-    return {"precision": found.precision, "recall": found.recall, "f1": found.f1}
 
 
 def compared(line: Difference, results: NerResults) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """What the second study's report is made from: one plain structure, filled by the pipeline, with every number computed.
 
-Scores are entity-level on held-out notes, intervals over notes (bootstrap.py).  Three ways to match, as SemEval 2013
-task 9 has them: strict (same characters, same type), exact (same characters), partial (some of them: half a point).
+Scores are entity-level on held-out notes (entities.py), intervals over notes or patients (bootstrap.py).  Three ways to
+match, as SemEval 2013 task 9 has them: strict (same characters, same type), exact (same characters), partial (as exact,
+and half a point for some of them).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ckd_dist.evaluate.bootstrap import Estimate
+from ckd_dist.evaluate.entities import MEASURES, Estimates
 
 Role = Literal["labeler", "combination", "student", "human", "floor"]
 Kind = Literal["", "ontology", "llm", "teacher"]
@@ -18,15 +20,37 @@ MATCHES: tuple[Match, ...] = ("strict", "exact", "partial")
 MICRO = "micro"  # all types pooled
 
 
-class Quality(Protocol):
+@dataclass(frozen=True)
+class Quality:
     """How well one type, or all of them, is found."""
 
-    @property
-    def precision(self) -> Estimate: ...
-    @property
-    def recall(self) -> Estimate: ...
-    @property
-    def f1(self) -> Estimate: ...
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+
+Scores = Mapping[Match, Mapping[str, Quality]]  # of MICRO and of every type
+F1 = Mapping[Match, Mapping[str, Estimate]]  # of the same
+
+
+def scores_of(found: Estimates) -> Scores:
+    """What a system's tables show of its scores."""
+    return {
+        match: {
+            group: Quality(*(found.estimate(match, group, measure) for measure in MEASURES)) for group in groups(found)
+        }
+        for match in MATCHES
+    }
+
+
+def f1_minus(first: Estimates, second: Estimates) -> F1:
+    """First minus second in F1.  Both must have been scored on the same draws."""
+    return {match: {group: first.minus(second, match, group) for group in groups(first)} for match in MATCHES}
+
+
+def groups(found: Estimates) -> list[str]:
+    """MICRO and every type; macro is left out."""
+    return [group for group in found.groups if group != "macro"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +60,7 @@ class System:
     name: str
     title: str
     role: Role
-    scores: Mapping[Match, Mapping[str, Quality]]  # of MICRO and of every type
+    scores: Scores
     kind: Kind = ""  # of a labeler
     in_sample: bool = False  # it labeled notes that it was trained on
 
@@ -47,7 +71,7 @@ class Difference:
 
     first: str
     second: str
-    f1: Mapping[Match, Mapping[str, Estimate]]  # of MICRO and of every type
+    f1: F1
 
 
 @dataclass(frozen=True)
@@ -129,6 +153,7 @@ class NerResults:
     versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
     notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
     primary: str = "student"  # the system that the page is about
+    drawn: Literal["notes", "patients"] = "notes"  # what the bootstrap draws
     bootstrap_draws: int = 1000
     seed: int = 0
 

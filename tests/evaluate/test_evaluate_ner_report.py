@@ -7,13 +7,15 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ckd_dist.evaluate import ner_report
-from ckd_dist.evaluate.bootstrap import Estimate
+from ckd_dist.evaluate.bootstrap import Estimate, resample
+from ckd_dist.evaluate.entities import count
+from ckd_dist.evaluate.entities import scores as score
 from ckd_dist.evaluate.ner_results import (
     MATCHES,
     MICRO,
@@ -23,31 +25,27 @@ from ckd_dist.evaluate.ner_results import (
     Elsewhere,
     NerResults,
     Point,
+    Quality,
     Split,
     System,
+    f1_minus,
+    scores_of,
 )
+from ckd_dist.note import Mention
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TYPES = ("disease", "medication", "symptom | <b>")
-
-
-class Found(NamedTuple):
-    """Any three estimates."""
-
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
 
 
 def near(value: float, width: float = 0.03) -> Estimate:
     return Estimate(value, value - width, value + width)
 
 
-def scores(strict: float, types: tuple[str, ...], random: np.random.Generator) -> dict[str, dict[str, Found]]:
+def scores(strict: float, types: tuple[str, ...], random: np.random.Generator) -> dict[str, dict[str, Quality]]:
     """Exact and partial lie above strict."""
     return {
         match: {
-            kind: Found(*(near(min(0.99, strict + above + random.uniform(-0.05, 0.05))) for _ in range(3)))
+            kind: Quality(*(near(min(0.99, strict + above + random.uniform(-0.05, 0.05))) for _ in range(3)))
             for kind in (MICRO, *types)
         }
         for match, above in zip(MATCHES, (0, 0.03, 0.07), strict=True)
@@ -164,6 +162,22 @@ def test_pages_say_what_the_numbers_say(written: Path) -> None:
         assert "malformed" not in page
 
 
+def test_scores_and_differences_from_counts() -> None:
+    """Twelve notes "gout; pain": one finds both, another the disease alone, with a word too many."""
+    gout, pain, more = Mention(0, 4, "disease"), Mention(6, 10, "symptom"), Mention(0, 10, "disease")
+    draws = resample(np.arange(12), 100, seed=0)
+    both, one = (
+        score(count([[gout, pain]] * 12, [found] * 12, ["disease", "symptom"]), draws)
+        for found in ([gout, pain], [more])
+    )
+    assert list(scores_of(both)) == list(MATCHES)
+    assert list(scores_of(both)["strict"]) == ["disease", "symptom", MICRO]
+    assert scores_of(one)["strict"][MICRO].f1.value == 0
+    assert scores_of(one)["partial"]["disease"].recall == Estimate(0.5, 0.5, 0.5)
+    assert f1_minus(both, one)["strict"]["symptom"] == Estimate(1, 1, 1)
+    assert f1_minus(one, both)["partial"]["disease"] == Estimate(-0.5, -0.5, -0.5)
+
+
 def test_summary_reads_well(written: Path) -> None:
     first, second = json.loads((written / "metrics.json").read_text())["summary"]
     assert first.startswith("On 60 notes it never saw, the distilled student finds entities with a strict F1 of 0.")
@@ -244,7 +258,7 @@ def test_what_is_absent_has_no_heading(tmp_path: Path) -> None:
 def test_without_intervals(tmp_path: Path) -> None:
     """Fewer than ten notes have none: values alone, no "nan" anywhere."""
     bare = Estimate(0.5, float("nan"), float("nan"))
-    all_same = {match: {kind: Found(bare, bare, bare) for kind in (MICRO, *TYPES)} for match in MATCHES}
+    all_same = {match: {kind: Quality(bare, bare, bare) for kind in (MICRO, *TYPES)} for match in MATCHES}
     results = make_results(5)
     systems = [dataclasses.replace(system, scores=all_same) for system in results.systems]
     ner_report.write_ner_report(dataclasses.replace(results, systems=systems), tmp_path)

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.note import Found, Mention
+from ckd_dist.notes.brat import read_brat
+from ckd_dist.notes.jsonl import read_jsonl
 from ckd_dist.notes.publish import place_of, write_brat, write_jsonl
 
 TEXT = "Chronic kidney\ndisease; no fever.\nGiven lisinopril."
@@ -45,6 +47,20 @@ def test_a_note_in_json_lines(tmp_path: Path) -> None:
     assert (first["name"], first["text"]) == ("a", TEXT)
     assert first["entities"][0] == {"start": 27, "end": 32, "type": "symptom", "text": "fever", "score": 0.5}
     assert second == {"name": "b", "text": "Well.", "entities": []}
+
+
+def test_our_readers_read_it(tmp_path: Path) -> None:
+    """brat comes back as it went; of JSON lines the notes do, found entities are not taken for gold."""
+    rows = [("ward 3/note 7", TEXT, FOUND), ("note.8", "No\tfever\r\nat all.", [Found(Mention(0, 12, "symptom"), 0.9)])]
+    for row in rows:
+        write_brat(tmp_path / "brat", *row)
+    write_jsonl(tmp_path / "notes.jsonl", rows)
+    corpus = read_brat(tmp_path / "brat")
+    wanted = {name: (text, tuple(mention for mention, _ in found)) for name, text, found in rows}
+    assert {d.name: (d.text, d.mentions) for d in corpus.documents} == wanted
+    assert corpus.counts["discontinuous"] == corpus.counts["malformed_lines"] == corpus.counts["out_of_text"] == 0
+    again = read_jsonl(tmp_path / "notes.jsonl").documents
+    assert [(d.name, d.text, d.mentions) for d in again] == [(name, text, None) for name, text, _ in rows]
 
 
 words = st.text(st.sampled_from("ab é\t\n\r\u2028\x0b\U0001f600\ud800<&"), min_size=1, max_size=40)
