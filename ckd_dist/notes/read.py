@@ -8,6 +8,7 @@ copies that judge stay), and every name is made one document's own.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from ckd_dist.note import Mention, Note
@@ -98,17 +99,16 @@ def _without_leaks(documents: list[Document], counts: Counter[str]) -> list[Docu
 
 
 def _distinct(documents: list[Document], counts: Counter[str]) -> list[Document]:
-    """Every name once: the second document of a name is called name#2."""
+    """Every name once: the second document of a name is called name#2, or by the next number that is free."""
     seen: Counter[str] = Counter()
     taken = {document.name for document in documents}
     named = []
     for document in documents:
         seen[document.name] += 1
-        name = document.name
-        while seen[document.name] > 1 and name in taken:
-            name = f"{document.name}#{seen[document.name]}"
-            seen[document.name] += name in taken
-        counts["renamed"] += name != document.name
-        taken.add(name)
-        named.append(replace(document, name=name))
+        if (number := seen[document.name]) > 1:
+            name = next(new for k in count(number) if (new := f"{document.name}#{k}") not in taken)
+            taken.add(name)
+            document = replace(document, name=name)
+            counts["renamed"] += 1
+        named.append(document)
     return named

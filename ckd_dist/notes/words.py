@@ -1,17 +1,20 @@
 """Cut a text into words and sentences, with the place of each.
 
-    U words of a note, S pieces of its lines
+    U words of a note
 
 Words are those of BERT's own pre-tokenizer (split at white space, every punctuation mark by itself), so the sub-words
-of BERT-family students fit into words.  Sentences: `sentencex` (Wikimedia, Rust, maintained; wheels for Python 3.11 to
-3.12), within what lines leave.  Compared on 129 case reports and a hand-made discharge summary with blingfire (last
+of BERT-family students fit into words.  Sentences: `sentencex` (Wikimedia, Rust, MIT, maintained; wheels for 3.11
+to 3.13), within what lines leave.  Compared on 129 case reports and a hand-made discharge summary with blingfire (last
 release 2021, wheel for one processor only), syntok (2022; 9 million words a minute), pysbd (2021; 2 million, cuts after
 "p.m." and "b.i.d.") and nupunkt (cuts after "b.i.d."); sentencex keeps "Dr.", "p.o.", "b.i.d.", "vs." and "approx."
 together.  It does not know a note's lines, so those are read here: an empty line, a heading ("Discharge Medications:",
 "IMPRESSION", "Allergies: penicillin") and an item of a list ("2. Metoprolol") always begin a sentence; any other line
 break is a blank, as notes are wrapped at 70 characters.  What it gets wrong: "hx." and the like end a sentence.
 
-Both together cut about 30 million words a minute on one core, most of the time in making Python's list of words.
+sentencex 1.0.32 cuts strings by bytes and panics at a no-break blank before a full stop, printing the text it was
+given.  It therefore sees an ASCII likeness of a text, a character for a character: bytes are characters then.
+
+Both together cut 15 to 35 million words a minute on one core, most of the time in making Python's list of words.
 """
 
 import re
@@ -31,6 +34,7 @@ LINES = re.compile(
     rf"\n(?={BLANKS}(?:\n|{ITEM}|{HEADING}|{CAPITALS}{BLANKS}(?:\n|\Z)))"
     rf"|(?:(?<=\n)|\A){BLANKS}(?:{HEADING}|{CAPITALS}){BLANKS}\n"
 )
+LIKE = {"…": ".", "。": ".", "！": "!", "？": "?", "“": '"', "”": '"', "‘": "'", "’": "'"}
 MARK = re.compile(rf"{BLANKS}{ITEM}")
 
 
@@ -46,7 +50,7 @@ def cut_sentences(text: str, start_U: np.ndarray, end_U: np.ndarray) -> np.ndarr
     if not len(start_U):
         return np.zeros(0, np.int32)
     begins = _begins(text)
-    # A border within a word moves to the word's end: the word stays whole.
+    # A border within a word parts it from the next: a word is of the sentence that its first character is of.
     sentence_U = np.searchsorted(begins, start_U, side="right")
     return np.unique(sentence_U, return_inverse=True)[1].astype(np.int32)
 
@@ -54,12 +58,27 @@ def cut_sentences(text: str, start_U: np.ndarray, end_U: np.ndarray) -> np.ndarr
 def _begins(text: str) -> np.ndarray:
     """Characters at which a sentence begins, in order."""
     cuts = sorted({0, len(text), *(match.end() for match in LINES.finditer(text))})
+    plain = text if text.isascii() else text.translate(LIKENESS)
     begins = []
     for first, last in pairwise(cuts):
         begins.append(first)
-        item = MARK.match(text, first, last)  # sentencex cuts after "2.", and not within the item
+        item = MARK.match(text, first, last)  # sentencex would cut after "2.", and not within the item
         first = item.end() if item else first
-        begins += [first + piece["start_index"] for piece in sentencex.get_sentence_boundaries("en", text[first:last])][
-            1:
-        ]
+        pieces = sentencex.get_sentence_boundaries("en", plain[first:last])
+        begins += [first + piece["start_index"] for piece in pieces[1:]]
     return np.array(begins)
+
+
+class _Likeness(dict[int, str]):
+    """A character's number -> the ASCII character that means the same to a sentence; filled as they come."""
+
+    def __missing__(self, number: int) -> str:
+        character = chr(number)
+        if number >= 128:
+            blank, letter = character.isspace(), "A" if character.isupper() else "a"
+            character = LIKE.get(character, " " if blank else letter if character.isalpha() else "-")
+        self[number] = character
+        return character
+
+
+LIKENESS = _Likeness()

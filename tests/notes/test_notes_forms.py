@@ -66,6 +66,8 @@ def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
 def test_mimic3_keeps_every_character(tmp_path: Path, ending: str) -> None:
     folder = tmp_path / "mimic [demo]*"
     folder.mkdir()
+    (tmp_path / "mimic decoy").mkdir()  # what the folder's name would match, were it a pattern
+    write_csv(tmp_path / "mimic decoy" / f"NoteEvents{ending}", ["ROW_ID", "SUBJECT_ID", "TEXT"], [[1, 1, "decoy"]])
     texts = {str(number): NOTE * (number % 40) + str(number) for number in range(1, 400)}  # 0.4 MB: several buffers
     rows = [[int(name), int(name) % 7, 1, text, ""] for name, text in texts.items()]
     rows += [[900, 1, 1, "written in error", "1"], [901, 1, 1, " \n", ""]]

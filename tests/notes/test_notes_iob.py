@@ -34,6 +34,15 @@ def test_every_scheme_says_the_same(tmp_path: Path, scheme: str) -> None:
     assert corpus.counts["malformed_lines"] == 0
 
 
+def test_where_a_mention_ends(tmp_path: Path) -> None:
+    """Another type, or an I after an end, begins a new one in any scheme."""
+    tags = {"one": "I-D", "two": "I-S", "three": "B-D", "four": "E-D", "five": "I-D", "six": "S-D", "seven": "E-D"}
+    (tmp_path / "d.tsv").write_text("".join(f"{word}\t{tag}\n" for word, tag in tags.items()))
+    assert spoken(read_iob(tmp_path))["d:1"] == (
+        [("one", "D"), ("two", "S"), ("three four", "D"), ("five", "D"), ("six", "D"), ("seven", "D")]
+    )
+
+
 def test_docstart_makes_documents(tmp_path: Path) -> None:
     (tmp_path / "b.conll").write_text(
         "-DOCSTART- -X- O\n\nNo NN O\nfever NN B-S\n\nNo NN O\ncough NN B-S\n-DOCSTART- -X- O\n\nWell NN O\n"

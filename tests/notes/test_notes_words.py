@@ -10,7 +10,7 @@ from notes_made_up import annotated
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from ckd_dist.notes.words import cut_sentences, cut_words
+from ckd_dist.notes.words import LIKENESS, cut_sentences, cut_words
 
 DISCHARGE = """Admission Date:  [**2118-6-2**]
 
@@ -57,6 +57,20 @@ def sentences(text: str) -> list[str]:
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_a_discharge_summary(line_end: str) -> None:
     assert sentences(DISCHARGE.replace("\n", line_end)) == [s.replace("\n", line_end) for s in SENTENCES]
+
+
+@pytest.mark.parametrize("blank", ["\xa0", "\u2005", "\u3000", "\u2028"])
+def test_blanks_that_are_not_ascii(blank: str) -> None:
+    """sentencex by itself panics on the first of these, and shows the text."""
+    assert sentences(f"Vitamin A{blank}.") == [f"Vitamin A{blank}."]
+    assert sentences(f"He fell.{blank}Élodie came… 中文。") == ["He fell.", "Élodie came…", "中文。"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_the_likeness_has_the_same_places(text: str) -> None:
+    plain = text.translate(LIKENESS)
+    assert plain.isascii() and len(plain) == len(text)
+    assert all(b == a or not a.isascii() for a, b in zip(text, plain, strict=True))
 
 
 def test_words_by_hand() -> None:
