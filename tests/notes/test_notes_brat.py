@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from notes_made_up import TYPES, annotated, check_round_trip, data, spoken
 
 from ckd_dist.note import Found, decode, encode
@@ -66,6 +66,7 @@ def test_an_archive_reads_as_its_folder(tmp_path: Path) -> None:
     assert [d.split for d in one.documents] == ["tuning", "held_out", "train"]
 
 
+@settings(deadline=None)  # other work may keep the machine busy
 @given(annotated())
 def test_published_notes_come_back(tmp_path_factory: pytest.TempPathFactory, made) -> None:
     text, mentions = made

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from notes_made_up import annotated, check_round_trip
 
 from ckd_dist.notes.jsonl import read_jsonl
@@ -16,6 +16,7 @@ from ckd_dist.notes.text import read_folder
 NOTE = '  Pt. says "I\'m fine",\nno fever.\n\n\tPlan: café; 2\u2005mg 😀\n'
 
 
+@settings(deadline=None)  # other work may keep the machine busy
 @given(annotated())
 def test_jsonl_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, made) -> None:
     text, mentions = made

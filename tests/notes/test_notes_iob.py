@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from notes_made_up import TYPES, check_round_trip, data, spoken, tokens
 
@@ -64,6 +64,7 @@ def test_malformed_lines_are_counted_and_a_wrong_file_refused(tmp_path: Path) ->
     assert "secret" not in str(caught.value)
 
 
+@settings(deadline=None)  # other work may keep the machine busy
 @given(st.data())
 def test_any_tokens_come_back(tmp_path_factory: pytest.TempPathFactory, draws) -> None:
     words = [word for word in draws.draw(tokens()) if word.strip()] or ["x"]

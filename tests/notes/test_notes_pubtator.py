@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from notes_made_up import TYPES, annotated, check_round_trip, data, spoken
 
 from ckd_dist.note import decode, encode
@@ -44,6 +44,7 @@ def test_without_a_single_mention_nobody_annotated(tmp_path: Path) -> None:
     assert read_pubtator(tmp_path).documents[0].mentions is None
 
 
+@settings(deadline=None)  # other work may keep the machine busy
 @given(annotated(blanks=(" ", "  ", "\u2005", "\xa0")))
 def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, made) -> None:
     text, mentions = made

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.notes.document import Document
@@ -20,6 +20,7 @@ def documents(rows) -> list[Document]:
 FEW = st.integers(0, 8)
 
 
+@settings(deadline=None)  # other work may keep the machine busy
 @given(
     st.lists(st.tuples(st.one_of(st.none(), FEW), st.integers(0, 30), st.just(None)), max_size=40), st.integers(0, 9)
 )

@@ -16,7 +16,7 @@ from ckd_dist.notes.store import read_notes, write_notes
 Made = tuple[str, tuple]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(annotated(), st.booleans(), st.one_of(st.none(), st.just("p1"))), max_size=4))
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, made) -> None:
     path = tmp_path_factory.getbasetemp() / "notes" / "deep" / "train.parquet"

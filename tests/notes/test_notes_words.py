@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from notes_made_up import annotated
 from tokenizers.normalizers import BertNormalizer
@@ -66,6 +66,7 @@ def test_blanks_that_are_not_ascii(blank: str) -> None:
     assert sentences(f"He fell.{blank}Élodie came… 中文。") == ["He fell.", "Élodie came…", "中文。"]
 
 
+@settings(deadline=None)  # other work may keep the machine busy
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_likeness_has_the_same_places(text: str) -> None:
     plain = text.translate(LIKENESS)
@@ -82,6 +83,7 @@ def test_words_by_hand() -> None:
     assert start_U.dtype == end_U.dtype == cut_sentences(text, start_U, end_U).dtype == np.int32
 
 
+@settings(deadline=None)  # other work may keep the machine busy
 @given(st.one_of(st.text(st.characters(exclude_categories=["Cs"])), annotated().map(lambda made: made[0])))
 def test_any_text(text: str) -> None:
     start_U, end_U = cut_words(text)
@@ -97,6 +99,7 @@ def test_any_text(text: str) -> None:
             assert sentence_U[number] < sentence_U[number + 1]
 
 
+@settings(deadline=None)  # other work may keep the machine busy
 @given(annotated())
 def test_berts_own_words_lie_within_ours(made) -> None:
     """What BERT's tokenizer sees after cleaning: no piece of it runs over the border of one of our words."""
