@@ -102,18 +102,21 @@ def search(
     not fit, a note has no gold, there are too many labelers, or no note has a mention of a type.
     """
     _check_shape(probability_LUK, names, types)
+    if len(set(names)) < len(names):
+        raise ValueError(f"{len(names)} labelers have {len(set(names))} names: give each its own")
     if not 1 <= len(names) <= MOST_LABELERS:
         raise ValueError(f"{len(names)} labelers: the search tries all subsets and takes 1 to {MOST_LABELERS}")
     if sum(map(len, notes)) != probability_LUK.shape[1]:
         raise ValueError(f"soft tags of {probability_LUK.shape[1]} words for notes of {sum(map(len, notes))}")
     if unread := sum(note.mentions is None for note in notes):
         raise ValueError(f"{unread} of {len(notes)} notes have no gold: give annotated ones, or use a label model")
+    golds = [_gold(notes, kind) for kind in types]
     starts_N = np.cumsum([0, *map(len, notes)])[:-1]
     starts_N = starts_N[[len(note) > 0 for note in notes]]
     own_LU = np.array([_own_tags(probability_UK, notes) for probability_UK in probability_LUK])
     table = {}
-    for column, kind in zip(range(1, probability_LUK.shape[2], 2), types, strict=True):
-        gold, begins_LU = _gold(notes, kind), own_LU == column
+    for column, kind, gold in zip(range(1, probability_LUK.shape[2], 2), types, golds, strict=True):
+        begins_LU = own_LU == column
         alone = [
             _score(begins_U, inside_U, starts_N, gold)
             for begins_U, inside_U in zip(begins_LU, begins_LU | (own_LU == column + 1), strict=True)

@@ -210,9 +210,12 @@ def test_it_is_read_back_as_it_was_written():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"notes": [a_note(3, [over(0, 0, "x")]), a_note(2)]}, "5 words for notes of|none of 2 annotated notes .* y"),
+        ({"notes": [a_note(3, [over(0, 0, "x")])]}, "soft tags of 5 words for notes of 3"),
         ({"notes": [Note("word", *np.array([[0], [4], [0]], np.int32))]}, "words for notes of 1"),
         ({"names": ["a"]}, "1 labelers and 5 columns"),
+        ({"names": ["a", "a"]}, "2 labelers have 1 names"),
+        ({"notes": [], "probability_LUK": np.zeros((2, 0, 5), np.float32)}, "none of 0 annotated notes"),
+        ({"notes": [a_note(5, [over(0, 0, "x")])]}, "none of 1 annotated notes has a mention of type y"),
         ({"types": ["x"]}, "2 labelers and 3 columns"),
     ],
 )

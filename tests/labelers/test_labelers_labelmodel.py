@@ -71,6 +71,16 @@ def test_it_beats_every_labeler_and_the_majority(quality):
     assert learned > max(alone, majority) + 0.01
 
 
+def test_labelers_that_miss_most_do_not_make_it_take_short_mentions_for_noise():
+    """A third or so is found by each, little of it false: without the prior on steps words by themselves are lost."""
+    random = np.random.default_rng(0)
+    tags_NU = truth(random, 100)
+    soft_LUK = np.array([labeler(random, tags_NU, *each) for each in ((0.4, 0.002), (0.3, 0.002), (0.35, 0.02))])
+    learned_UK = fit(soft_LUK, lengths(tags_NU)).posterior(soft_LUK, lengths(tags_NU))
+    alone = max(strict_f1(tags_NU, soft_UK) for soft_UK in soft_LUK)
+    assert strict_f1(tags_NU, learned_UK) > alone + 0.1
+
+
 def test_what_it_learned_holds_on_notes_it_has_not_seen():
     random = np.random.default_rng(1)
     tags_NU = truth(random, 120)
@@ -103,6 +113,9 @@ def test_em_never_falls_and_no_step_into_a_lone_i_is_learned():
     assert len(model.history) > 3
     assert np.all(np.diff(model.history) > -1e-6)
     assert model.start_K[[2, 4]].tolist() == [0, 0]
+    for words in (10, 30, 100):  # soft tags without sense, so few that the prior weighs more than they do
+        few_LUK = random.dirichlet(np.ones(COLUMNS), size=(2, words))
+        assert np.all(np.diff(fit(few_LUK, [words]).history) > -1e-6)
     barred = [(0, 2), (0, 4), (1, 4), (2, 4), (3, 2), (4, 2)]
     assert [model.transition_KK[step] for step in barred] == [0] * 6
 
