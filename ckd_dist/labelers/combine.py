@@ -10,7 +10,7 @@ the word before would cut "chronic | kidney disease" when a second labeler marks
 
 A labeler by itself is scored by its own best tags and handed on untouched.  Ties go to fewer labelers, then to the
 earlier rule.  The chosen score is the best of many on the same notes, so it flatters: report another split's.
-Cost: 31 subsets, 4 rules, 3 types on 100,000 words take about 3 s.  Left out: more than MOST_LABELERS labelers.
+Cost: 31 subsets, 4 rules, 3 types on 100,000 words take about 4 s.  Left out: more than MOST_LABELERS labelers.
 """
 
 import json
