@@ -10,7 +10,8 @@ two automatons.  Most names are found in any case; one with fewer than `min_lett
 
 Of matches that share a character the longest stays, then the leftmost; where two types claim the same place the one
 whose vocabulary comes first has it, and the tie is counted.  A match that begins or ends within a word of the note is
-none.  stop_list.txt holds the names that are not looked for, with the reason.
+none.  stop_list.txt holds the names that are not looked for, with the reason.  With `inflections` come spelling
+variants, and the short forms that a note itself defines (short_forms.py).
 
 Left out: word order ("neoplasm, malignant"), names with a gap ("breast and ovarian cancer"), and spelling mistakes.
 """
@@ -19,22 +20,22 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
 import ahocorasick
 
 from ckd_dist.config_ner import Ontology
-from ckd_dist.labelers import negation
+from ckd_dist.labelers import negation, short_forms
 from ckd_dist.labelers.labelled import Labelled
-from ckd_dist.labelers.spelling import folded, pieces, written
+from ckd_dist.labelers.spelling import WORDS_REMEMBERED, folded, pieces, written
 from ckd_dist.labelers.vocabularies import Vocabulary
 from ckd_dist.note import Found, Mention, Note
 
 RULES = 1  # raise it when a change of these files changes what is found
 MOST_CAPITALS, MOST_MIXED = 7, 5  # letters of an abbreviation: CANVAS, HoFH
-WORDS_REMEMBERED = 1 << 18  # of the notes; a word's form is worked out once
+COUNTS = ("notes", "words", "mentions", "overlapped", "ties", "short_forms", "denied")
 
 Sequences = dict[tuple[str, ...], frozenset[int]]  # words of a name -> the types that have it, by their place
 
@@ -61,13 +62,19 @@ class Gazetteer:
         self._numbers = _numbering(self._automatons, settings.inflections)
 
     def __call__(self, notes: Sequence[Note]) -> Labelled:
-        """The mentions of every note, in order; counts say how many were overlapped, claimed by two types, denied."""
-        counts = Counter({name: 0 for name in ("notes", "words", "mentions", "overlapped", "ties", "denied")})
+        """The mentions of every note, in order, and counts.
+
+        overlapped: matches under a longer one.  ties: places that two types claim.  short_forms: found because the
+        note defines them.  denied: left out because their sentence denies them.
+        """
+        counts = Counter(dict.fromkeys(COUNTS, 0))
         found = []
         for note in notes:
             matches = self._matches(note)
             kept = longest(matches)
             mentions = [Mention(match.start, match.end, self._types[min(match.types)]) for match in kept]
+            further = short_forms.elsewhere(note, mentions) if self._settings.inflections else []
+            mentions = sorted(mentions + further)
             left = negation.affirmed(note, mentions) if self._settings.skip_negated else mentions
             found.append([Found(mention, self._settings.confidence) for mention in left])
             counts["notes"] += 1
@@ -75,6 +82,7 @@ class Gazetteer:
             counts["mentions"] += len(left)
             counts["overlapped"] += len(matches) - len(kept)
             counts["ties"] += sum(len(match.types) > 1 for match in kept)
+            counts["short_forms"] += len(further)
             counts["denied"] += len(mentions) - len(left)
         return Labelled(found, dict(counts))
 
@@ -173,12 +181,13 @@ def variants(name: str, exact: bool) -> list[str]:
     return list(dict.fromkeys([name, plain, *plural]))
 
 
-def stop_list() -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+@cache
+def stop_list() -> tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]:
     """Keys that are not looked for in any case, and as written.  A name in small letters stops both."""
     lines = files("ckd_dist.labelers").joinpath("stop_list.txt").read_text("utf-8").splitlines()
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
-    in_any_case = {folded_key(name, True) for name in names if name.islower()}
-    return in_any_case, {written_key(name, True) for name in names}
+    in_any_case = frozenset(folded_key(name, True) for name in names if name.islower())
+    return in_any_case, frozenset(written_key(name, True) for name in names)
 
 
 def fingerprint(names: tuple[Sequences, Sequences], types: Sequence[str], settings: Ontology) -> str:

@@ -14,7 +14,9 @@ spellings beside American ones.  Left out: derived words (diabetic for diabetes)
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
+WORDS_REMEMBERED = 1 << 18  # names and notes repeat their words; a form is worked out once
 PIECE = re.compile(r"\n\s*\n|[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*|[^\w\s]|_")  # a blank line, a word, a sign
 HYPHENS = frozenset("-\u00ad\u2010\u2011\u2012\u2013")
 APOSTROPHES = frozenset("'’`´ʼ")
@@ -92,14 +94,16 @@ def written(word: str) -> str:
     return unicodedata.normalize("NFC", word)
 
 
+@lru_cache(WORDS_REMEMBERED)
 def folded(word: str, loose: bool) -> str:
     """The form that variants of a word share: case and accents; where `loose`, number and American or British too.
 
     >>> folded("Tumours", True), folded("Tumours", False)
     ('tumor', 'tumours')
     """
-    decomposed = unicodedata.normalize("NFKD", word.casefold())
-    word = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    word = word.casefold()
+    if not word.isascii():
+        word = "".join(letter for letter in unicodedata.normalize("NFKD", word) if not unicodedata.combining(letter))
     if not loose or len(word) < 4 or not word.isalpha():
         return word
     if word in IRREGULAR:

@@ -87,7 +87,7 @@ def _obo(file: Path, kind: str) -> Iterator[str]:
             ontology = pronto.Ontology(file, import_depth=0)
     except (ValueError, SyntaxError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is no ontology that pronto can read ({type(error).__name__})") from error
-    for term in ontology.terms():
+    for term in sorted(ontology.terms()):  # by id; its readers are threads, which end in any order
         if term.name and not term.obsolete:
             yield term.name
             yield from sorted(synonym.description for synonym in term.synonyms if synonym.scope != "BROAD")

@@ -2,15 +2,16 @@
 
 import re
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.config_ner import Ontology
 from ckd_dist.labelers import negation
-from ckd_dist.labelers.gazetteer import Gazetteer
+from ckd_dist.labelers.gazetteer import Gazetteer, stop_list
 from ckd_dist.labelers.spelling import folded
 from ckd_dist.labelers.vocabularies import Vocabulary
 from ckd_dist.note import Note
@@ -54,18 +55,18 @@ def note_of(text, words=r"\w+|[^\w\s]"):
     return Note(text, start_U, end_U, np.cumsum([0, *ends_U[:-1]]).astype(np.int32))
 
 
-def labeler(vocabularies=VOCABULARIES, **settings):
-    return Gazetteer(Ontology(**settings), vocabularies)
+def labeler(vocabularies=VOCABULARIES, **changes):
+    return Gazetteer(Ontology(**changes), vocabularies)
 
 
-def mentions(text, gazetteer=None, **settings):
+def mentions(text, gazetteer=None, **changes):
     """What is found in a text, as "text/type"."""
-    (found,) = (gazetteer or labeler(**settings))([note_of(text)]).found
+    (found,) = (gazetteer or labeler(**changes))([note_of(text)]).found
     return [f"{text[m.start : m.end]}/{m.type}" for m, _ in found]
 
 
-def texts(text, **settings):
-    return [mention.rpartition("/")[0] for mention in mentions(text, **settings)]
+def texts(text, **changes):
+    return [mention.rpartition("/")[0] for mention in mentions(text, **changes)]
 
 
 # --- which match stays ------------------------------------------------------------------------------------------------
@@ -86,8 +87,9 @@ def test_the_longest_name_is_found(text, want):
 
 
 def test_of_equally_long_overlapping_names_the_leftmost_stays():
-    gazetteer = labeler([Vocabulary("disease", ("heart lung", "lung skin", "skin nose"))])
-    assert mentions("heart lung skin nose", gazetteer) == ["heart lung/disease", "skin nose/disease"]
+    gazetteer = labeler([Vocabulary("disease", ("lung skin", "skin nose", "nose lung"))])
+    assert mentions("lung skin nose", gazetteer) == ["lung skin/disease"]
+    assert mentions("skin nose lung skin", gazetteer) == ["skin nose/disease", "lung skin/disease"]
 
 
 def test_the_longer_of_two_overlapping_names_stays_though_it_begins_later():
@@ -213,6 +215,50 @@ def test_the_stop_list_stops_whole_names_only():
     assert texts("calcium 2.3, on calcium carbonate") == ["calcium carbonate"]
 
 
+def test_the_stop_list_says_nothing_twice():
+    lines = files("ckd_dist.labelers").joinpath("stop_list.txt").read_text("utf-8").splitlines()
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    in_any_case, as_written = stop_list()
+    assert len(as_written) == len(names) and len(in_any_case) == sum(name.islower() for name in names) > 100
+
+
+# --- short forms that a note defines ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("LC is lung cancer (LC); two LCs, LCx.", ["LC", "lung cancer", "LC", "LCs"]),
+        ("lung cancers (LCs): LC", ["lung cancers", "LCs", "LC"]),
+        ("Kidney disease [KD, of old]. KD!", ["Kidney disease", "KD", "KD"]),
+        ("lung cancer (see below), see", ["lung cancer"]),  # no capital
+        ("lung cancer (XR); XR", ["lung cancer"]),  # other letters
+        ("lung cancer (UC); UC", ["lung cancer"]),  # its first letter begins no word
+        ("lung cancer of a man (LC); LC", ["lung cancer"]),  # not right behind it
+        ("lung cancer (LC) and lc", ["lung cancer", "LC"]),  # as written
+    ],
+)
+def test_short_forms_that_the_note_defines_are_found(text, want):
+    assert texts(text) == want
+    assert [mention for mention in texts(text, inflections=False) if mention[0] in "LK" and len(mention) < 4] == []
+
+
+def test_a_short_form_is_of_its_mention_s_type_is_counted_and_known_in_its_note_alone():
+    done = labeler()([note_of("chest pain (CP), no CP"), note_of("CP")])
+    assert [m.type for m, _ in done.found[0]] == ["symptom"] * 3 and done.found[1] == []
+    assert done.counts["short_forms"] == 2
+
+
+def test_a_short_form_that_is_a_name_itself_is_found_once():
+    gazetteer = labeler([Vocabulary("disease", ("acute lymphoid leukemia", "ALL"))])
+    done = gazetteer([note_of("Acute lymphoid leukemia (ALL). ALL again.")])
+    assert len(done.found[0]) == 3 and done.counts["short_forms"] == 0
+
+
+def test_a_denied_short_form_is_left_out():
+    assert texts("Chest pain (CP) at noon. No CP now.", skip_negated=True) == ["Chest pain", "CP"]
+
+
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +277,15 @@ def test_a_mention_begins_and_ends_with_a_word_of_the_note():
 def test_counts_are_of_all_notes_and_confidence_is_as_set():
     done = labeler(confidence=0.75)([note_of("Asthma."), note_of(""), note_of("no pain")])
     assert [[confidence for _, confidence in found] for found in done.found] == [[0.75], [], [0.75]]
-    assert done.counts == {"notes": 3, "words": 4, "mentions": 2, "overlapped": 0, "ties": 1, "denied": 0}
+    assert done.counts == {
+        "notes": 3,
+        "words": 4,
+        "mentions": 2,
+        "overlapped": 0,
+        "ties": 1,
+        "short_forms": 0,
+        "denied": 0,
+    }
 
 
 def test_vocabularies_may_share_a_type_and_may_be_absent():
@@ -242,9 +296,9 @@ def test_vocabularies_may_share_a_type_and_may_be_absent():
 
 # --- against a naive matcher ------------------------------------------------------------------------------------------
 
-WORDS = ("ab", "abc", "bc", "Ab", "ABC")
-NAMES = st.lists(st.lists(st.sampled_from(WORDS[:3]), min_size=1, max_size=3).map(" ".join), max_size=6)
-TEXT = st.lists(st.sampled_from([*WORDS, ",", "xy"]), max_size=14)
+WORDS = ("ab", "bc", "abc", "Ab", "BC")
+NAMES = st.lists(st.lists(st.sampled_from(WORDS[:3]), min_size=1, max_size=3).map(" ".join), max_size=8)
+TEXT = st.lists(st.sampled_from([*WORDS, ","]), max_size=14)
 
 
 def naive(words, types):
@@ -268,6 +322,7 @@ def naive(words, types):
     return sorted((int(offset[first]), int(offset[last]) - 1, kind) for first, last, kind in kept)
 
 
+@settings(max_examples=300, deadline=None)
 @given(NAMES, NAMES, TEXT)
 def test_equals_a_naive_matcher(diseases, symptoms, words):
     types = {name: "symptom" for name in symptoms} | {name: "disease" for name in diseases}
@@ -363,8 +418,8 @@ def test_the_fingerprint_changes_with_names_their_type_and_which_type_wins():
 
 def test_the_fingerprint_stays_with_what_decides_nothing():
     one = labeler([Vocabulary("disease", ("asthma", "tumor", "lung cancer"))])
-    settings = Ontology(name="another", vocabularies=("disease=tsv:/elsewhere",))
+    renamed = Ontology(name="another", vocabularies=("disease=tsv:/elsewhere",))
     first, second = ("lung cancer", "syndrome"), ("tumours", "asthma", "Asthma")
-    other = Gazetteer(settings, [Vocabulary("disease", first), Vocabulary("disease", second)])
+    other = Gazetteer(renamed, [Vocabulary("disease", first), Vocabulary("disease", second)])
     assert one.fingerprint == other.fingerprint and re.fullmatch("[0-9a-f]{64}", one.fingerprint)
     assert (one.name, other.name) == ("ontology", "another")
