@@ -2,10 +2,9 @@
 
     names -> sequences of words -> automaton        note -> words -> all matches -> the longest that do not overlap
 
-Words are numbered and the automaton (Aho and Corasick 1975, in `pyahocorasick`, which takes sequences of numbers; the
-faster-looking `ahocorasick-rs` takes strings alone and would find names inside words) runs over the numbers: a match
-then begins and ends at a word by itself, and two spellings are one where they have one number (spelling.py).  There are
-two automatons.  Most names are found in any case; one with fewer than `min_letters` letters, or an abbreviation ("ALL",
+Words are numbered and the automaton (Aho and Corasick 1975) runs over the numbers: a match then begins and ends at a
+word by itself, and two spellings are one where they have one number (spelling.py).  `pyahocorasick` takes sequences of
+numbers; `ahocorasick-rs` takes strings alone and would find names inside words.  There are two automatons.  Most names are found in any case; one with fewer than `min_letters` letters, or an abbreviation ("ALL",
 "AIDS", "HoFH"), only as it is written.
 
 Of matches that share a character the longest stays, then the leftmost; where two types claim the same place the one
@@ -111,7 +110,9 @@ def longest(matches: Iterable[Match]) -> list[Match]:
     taken: set[int] = set()
     for match in sorted(matches, key=lambda match: (match.start - match.end, match.start)):
         characters = range(match.start, match.end)
-        if match.start not in taken and match.end - 1 not in taken:  # what is longer can only reach over an end
+        if (
+            match.start not in taken and match.end - 1 not in taken
+        ):  # what is kept is no shorter: it reaches over an end
             taken.update(characters)
             kept.append(match)
     return sorted(kept)

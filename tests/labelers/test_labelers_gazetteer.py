@@ -335,6 +335,7 @@ def test_equals_a_naive_matcher(diseases, symptoms, words):
     assert [tuple(mention) for mention, _ in found] == naive(words, types)
 
 
+@settings(deadline=None)
 @given(NAMES, TEXT)
 def test_found_in_many_notes_at_once_as_in_each(names, words):
     gazetteer = labeler([Vocabulary("disease", tuple(names))])
