@@ -4,8 +4,9 @@
 
 Words are numbered and the automaton (Aho and Corasick 1975) runs over the numbers: a match then begins and ends at a
 word by itself, and two spellings are one where they have one number (spelling.py).  `pyahocorasick` takes sequences of
-numbers; `ahocorasick-rs` takes strings alone and would find names inside words.  There are two automatons.  Most names are found in any case; one with fewer than `min_letters` letters, or an abbreviation ("ALL",
-"AIDS", "HoFH"), only as it is written.
+numbers; `ahocorasick-rs` takes strings alone and would find names inside words.  There are two automatons.  Most names
+are found in any case; one with fewer than `min_letters` letters, or an abbreviation ("ALL", "AIDS", "HoFH"), only as it
+is written.
 
 Of matches that share a character the longest stays, then the leftmost; where two types claim the same place the one
 whose vocabulary comes first has it, and the tie is counted.  A match that begins or ends within a word of the note is
