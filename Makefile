@@ -1,4 +1,5 @@
-# make demo   the main job: a small hospital to a distilled, evaluated student      make test   the tests
+# make demo       the first study: a small hospital to a distilled, evaluated student
+# make demo-ner   the second: made-up notes to a distilled tagger of entities          make test   the tests
 # Each sets up everything it needs first, once: a virtual environment and the packages.  Nothing is compiled.
 #
 # PYTHON   the interpreter to build on, 3.11 or newer       RECIPE, SOURCE, RUN   what demo runs, on what, and where
@@ -16,10 +17,13 @@ READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 GO := $(VENV)/bin/python -m launch.run
 
-.PHONY: setup demo demo-mimic test test-all bench lint constraints clean
+.PHONY: setup demo demo-ner demo-mimic test test-all bench lint constraints clean
 
 demo: setup
 	$(GO) pipeline --recipe $(RECIPE) $(if $(SOURCE),--source $(SOURCE)) --run $(RUN)
+
+demo-ner: setup
+	$(GO) pipeline --recipe ner_tiny $(if $(SOURCE),--source $(SOURCE)) --run $(if $(filter runs/demo,$(RUN)),runs/demo-ner,$(RUN))
 
 demo-mimic: setup
 	$(GO) pipeline --recipe mimic_demo --source mimic3:$(CKD_DATA)/mimic_iii_demo --run runs/demo-mimic

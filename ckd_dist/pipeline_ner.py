@@ -85,6 +85,7 @@ def window(recipe: NerRecipe, run: Run, track: Track = nobody) -> None:
     if stages.is_done(recipe, run, "window"):
         return
     stages.begin(recipe, run, "window")
+    labelling.readers_of(run, recipe.label)  # a labeler that cannot label is refused before a teacher is trained
     notes = {split: read_notes(run.notes(split)).notes for split in SPLITS}
     texts = [note.text for note in notes["train"][:VOCABULARY_NOTES]]
     readers = {"student": make_tiny_student} | ({"teacher": make_tiny_teacher} if recipe.label.teacher else {})
@@ -230,7 +231,7 @@ def evaluate(recipe: NerRecipe, run: Run, track: Track = nobody) -> None:
         return
     stages.begin(recipe, run, "evaluate")
     score.report(recipe, run, track)
-    stages.finish(recipe, run, "evaluate", stages.files_below(run.report))
+    stages.finish(recipe, run, "evaluate", [*stages.files_below(run.report), run.held_out_page])
 
 
 def extract(model: Path, notes: str, out: Path, track: Track = nobody) -> dict[str, int]:

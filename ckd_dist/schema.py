@@ -181,6 +181,11 @@ class Run:
         """Which labelers speak for which type, and all that was tried."""
         return self.root / "combination.json"
 
+    @property
+    def held_out_page(self) -> Path:
+        """Held-out notes with what the student found, for those who may read the notes; not a part of the report."""
+        return self.root / "entities" / "held_out.html"
+
     def curve(self, way: str, num_gold: int) -> Path:
         """A student of the learning curve."""
         return self.root / "curve" / f"{way}_{num_gold}"

@@ -62,7 +62,8 @@ def names_of(settings: Labelers) -> list[str]:
 
 
 def readers_of(run: Run, settings: Labelers) -> dict[str, Reader]:
-    """The labelers that read a note as text, by name."""
+    """The labelers that read a note as text, by name.  Raises ValueError where one cannot be made or may not be asked."""
+    names_of(settings)
     types = types_of(tag_columns(run))
     dictionaries = {each.name: _gazetteer(each, run, types) for each in settings.ontologies}
     return dictionaries | {each.name: EndpointLabeler(each, types, run.answers) for each in settings.endpoints}

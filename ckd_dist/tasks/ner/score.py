@@ -5,7 +5,7 @@ Labelers and their combination are read from their shards, students from their f
 
 import datetime
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -19,8 +19,6 @@ from ckd_dist.evaluate.bootstrap import Resamples, resample
 from ckd_dist.evaluate.entities import Estimates, count, scores
 from ckd_dist.evaluate.ner_report import write_ner_report
 from ckd_dist.evaluate.ner_results import (
-    MATCHES,
-    MICRO,
     Choice,
     Cost,
     Difference,
@@ -29,9 +27,11 @@ from ckd_dist.evaluate.ner_results import (
     Point,
     Split,
     System,
+    f1_minus,
+    scores_of,
 )
 from ckd_dist.evaluate.timing import hardware
-from ckd_dist.note import Mention, Note, best_tags, decode
+from ckd_dist.note import Found, Mention, Note, best_tags, decode
 from ckd_dist.notes.highlight import Marked, write_page
 from ckd_dist.notes.read import read_corpus, to_notes
 from ckd_dist.schema import SPLITS, Run
@@ -54,7 +54,9 @@ class Scored:
     notes: list[Note]
     names: list[str]
     found: dict[str, Mentions]
+    claims: Sequence[list[Found]]  # the student's, with how sure it is
     resamples: Resamples
+    drawn: str  # what they draw: "notes", or "patients" where the corpus says whose a note is
     types: list[str]
 
     def of(self, name: str, types: Sequence[str] | None = None) -> Estimates:
@@ -93,16 +95,17 @@ def report(recipe: NerRecipe, run: Run, track: Callable[..., None]) -> None:
         answers={each.name: _answers(labelled["costs"][each.name]) for each in recipe.label.endpoints},
         versions={name: version(name) for name in PACKAGES},
         notes=notes_of(recipe),
+        drawn=held_out.drawn,
         bootstrap_draws=settings.bootstrap_draws,
         seed=settings.seed,
     )
     track(3, 4)
     write_ner_report(results, run.report)
     marked = [
-        Marked(name, note.text, [new_notes.Found(mention, 1.0) for mention in found], note.mentions)
-        for name, note, found in zip(held_out.names, held_out.notes, held_out.found["student"], strict=True)
+        Marked(name, note.text, claims, note.mentions)
+        for name, note, claims in zip(held_out.names, held_out.notes, held_out.claims, strict=True)
     ]
-    write_page(run.report / "entities.html", marked, held_out.types, title=f"{recipe.name}: held-out notes")
+    write_page(run.held_out_page, marked, held_out.types, title=f"{recipe.name}: held-out notes")
     track(4, 4)
 
 
@@ -124,10 +127,12 @@ def on_held_out(recipe: NerRecipe, run: Run, trained: Mapping[str, Way]) -> Scor
         name: by_tags(notes, soft_tags(run, plan, stored.sample_id_N[rows], lengths, None), types)
         for name, plan in plans.items()
     }
-    found |= {name: by_student(way, notes) for name, way in trained.items()}
+    claimed = {name: list(new_notes.tag(way.folder, notes, _device())) for name, way in trained.items()}
+    found |= {name: mentions_of(claims) for name, claims in claimed.items()}
     _, group = np.unique([stored.subjects[row] or stored.names[row] for row in rows], return_inverse=True)
     draws = resample(group, recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
-    return Scored(notes, [stored.names[row] for row in rows], found, draws, types)
+    drawn = "patients" if any(stored.subjects[row] for row in rows) else "notes"
+    return Scored(notes, [stored.names[row] for row in rows], found, claimed["student"], draws, drawn, types)
 
 
 def on_other(recipe: NerRecipe, run: Run, source: str, home: Scored, trained: Mapping[str, Way]) -> list[Elsewhere]:
@@ -142,9 +147,9 @@ def on_other(recipe: NerRecipe, run: Run, source: str, home: Scored, trained: Ma
     readers = {each.name: each for each in recipe.label.ontologies}
     for name, reader in readers_of(run, recipe.label).items():
         if name in readers:  # a language model would have to be paid again
-            found[name] = [[claim.mention for claim in claims] for claims in reader(notes).found]
+            found[name] = mentions_of(reader(notes).found)
     draws = resample(np.arange(len(notes)), recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
-    there = Scored(notes, [], found, draws, types)
+    there = Scored(notes, [], found, [], draws, "notes", types)
     return [
         Elsewhere(
             source_in_words(source),
@@ -168,7 +173,12 @@ def by_tags(notes: Sequence[Note], soft_UK: np.ndarray, types: Sequence[str]) ->
 
 def by_student(way: Way, notes: Sequence[Note]) -> Mentions:
     """The mentions that a student finds."""
-    return [[claim.mention for claim in claims] for claims in new_notes.tag(way.folder, notes, _device())]
+    return mentions_of(new_notes.tag(way.folder, notes, _device()))
+
+
+def mentions_of(claims: Iterable[list[Found]]) -> Mentions:
+    """Without how sure they are."""
+    return [[claim.mention for claim in of_note] for of_note in claims]
 
 
 def gold_mentions(notes: Sequence[Note]) -> Mentions:
@@ -179,30 +189,16 @@ def gold_mentions(notes: Sequence[Note]) -> Mentions:
 # --- the parts of the report -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Quality:
-    precision: object
-    recall: object
-    f1: object
-
-
 def _system(name: str, recipe: NerRecipe, trained: Mapping[str, Way], found: Estimates) -> System:
     kinds = {each.name: "ontology" for each in recipe.label.ontologies}
     kinds |= {each.name: "llm" for each in recipe.label.endpoints} | {TEACHER: "teacher"}
     roles = {COMBINED: "combination", "student": "student", "human": "human"}
     titles = {COMBINED: "Combination", TEACHER: "Teacher"} | {key: way.title for key, way in trained.items()}
-    quality = {
-        match: {
-            kind: _Quality(*(found.estimate(match, kind, measure) for measure in ("precision", "recall", "f1")))
-            for kind in (MICRO, *found.groups[:-2])
-        }
-        for match in MATCHES
-    }
     return System(
         name,
         titles.get(name, name[:1].upper() + name[1:]),
         roles.get(name, "labeler"),
-        quality,
+        scores_of(found),
         kind=kinds.get(name, ""),
         in_sample=name == TEACHER,
     )
@@ -214,17 +210,7 @@ def _differences(estimates: Mapping[str, Estimates], trained: Mapping[str, Way])
     best = max(labelers, key=lambda name: np.nan_to_num(estimates[name].estimate().value))
     pairs = [("student", COMBINED), ("student", "human"), ("student", best), (COMBINED, best)]
     return [
-        Difference(
-            first,
-            second,
-            {
-                match: {
-                    kind: estimates[first].minus(estimates[second], match, kind)
-                    for kind in (MICRO, *estimates[first].groups[:-2])
-                }
-                for match in MATCHES
-            },
-        )
+        Difference(first, second, f1_minus(estimates[first], estimates[second]))
         for first, second in pairs
         if first in estimates and second in estimates
     ]
