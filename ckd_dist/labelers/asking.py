@@ -4,12 +4,12 @@ The official client does the talking: it retries overloads, server errors and br
 `Retry-After` says (up to two minutes).  The first question goes alone, so that a wrong address, key or model costs one
 failure and not `parallel` of them; then threads ask, and each answer is kept before its thread asks on.
 
-Servers differ in structured output, so a request that is refused with 400 or 422 is tried again with less: JSON schema,
-JSON object, plain; the fullest form that works is used from then on.  Considered: vLLM and Ollama from 0.5 hold to the
-schema; llama.cpp does, but some of its builds accept and ignore it, as `transformers serve` and Ollama's cloud do;
-older llama.cpp forks know the JSON object only; OpenAI's newer models want `max_completion_tokens`.  That is why the
-prompt states the form as well, and answer.py reads whatever comes.  Ollama cuts a prompt that exceeds its `num_ctx`
-without a word: set that to twice max_output_tokens or more.
+Servers differ in structured output, so a request that is refused with 400, 422 or words about response_format is tried
+again with less: JSON schema, JSON object, plain; the fullest form that works is used from then on.  Considered: vLLM
+and Ollama from 0.5 hold to the schema; llama.cpp does, but some of its builds accept and ignore it, as `transformers
+serve` and Ollama's cloud do; older llama.cpp forks know the JSON object only; OpenAI's newer models want
+`max_completion_tokens`.  That is why the prompt states the form as well, and answer.py reads whatever comes.  Ollama
+cuts a prompt that exceeds its `num_ctx` without a word: set that to twice max_output_tokens or more.
 
 Only what the recipe says is sent: no headers from the client's own environment variables, no statistics of the client,
 no redirect is followed, and loopback is reached without a proxy.  An exception of the client can quote the request or
@@ -86,16 +86,16 @@ class Asker:
 
     def __call__(self, question: str) -> Answer:
         for form in range(self.form, len(self.forms)):
-            answer, status, problem = self._try(question, self.forms[form])
+            answer, refused, problem = self._try(question, self.forms[form])
             if answer is not None:
                 self.form = max(self.form, form)
                 return answer
-            if status not in REFUSED:
+            if not refused:
                 break
         raise EndpointError(problem)  # outside of any `except`: an exception's context is an exception that gets out
 
-    def _try(self, question: str, form: dict[str, Any]) -> tuple[Answer | None, int | None, str]:
-        """The answer, or the HTTP status, where there was one, and the problem in a sentence."""
+    def _try(self, question: str, form: dict[str, Any]) -> tuple[Answer | None, bool, str]:
+        """The answer, or None, whether a lesser form could be accepted, and the problem in a sentence."""
         try:
             completion = self.client.chat.completions.create(
                 model=self.settings.model,
@@ -103,9 +103,10 @@ class Asker:
                 messages=[{"role": "system", "content": self.system}, {"role": "user", "content": question}],
                 **form,
             )
-            return _answer(completion), None, ""
+            return _answer(completion), False, ""
         except Exception as error:  # of any kind: each may quote the question or the answer
-            return None, getattr(error, "status_code", None), _problem(error, self.settings)
+            refused = getattr(error, "status_code", None) in REFUSED or "response_format" in str(error)
+            return None, refused, _problem(error, self.settings)
 
 
 def forms(schema: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
@@ -193,8 +194,8 @@ def _problem(error: Exception, settings: Endpoint) -> str:
         words = f"is still overloaded after {attempts} (429): lower parallel or set requests_per_minute"
     elif status in REFUSED:
         words = (
-            f"refuses a question in every form ({status}): see that it serves model {settings.model}, takes "
-            f"temperature {settings.temperature:g}, and has room for max_words and max_output_tokens"
+            f"refuses a question in every form ({status}): see that it serves model {settings.model}, takes a system "
+            f"message and temperature {settings.temperature:g}, and has room for max_words and max_output_tokens"
         )
     elif status is not None and 300 <= status < 400:
         words = f"sends elsewhere ({status}), which is not followed: give the address itself as url"

@@ -109,18 +109,18 @@ def fold(text: str) -> tuple[str, list[int]]:
     """
     key: list[str] = []
     origin: list[int] = []
-    apart = False
+    apart: int | None = None  # place of what parts the letters before from those to come
     for place, letter in enumerate(text):
         for part in unicodedata.normalize("NFKD", letter).casefold():
             if part.isalnum():
-                if apart and key and key[-1].isdigit() and part.isdigit():
+                if apart is not None and key and key[-1].isdigit() and part.isdigit():
                     key.append("·")
-                    origin.append(place - 1)
+                    origin.append(apart)
                 key.append(part)
                 origin.append(place)
-                apart = False
+                apart = None
             elif not unicodedata.combining(part):
-                apart = True
+                apart = place
     return "".join(key), origin
 
 

@@ -131,6 +131,8 @@ def test_another_spelling_finds_the_words_as_written(stated, written):
         ("febrile", "afebrile"),
         ("type 1 diabetes", "type 2 diabetes"),
         ("warfarin 25 mg", "warfarin 2.5 mg"),
+        ("HLA B2705", "HLA B2708"),
+        ("1", "½"),
         ("ALL", "all"),  # a leukaemia, or a word
         ("MS", "ms"),
         ("flu", "flow"),
@@ -241,16 +243,16 @@ WORDS = [
     "½",
     "µ",
 ]
-sentence = st.lists(st.sampled_from(WORDS) | st.text(min_size=1, max_size=6), min_size=1, max_size=8).map(" ".join)
+words = st.sampled_from(WORDS)
+sentence = st.lists(words | words | st.text(min_size=1, max_size=6), min_size=1, max_size=8).map(" ".join)
 sentences = st.lists(sentence.filter(str.strip), min_size=1, max_size=4)
-stated = st.fixed_dictionaries(
-    {},
-    optional={
-        "line": st.integers(-1, 5) | st.none() | st.text(max_size=2),
-        "text": st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(" ".join) | st.text(max_size=8),
-        "type": st.sampled_from([*TYPES, "Disease", "other"]),
-    },
-)
+fields = {
+    "line": st.integers(1, 4) | st.integers(-1, 5) | st.none() | st.text(max_size=2),
+    "text": st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(" ".join) | st.text(max_size=8),
+    "type": st.sampled_from([*TYPES, "Disease", "other"]),
+}
+whole = st.fixed_dictionaries(fields)
+stated = whole | whole | whole | st.fixed_dictionaries({}, optional=fields)
 
 
 def alike(said, written):

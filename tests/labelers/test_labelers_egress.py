@@ -6,7 +6,7 @@ import pytest
 from labelers_server import Reply, entities, note, serve
 
 from ckd_dist.config_ner import Endpoint
-from ckd_dist.labelers.asking import EndpointError
+from ckd_dist.labelers.asking import EndpointError, ask
 from ckd_dist.labelers.egress import ALLOWED, check_egress, is_loopback
 from ckd_dist.labelers.endpoint import EndpointLabeler
 
@@ -100,6 +100,11 @@ def test_a_localhost_that_is_not_this_machine_is_elsewhere(monkeypatch):
 def test_a_labeler_for_elsewhere_is_not_even_made(tmp_path):
     with pytest.raises(ValueError, match="not this machine"):
         EndpointLabeler(Endpoint(url="https://api.openai.com/v1"), ["disease"], tmp_path)
+
+
+def test_nothing_is_asked_elsewhere_whoever_asks():
+    with pytest.raises(ValueError, match="not this machine"):
+        ask({"name": "a note"}, Endpoint(url="https://api.openai.com/v1"), "", {}, lambda *_: None)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
