@@ -46,7 +46,7 @@ class Ontology:
     vocabularies: tuple[str, ...] = what(
         (), "type=form:PATH each, e.g. disease=do:DIR, symptom=obo:FILE, medication=drugbank:FILE, disease=tsv:FILE"
     )
-    inflections: bool = what(True, "find plurals and the like too")
+    inflections: bool = what(True, "find plurals, spellings and short forms that the note defines too")
     skip_negated: bool = what(False, "leave out what the sentence denies")
     min_letters: int = what(3, "shortest name that is looked for in any case; shorter ones only as written", ge=1)
     confidence: float = what(0.9, "probability that a finding is right", gt=0, le=1)
@@ -68,7 +68,7 @@ class Endpoint:
     max_output_tokens: int = what(2048, "longest answer, tokens", ge=16)
     confidence: float = what(0.9, "probability that a finding is right", gt=0, le=1)
     parallel: int = how(8, "questions under way at once", ge=1)
-    requests_per_minute: float | None = how(None, "limit of the endpoint; none: as fast as it answers", gt=0)
+    requests_per_minute: float | None = how(None, "limit of each worker; none: as fast as it is answered", gt=0)
     timeout: float = how(120.0, "seconds for an answer", gt=0)
     retries: int = how(5, "further attempts after an overload or a broken connection", ge=0)
     usd_per_million_input: float = how(0.0, "price of a million tokens sent, US dollars", ge=0)

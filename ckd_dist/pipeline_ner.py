@@ -53,7 +53,7 @@ def read(recipe: NerRecipe, run: Run, track: Track = nobody) -> None:
     wanted = list(dict.fromkeys(settings.types.values()))
     present = {mention.type for note in notes for mention in note.mentions or ()}
     types = [kind for kind in wanted if kind in present] or wanted  # a corpus that nobody annotated may hold any
-    write_tag_columns(run, types)
+    write_tag_columns(run, types, wanted)
     numbers, count = {"corpus": corpus.counts, "splits": {}}, 0
     for done, split in enumerate(SPLITS, 1):
         rows = np.flatnonzero(split_N == split)

@@ -1,11 +1,13 @@
 """Students: from combined soft tags and human ones; from human ones alone, for comparison; and a learning curve."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ckd_dist.config import Optim
 from ckd_dist.config_ner import Tagger
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Engine, Fitted
@@ -70,7 +72,6 @@ def student(
         max_tokens=settings.max_tokens,
         seed=settings.optim.seed,
     )
-    engine = _engine(settings, head, world)
     tasks = {"tuning": gold_task(run, "tuning", "student", pad_id)}
     if way.soft:
         tasks["train"] = mixed_task(run, settings, pad_id, combined["train"], made_by, way.num_gold, gold_seed)
@@ -78,12 +79,19 @@ def student(
         tasks["train"] = gold_task(
             run, "train", "student", pad_id, way.num_gold, gold_seed, continuation=CONTINUATION, loss=settings.loss
         )
-    fitted = fit_tags(engine, tasks, settings.optim, way.folder, digest, watch)
+    optim = settings.optim if way.soft else as_many_updates(settings.optim, tasks["train"])
+    engine = _engine(settings, head, world)
+    fitted = fit_tags(engine, tasks, optim, way.folder, digest, watch)
     if not fitted.complete:
         return None
     scored = with_scores(card, len(tasks["train"].rows_N), fitted)
     publish(engine, head, tokenizer, way.folder, digest, scored, export_student)
     return fitted
+
+
+def as_many_updates(optim: Optim, gold: NerTask) -> Optim:
+    """The schedule of a student that has annotated windows only: it reads them more often, to make as many updates."""
+    return dataclasses.replace(optim, epochs=optim.epochs * len(gold.windows) / max(1, len(gold.rows_N)))
 
 
 def mixed_task(

@@ -14,7 +14,6 @@ import torch
 
 from ckd_dist import stages
 from ckd_dist.config_ner import Labelers, Ontology, TagTeacher
-from ckd_dist.labelers.endpoint import EndpointLabeler
 from ckd_dist.labelers.gazetteer import Gazetteer
 from ckd_dist.labelers.labelled import Labelled, spread
 from ckd_dist.labelers.vocabularies import read_terms
@@ -29,7 +28,7 @@ from ckd_dist.schema import SPLITS, Run
 from ckd_dist.softlabels.generate import finish, generate, missing
 from ckd_dist.softlabels.plan import Plan, make_plan
 from ckd_dist.softlabels.shards import read_manifest
-from ckd_dist.tasks.ner.rows import lengths_of, tag_columns
+from ckd_dist.tasks.ner.rows import known_types, lengths_of, tag_columns
 
 TEACHER = "teacher"
 
@@ -62,24 +61,40 @@ def names_of(settings: Labelers) -> list[str]:
 
 
 def readers_of(run: Run, settings: Labelers) -> dict[str, Reader]:
-    """The labelers that read a note as text, by name.  Raises ValueError where one cannot be made or may not be asked."""
+    """The labelers that read a note as text, by name.  Raises ValueError where one cannot be made or be asked."""
     names_of(settings)
     types = types_of(tag_columns(run))
-    dictionaries = {each.name: _gazetteer(each, run, types) for each in settings.ontologies}
-    return dictionaries | {each.name: EndpointLabeler(each, types, run.answers) for each in settings.endpoints}
+    readers: dict[str, Reader] = {each.name: _gazetteer(each, run, types) for each in settings.ontologies}
+    if settings.endpoints:
+        from ckd_dist.labelers.endpoint import EndpointLabeler  # its client takes a second to import
+
+        readers |= {each.name: EndpointLabeler(each, types, run.answers) for each in settings.endpoints}
+    return readers
 
 
 def _gazetteer(settings: Ontology, run: Run, types: Sequence[str]) -> Gazetteer:
-    """A dictionary of those of its vocabularies whose type is looked for; the made-up hospital's lie in the run."""
-    made_up = run.tables / "vocabulary"
-    specs = [spec.split("=", 1) for spec in settings.vocabularies if spec.split("=", 1)[0] in types]
-    if not specs:
+    """A dictionary of those of its vocabularies whose type the corpus annotates."""
+    known = known_types(run)
+    for spec in settings.vocabularies:
+        if spec.partition("=")[0] not in known:
+            raise ValueError(
+                f"labeler {settings.name}: vocabulary {spec!r} is of no type of notes.types; give type=form:PATH with "
+                f"one of {', '.join(known)}"
+            )
+    wanted = [spec for spec in settings.vocabularies if spec.partition("=")[0] in types]
+    if not wanted:
         raise ValueError(
             f"labeler {settings.name} has no vocabulary of {', '.join(types)}: give label.ontologies type=form:PATH"
         )
-    places = {True: lambda where: f"tsv:{made_up / where.removeprefix('synthetic:')}.tsv", False: str}
-    whole = [f"{kind}={places[where.startswith('synthetic:')](where)}" for kind, where in specs]
-    return Gazetteer(settings, [read_terms(spec) for spec in whole])
+    return Gazetteer(settings, [read_terms(_placed(spec, run)) for spec in wanted])
+
+
+def _placed(spec: str, run: Run) -> str:
+    """Where a vocabulary lies: the made-up hospital's are in the run."""
+    kind, _, where = spec.partition("=")
+    if not where.startswith("synthetic:"):
+        return spec
+    return f"{kind}=tsv:{run.tables / 'vocabulary' / where.removeprefix('synthetic:')}.tsv"
 
 
 def plans(run: Run, settings: Labelers, readers: Mapping[str, Reader]) -> dict[tuple[str, str], Plan]:

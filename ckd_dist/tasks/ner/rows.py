@@ -30,11 +30,16 @@ def tag_columns(run: Run) -> list[str]:
     return json.loads(run.tags.read_text())["names"]
 
 
-def write_tag_columns(run: Run, types: Sequence[str]) -> list[str]:
-    """Write the columns of these types; return them."""
+def known_types(run: Run) -> list[str]:
+    """All types that the recipe knows, those that the corpus lacks too."""
+    return json.loads(run.tags.read_text())["known"]
+
+
+def write_tag_columns(run: Run, types: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Write the columns of `types`, which the corpus annotates, and all that are known; return the columns."""
     names = tag_names(types)
     run.tags.parent.mkdir(parents=True, exist_ok=True)
-    run.tags.write_text(json.dumps({"types": list(types), "names": names}, indent=1))
+    run.tags.write_text(json.dumps({"types": list(types), "names": names, "known": list(known)}, indent=1))
     return names
 
 

@@ -90,7 +90,7 @@ def report(recipe: NerRecipe, run: Run, track: Callable[..., None]) -> None:
         ],
         curve=_curve(estimates, trained, read["splits"]["train"]["annotated"]),
         elsewhere=elsewhere,
-        costs=_costs(labelled["costs"], held_out, trained, settings.timing_documents),
+        costs=_costs(labelled["costs"], recipe, held_out, trained),
         left_out={what: n for what, n in read["corpus"].items() if n and what not in ("annotated", "mentions")},
         answers={each.name: _answers(labelled["costs"][each.name]) for each in recipe.label.endpoints},
         versions={name: version(name) for name in PACKAGES},
@@ -229,25 +229,27 @@ def _curve(estimates: Mapping[str, Estimates], trained: Mapping[str, Way], num_a
 
 
 def _costs(
-    spent: Mapping[str, Mapping[str, float]], held_out: Scored, trained: Mapping[str, Way], num_notes: int
+    spent: Mapping[str, Mapping[str, float]], recipe: NerRecipe, held_out: Scored, trained: Mapping[str, Way]
 ) -> list[Cost]:
     """Every labeler as its shards say, and the student, timed now on held-out notes."""
+    prices = {each.name: (each.usd_per_million_input, each.usd_per_million_output) for each in recipe.label.endpoints}
     made = []
     for name, sums in spent.items():
         per = 1000 / max(1, sums["notes"])
+        tokens = [_tokens(sums, what, per) for what in ("input_tokens", "output_tokens")]
         made.append(
             Cost(
                 name,
                 seconds=sums["seconds"] * per,
                 words_per_minute=60 * sums["words"] / max(sums["seconds"], 1e-9),
-                input_tokens=_times(sums.get("input_tokens"), per),
-                output_tokens=_times(sums.get("output_tokens"), per),
-                usd=_times(sums.get("usd"), per),
+                input_tokens=tokens[0],
+                output_tokens=tokens[1],
+                usd=float(np.dot(tokens, prices[name])) / 1e6 if name in prices else None,
                 hardware=hardware(_device()),
                 measured=f"while labelling {sums['notes']:,.0f} notes, one worker's seconds",
             )
         )
-    notes = held_out.notes[:num_notes]
+    notes = held_out.notes[: recipe.evaluate.timing_documents]
     by_student(trained["student"], notes[:1])
     start = time.perf_counter()
     by_student(trained["student"], notes)
@@ -265,15 +267,14 @@ def _costs(
     return made
 
 
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
+def _tokens(sums: Mapping[str, float], what: str, per: float) -> float | None:
+    """Tokens a thousand notes, kept answers counted as if they had been asked for now; None: it is no such labeler."""
+    return (sums[what] + sums.get(f"cached_{what}", 0)) * per if what in sums else None
 
 
 def _answers(sums: Mapping[str, float]) -> dict[str, float]:
     """How a language model's answers were aligned."""
-    return {
-        what: n for what, n in sums.items() if what not in ("seconds", "words", "usd", "input_tokens", "output_tokens")
-    }
+    return {what: n for what, n in sums.items() if what not in ("seconds", "words", "usd") and "tokens" not in what}
 
 
 def _split(name: str, counted: Mapping[str, int], types: Sequence[str]) -> Split:
