@@ -38,6 +38,9 @@ bench: setup
 	$(VENV)/bin/python tests/bench/soft_labels.py
 	$(VENV)/bin/python tests/bench/student_epoch.py
 	$(VENV)/bin/python tests/bench/engine_step.py
+	$(VENV)/bin/python tests/bench/engine_step.py --study ner
+	$(VENV)/bin/python tests/bench/gazetteer.py
+	$(VENV)/bin/python tests/bench/tagger_inference.py
 	$(VENV)/bin/python tests/bench/extraction.py
 	$(VENV)/bin/python tests/bench/extraction.py --real-length
 	$(VENV)/bin/python tests/bench/gpu.py

@@ -66,8 +66,9 @@ def test_gpu_bench_without_a_gpu_says_so():
     assert "no GPU here" in bench("gpu.py")
 
 
-def test_engine_step_ends_in_the_plain_loops_weights():
-    said = bench("engine_step.py", "--hidden", "32", "--layers", "1", "--steps", "2", "--rounds", "1")
+@pytest.mark.parametrize("study", ["disease", "ner"])
+def test_engine_step_ends_in_the_plain_loops_weights(study):
+    said = bench("engine_step.py", "--study", study, "--hidden", "32", "--layers", "1", "--steps", "2", "--rounds", "1")
     apart = [float(line.rpartition(": ")[2]) for line in said.splitlines() if "largest difference" in line]
     assert len(apart) == 2 and max(apart) < 1e-6
     assert said.count("our engine / plain PyTorch") == 2

@@ -1,6 +1,8 @@
 """A training step of our engine against a plain PyTorch loop, in turns: what does the engine cost?
 
-    python tests/bench/engine_step.py [--hidden 128] [--layers 2] [--steps 20] [--rounds 5]
+    python tests/bench/engine_step.py [--study disease|ner] [--hidden 128] [--layers 2] [--steps 20] [--rounds 5]
+
+disease: whole records, one row of labels each; ner: windows of 128 word pieces, a row of tags for every word.
 
 The same BERT, the same slots of rows, the same loss and the same AdamW (fused, no decay on biases and norms, gradients
 clipped), on one rank.  The plain loop is what one writes by hand, with every batch collated beforehand and for nothing:
@@ -16,31 +18,39 @@ import torch
 from machine import describe, take_turns
 from student_epoch import NUM_LABELS, Records
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, PreTrainedModel
 
 from ckd_dist.config import Loss, Optim
+from ckd_dist.config_ner import TagLoss
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, ahead, train_step
 from ckd_dist.models.heads import Head
+from ckd_dist.notes.windows import Windows
 from ckd_dist.softlabels.stream import Step as Planned
 from ckd_dist.softlabels.stream import steps
 from ckd_dist.tasks.disease import DiseaseTask
+from ckd_dist.tasks.ner.task import CONTINUATION, NerTask
 from ckd_dist.tasks.task import Batch
 from ckd_dist.world import World
 
 OPTIM = Optim(learning_rate=2e-5, batch_samples=8, micro_tokens=4096)
 
 
-def model(hidden: int, layers: int) -> BertForSequenceClassification:
+NUM_TAGS = 7
+MODELS = {"disease": (BertForSequenceClassification, NUM_LABELS), "ner": (BertForTokenClassification, NUM_TAGS)}
+
+
+def model(study: str, hidden: int, layers: int) -> PreTrainedModel:
     """The same random weights at every call."""
     torch.manual_seed(0)
-    return BertForSequenceClassification(
+    kind, num_columns = MODELS[study]
+    return kind(
         BertConfig(
             hidden_size=hidden,
             num_hidden_layers=layers,
             num_attention_heads=max(2, hidden // 64),
             intermediate_size=4 * hidden,
-            num_labels=NUM_LABELS,
+            num_labels=num_columns,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
@@ -62,18 +72,48 @@ class Plain:
             for batch in batches:
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
                     logits = self.model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_BL).logits
+                if batch.units_U2 is not None:
+                    logits = logits[batch.units_U2[:, 0], batch.units_U2[:, 1]]
                 (self.loss(logits.float(), batch) / total_weight).backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), OPTIM.clip_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
 
 
-def collated(task: DiseaseTask, plan: list[Planned]) -> Iterator[Step]:
+def disease(num_rows: int) -> DiseaseTask:
+    """Records of real length with labels and a teacher's logits, all at random."""
+    records, random = Records(num_rows), np.random.default_rng(1)
+    shape, ones = (num_rows, NUM_LABELS), np.ones(num_rows)
+    hard_NK, soft_NK = (random.random(shape) < 0.2).astype(np.float32), random.normal(-1.5, 1, shape).astype(np.float32)
+    return DiseaseTask(records, 0, hard_NK, ones, soft_NK, Loss())
+
+
+def ner(num_rows: int) -> NerTask:
+    """Windows of 40 to 128 word pieces, every word of one to three, with tags and soft tags at random."""
+    random = np.random.default_rng(1)
+    pieces = [random.integers(1, 4, random.integers(20, 64)) for _ in range(num_rows)]
+    pieces = [row[row.cumsum() <= 126] for row in pieces]
+    lengths, words = np.array([row.sum() + 2 for row in pieces]), np.array([len(row) for row in pieces])
+    windows = Windows(
+        ids_T=random.integers(5, 30_000, lengths.sum()).astype(np.int32),
+        offsets_N1=np.concatenate([[0], lengths.cumsum()]),
+        note_W=np.arange(num_rows, dtype=np.int32),
+        unit_offsets_W1=np.concatenate([[0], words.cumsum()]),
+        first_U=np.concatenate([1 + row.cumsum() - row for row in pieces]).astype(np.int32),
+        last_U=np.concatenate([row.cumsum() for row in pieces]).astype(np.int32),
+    )
+    hard_U = random.integers(0, NUM_TAGS, windows.num_units)
+    soft_UK = random.normal(size=(windows.num_units, NUM_TAGS)).astype(np.float32)
+    rows = np.arange(num_rows)
+    return NerTask(windows, rows, 0, hard_U, soft_UK, TagLoss(), NUM_TAGS, continuation=CONTINUATION)
+
+
+def collated(task: DiseaseTask | NerTask, plan: list[Planned]) -> Iterator[Step]:
     for step in plan:
         yield Step([task.collate(rows) for rows in step.slots], step.total_weight)
 
 
-def ours(engine: DdpEngine, task: DiseaseTask, plan: list[Planned]) -> None:
+def ours(engine: DdpEngine, task: DiseaseTask | NerTask, plan: list[Planned]) -> None:
     for step in ahead(collated(task, plan)):
         train_step(engine, step, task.loss)
 
@@ -86,28 +126,31 @@ def gap(ours: nn.Module, plain: nn.Module) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", choices=("disease", "ner"), default="disease")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    records, random = Records(args.steps * OPTIM.batch_samples), np.random.default_rng(1)
-    shape, ones = (len(records.rows), NUM_LABELS), np.ones(len(records.rows))
-    hard_NK, soft_NK = (random.random(shape) < 0.2).astype(np.float32), random.normal(-1.5, 1, shape).astype(np.float32)
-    task = DiseaseTask(records, 0, hard_NK, ones, soft_NK, Loss())
+    num_rows = args.steps * OPTIM.batch_samples
+    task = disease(num_rows) if args.study == "disease" else ner(num_rows)
+    lengths = task.tokens.lengths if args.study == "disease" else task.lengths
     batch = {"batch_samples": OPTIM.batch_samples, "micro_tokens": OPTIM.micro_tokens}
-    plan = list(steps(records.lengths, ones, **batch, seed=0, epochs=1))
+    plan = list(steps(lengths, task.weights, **batch, seed=0, epochs=1))
     ready = [(list(step.micro_batches), step.total_weight) for step in collated(task, plan)]
     print(describe())
     print(
         f"BERT {args.hidden} x {args.layers}, {len(plan)} steps of {OPTIM.batch_samples} rows in "
-        f"{sum(len(batches) for batches, _ in ready)} micro-batches, {records.lengths.mean():.0f} word pieces a row"
+        f"{sum(len(batches) for batches, _ in ready)} micro-batches, {lengths.mean():.0f} word pieces a row"
     )
     for dtype in (torch.float32, torch.bfloat16):
         engine = DdpEngine(
-            Head(model(args.hidden, args.layers), "encoder"), OPTIM, World(), dtype=str(dtype).removeprefix("torch.")
+            Head(model(args.study, args.hidden, args.layers), "encoder" if args.study == "disease" else "tags"),
+            OPTIM,
+            World(),
+            dtype=str(dtype).removeprefix("torch."),
         )
-        plain = Plain(model(args.hidden, args.layers), task.loss, dtype)
+        plain = Plain(model(args.study, args.hidden, args.layers), task.loss, dtype)
         programs = {"plain PyTorch": lambda p=plain: p(ready), "our engine": lambda e=engine: ours(e, task, plan)}
         seconds = take_turns(programs, args.rounds)
         updates, apart = (1 + args.rounds) * len(plan), gap(engine.module, plain.model)

@@ -1,8 +1,11 @@
 """The second study from made-up notes to its report, by the command line, without Ray; and what a user may do after."""
 
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -226,3 +229,54 @@ def test_no_word_of_a_note_leaves_the_notes(tmp_path):
             assert CANARY.encode() not in file.read_bytes().lower(), file
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert pl.read_parquet(run.notes("train"))["text"].len() > 0
+
+
+# --- a language model that is asked ----------------------------------------------------------------------------
+
+
+def test_a_language_model_labels_and_is_never_asked_twice(copy):
+    """A real server on loopback.  Its answers, tokens and price come into the report; a second run asks nothing."""
+    from labelers_server import completion, serve
+
+    def answer(body):
+        """Says that the first word of every line is a disease, and makes one up."""
+        lines = [line.partition(" ")[2] for line in body["messages"][-1]["content"].splitlines() if line[:1].isdigit()]
+        stated = [{"line": n, "text": line.split()[0], "type": "disease"} for n, line in enumerate(lines, 1)]
+        return completion(json.dumps({"entities": [*stated, {"line": 1, "text": "plague", "type": "disease"}]}))
+
+    with serve(answer) as server:
+        asked = f"{{name: llm, url: '{server.url}', model: m, usd_per_million_input: 2, usd_per_million_output: 8}}"
+        said = ckd("pipeline", "--run", copy.root, "--local", f"label.endpoints=[{asked}]")
+        assert said.code == 0, said.err
+        num_asked = len(server.bodies)
+        assert num_asked > 0
+        told = json.loads((copy.report / "metrics.json").read_text())
+        for name in ("label", "combine", "evaluate"):
+            copy.stage(name).unlink()
+        shutil.rmtree(copy.softlabels)
+        assert ckd("pipeline", "--run", copy.root, "--local").code == 0
+        assert len(server.bodies) == num_asked
+    again = json.loads((copy.report / "metrics.json").read_text())
+    for report in (told, again):
+        assert report["answers"]["llm"]["invented"] == num_asked
+        cost = next(line for line in report["costs"] if line["system"] == "llm")
+        num_notes = report["answers"]["llm"]["notes"]
+        assert cost["input_tokens"] == pytest.approx(100 * num_asked / num_notes * 1000)
+        assert cost["usd"] == pytest.approx((100 * 2 + 20 * 8) / 1e6 * num_asked / num_notes * 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_road_on_two_ray_workers_and_zero3(tmp_path):
+    """What `make demo-ner` does, at its smallest; the student is the one of a single process, to rounding."""
+    run = Run(tmp_path / "run")
+    command = [sys.executable, "-m", "launch.run", "pipeline", "--recipe", "ner_tiny", "--run", str(run.root)]
+    done = subprocess.run(
+        [*command, "--source", "synthetic:60", *SMALL], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ranks = {int(file.parent.name.split("-w")[1].split("-")[0]) for file in run.root.rglob("COMMITTED")}
+    assert ranks == {2}, "every checkpoint is one of two ranks"
+    assert {state.state for state in stages.status(recipes.load(str(run.recipe)), run)} == {"done"}
+    assert json.loads((run.report / "metrics.json").read_text())["primary"] == "student"
