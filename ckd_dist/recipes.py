@@ -24,6 +24,7 @@ from ckd_dist.config import (
     Select,
     Student,
     Teacher,
+    Tiny,
     Workers,
     walk,
 )
@@ -153,7 +154,8 @@ def ner_tiny() -> NerRecipe:
         student=ner.Tagger(
             max_tokens=128,
             context_tokens=16,
-            optim=Optim(epochs=4, learning_rate=1e-3, batch_samples=16),
+            tiny=Tiny(vocabulary=3000),  # names of drugs and diseases are many
+            optim=Optim(epochs=6, learning_rate=3e-3, batch_samples=16),
             workers=workers,
         ),
         evaluate=ner.Score(bootstrap_draws=500),

@@ -57,7 +57,7 @@ def _student(recipe: NerRecipe, run: Run) -> Size:
         return of_parameters(model), None
     tokens = student.optim.epochs * int(windows[0].lengths.sum())
     steps = num_steps(student.optim, len(windows[0]))
-    ways = 1 + student.hard_twin + 2 * len(student.gold_sizes)
+    ways = 1 + student.hard_twin + sum(2 if size else 1 for size in student.gold_sizes)
     size = f"{len(windows[0]):,} windows, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     size += f", {ways} students" if ways > 1 else ""
     return size, seconds_of(6 * model.matmul * tokens * ways, student.workers, steps * ways)

@@ -163,6 +163,25 @@ def test_a_field_of_how_redoes_nothing(copy, way):
     assert "stale" not in said.out
 
 
+def test_a_label_model_and_a_crf_go_the_road_too(copy):
+    """No gold for the combination; transitions beside the weights, put back when notes are read."""
+    said = ckd(
+        "pipeline", "--run", copy.root, "--local", "combine.by=model", "student.crf=true", "student.gold_sizes=[]"
+    )
+    assert said.code == 0, said.err
+    assert "windows" not in said.out or "train_teacher  done already" in said.out
+    told = json.loads((copy.report / "metrics.json").read_text())
+    assert told["choices"] == [] and "curve" in told
+    assert (copy.student / "crf.safetensors").is_file()
+    out = copy.root / "out"
+    with_crf = ckd("extract", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
+    assert with_crf.code == 0, with_crf.err
+    entities = (out / "entities.jsonl").read_bytes()
+    (copy.student / "crf.safetensors").unlink()
+    said = ckd("extract", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
+    assert said.code == 2 and (out / "entities.jsonl").read_bytes() == entities
+
+
 # --- mistakes ----------------------------------------------------------------------------------------------------
 
 
