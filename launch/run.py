@@ -84,31 +84,6 @@ def pipeline(
     go(None, run, recipe, source, local, overrides)
 
 
-def add_stage(name: str) -> None:
-    """A command of its own for one stage, of every study that has it; with `train-teacher` for `train_teacher`."""
-    having = [study for study, table in STUDIES.items() if name in table]
-    words = " / ".join(STUDIES[study][name].words for study in having)
-    kind = fields_of(STUDIES[having[0]][name].part, having)
-
-    def command(
-        run: RunOption,
-        recipe: RecipeName = None,
-        source: Source = None,
-        local: Local = False,
-        overrides: Overrides = None,
-    ) -> None:
-        go(name, run, recipe, source, local, overrides)
-
-    app.command(name, cls=kind, help=words)(command)
-    if "_" in name:
-        app.command(name.replace("_", "-"), cls=kind, help=words, hidden=True)(command)
-
-
-for _name in dict.fromkeys(name for table in STUDIES.values() for name in table):
-    if _name != "extract":  # a command of its own below
-        add_stage(_name)
-
-
 @app.command(cls=fields_of("extract", ["disease"]))
 def extract(
     run: Annotated[Path | None, typer.Option("--run", help="run folder: everything is written below it")] = None,
@@ -143,6 +118,31 @@ def extract(
     seconds = time.monotonic() - start
     told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
     show.say(f"{'extract':<14} {told}; {counts['words'] / seconds:,.0f} words a second; {out / 'entities.html'}")
+
+
+def add_stage(name: str) -> None:
+    """A command of its own for one stage, of every study that has it; with `train-teacher` for `train_teacher`."""
+    having = [study for study, table in STUDIES.items() if name in table]
+    words = " / ".join(STUDIES[study][name].words for study in having)
+    kind = fields_of(STUDIES[having[0]][name].part, having)
+
+    def command(
+        run: RunOption,
+        recipe: RecipeName = None,
+        source: Source = None,
+        local: Local = False,
+        overrides: Overrides = None,
+    ) -> None:
+        go(name, run, recipe, source, local, overrides)
+
+    app.command(name, cls=kind, help=words)(command)
+    if "_" in name:
+        app.command(name.replace("_", "-"), cls=kind, help=words, hidden=True)(command)
+
+
+for _name in dict.fromkeys(name for table in STUDIES.values() for name in table):
+    if _name != "extract":  # which has a command of its own
+        add_stage(_name)
 
 
 def go(

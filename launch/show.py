@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def fields(recipe: Any, part: str = "") -> None:
     """Every field of a recipe below `part`: default, whether it changes the result, meaning and unit."""
     rows = []
-    for name, value, info in walk(recipe):
-        if part and name != part and not name.startswith(f"{part}."):
+    for name, value, info in _with_members(recipe):
+        if part and name != part and not name.startswith((f"{part}.", f"{part}[")):
             continue
         changes = "no" if (info.json_schema_extra or {}).get("how") else "yes"
         rows.append((name, _written(value), changes, f"{info.description}{_bounds(info)}"))
@@ -122,10 +123,21 @@ def fields(recipe: Any, part: str = "") -> None:
     table(("field", "default", "changes result", "meaning, unit"), rows)
 
 
+def _with_members(recipe: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every leaf, and after a list of configurations the leaves of one of them: label.endpoints[].url."""
+    for name, value, info in walk(recipe):
+        yield name, value, info
+        for kind in getattr(info.annotation, "__args__", ()):
+            if is_dataclass(kind):
+                yield from ((f"{name}[].{leaf}", default, of) for leaf, default, of in walk(kind()))
+
+
 def _written(value: Any) -> str:
     """A value as the command line would have it."""
     if isinstance(value, tuple):
-        return f"[{','.join(map(str, value))}]"
+        return f"[{','.join('{...}' if is_dataclass(each) else str(each) for each in value)}]"
+    if isinstance(value, dict):
+        return "{...}" if value else "{}"
     return (
         {None: "none", True: "true", False: "false"}[value]
         if value is None or value is True or value is False
