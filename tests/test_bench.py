@@ -80,6 +80,15 @@ def test_student_epoch_runs():
 
 
 @pytest.mark.slow
+def test_tagger_inference_runs_and_every_tag_is_the_pipelines():
+    said = bench(
+        "tagger_inference.py", "--sentences", "40", "--hidden", "32", "--layers", "1", "--rounds", "1", "--bf16"
+    )
+    assert "all tags equal" in said and "in bfloat16" in said
+    assert said.count("pipeline / ours") == 2 and "GFLOP a sentence" in said
+
+
+@pytest.mark.slow
 def test_soft_labels_runs_and_both_ways_agree():
     said = bench("soft_labels.py", "--rows", "2", "--rounds", "1")
     apart = [float(line.rpartition(" ")[2]) for line in said.splitlines() if "largest difference" in line]
