@@ -52,7 +52,8 @@ class Head(nn.Module):
 
     def tag(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor) -> Tensor:
         """The token head's logits at every unit, or what a CRF makes of them, its log-marginals: float32 [U, K]."""
-        how = {"use_cache": False} if hasattr(self.plain, "score") else {"attention_mask": attention_BL}  # decoder?
+        is_decoder = hasattr(self.plain, "score")  # what transformers calls the head of a causal tagger
+        how = {"use_cache": False} if is_decoder else {"attention_mask": attention_BL}
         logits_BLK = self.plain(input_ids=input_ids_BL, **how).logits
         logits_UK = logits_BLK[units_U2[:, 0], units_U2[:, 1]].float()
         return logits_UK if self.crf is None else self.crf(logits_UK, units_U2)
