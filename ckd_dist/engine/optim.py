@@ -8,7 +8,7 @@ from torch import nn
 
 from ckd_dist.config import Optim
 
-HEAD = ("score", "classifier")  # what transformers calls the classification head of Qwen2 and of BERT
+HEAD = ("score", "classifier", "crf")  # what transformers calls the heads of Qwen2 and of BERT, and our own chain
 
 
 def parameter_groups(module: nn.Module, optim: Optim, head: Collection[str] = HEAD) -> list[dict]:

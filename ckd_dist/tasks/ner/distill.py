@@ -77,7 +77,7 @@ def student(
         tasks["train"] = mixed_task(run, settings, pad_id, combined["train"], made_by, way.num_gold, gold_seed)
     else:
         tasks["train"] = gold_task(
-            run, "train", "student", pad_id, way.num_gold, gold_seed, continuation=CONTINUATION, loss=settings.loss
+            run, "train", "student", pad_id, way.num_gold, gold_seed, continuation=further(settings), loss=settings.loss
         )
     optim = settings.optim if way.soft else as_many_updates(settings.optim, tasks["train"])
     engine = _engine(settings, head, world)
@@ -87,6 +87,11 @@ def student(
     scored = with_scores(card, len(tasks["train"].rows_N), fitted)
     publish(engine, head, tokenizer, way.folder, digest, scored, export_student)
     return fitted
+
+
+def further(settings: Tagger) -> float:
+    """Weight of a word's further sub-words: none under a CRF, whose chain runs over words."""
+    return 0.0 if settings.crf else CONTINUATION
 
 
 def as_many_updates(optim: Optim, gold: NerTask) -> Optim:
@@ -109,7 +114,7 @@ def mixed_task(
         soft_tags(run, plan_hash, stored.sample_id_N, lengths_of(stored.notes), made_by),
         settings.loss,
         len(tag_columns(run)),
-        continuation=CONTINUATION,
+        continuation=further(settings),
     )
 
 

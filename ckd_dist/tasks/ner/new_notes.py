@@ -24,7 +24,7 @@ from ckd_dist.notes.windows import cut
 
 READING = "reading.json"
 PIECE = 200  # notes at a time
-MICRO_TOKENS = 4096
+MICRO_TOKENS = {"cpu": 512, "cuda": 65536}  # a small batch stays in a CPU's cache (tests/bench/tagger_inference.py)
 
 
 def pack(folder: Path, types: Sequence[str], max_tokens: int, context_tokens: int) -> None:
@@ -48,7 +48,9 @@ def tag(
     for start in range(0, len(notes), PIECE):
         piece = notes[start : start + PIECE]
         windows = cut(piece, tokenizer, max_tokens=told["max_tokens"], context_tokens=told["context_tokens"])
-        score_UK = predict_units(head, windows, micro_tokens=MICRO_TOKENS, pad_id=tokenizer.pad_token_id, device=device)
+        score_UK = predict_units(
+            head, windows, micro_tokens=MICRO_TOKENS[device], pad_id=tokenizer.pad_token_id, device=device
+        )
         ends = np.cumsum([len(note) for note in piece])
         for note, end in zip(piece, ends, strict=True):
             yield found(note, score_UK[end - len(note) : end], types)
