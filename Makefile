@@ -2,6 +2,8 @@
 # make demo-ner   the second: made-up notes to a distilled tagger of entities          make test   the tests
 # Each sets up everything it needs first, once: a virtual environment and the packages.  Nothing is compiled.
 #
+# make bench      how fast, on this machine              make measure   the second study on open corpora (an hour)
+#
 # PYTHON   the interpreter to build on, 3.11 or newer       RECIPE, SOURCE, RUN   what demo runs, on what, and where
 # pip installs from where its own configuration says: without a GPU, let it find a CPU build of torch, which is far smaller.
 
@@ -17,7 +19,7 @@ READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 GO := $(VENV)/bin/python -m launch.run
 
-.PHONY: setup demo demo-ner demo-mimic test test-all bench lint constraints clean
+.PHONY: setup demo demo-ner demo-mimic test test-all bench measure encoder lint constraints clean
 
 demo: setup
 	$(GO) pipeline --recipe $(RECIPE) $(if $(SOURCE),--source $(SOURCE)) --run $(RUN)
@@ -44,6 +46,13 @@ bench: setup
 	$(VENV)/bin/python tests/bench/extraction.py
 	$(VENV)/bin/python tests/bench/extraction.py --real-length
 	$(VENV)/bin/python tests/bench/gpu.py
+
+measure: encoder
+	$(VENV)/bin/python tests/bench/ner_quality.py ncbi --run runs/ncbi
+	$(VENV)/bin/python tests/bench/ner_quality.py maccrobat --run runs/maccrobat
+
+encoder: setup
+	@$(PIP) -e '.[measure]'
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -287,9 +287,10 @@ def test_a_language_model_labels_and_is_never_asked_twice(copy):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_road_on_two_ray_workers_and_zero3(tmp_path):
-    """What `make demo-ner` does, at its smallest; the student is the one of a single process, to rounding."""
+    """What `make demo-ner` does, at its smallest, with an adapter."""
     run = Run(tmp_path / "run")
-    command = [sys.executable, "-m", "launch.run", "pipeline", "--recipe", "ner_tiny", "--run", str(run.root)]
+    lora = ["teacher.tuning=lora", "teacher.sharding=zero3_lora"]  # the other tests here train all of it
+    command = [sys.executable, "-m", "launch.run", "pipeline", "--recipe", "ner_tiny", "--run", str(run.root), *lora]
     done = subprocess.run(
         [*command, "--source", "synthetic:60", *SMALL], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
         text=True,
@@ -299,3 +300,4 @@ def test_the_road_on_two_ray_workers_and_zero3(tmp_path):
     assert ranks == {2}, "every checkpoint is one of two ranks"
     assert {state.state for state in stages.status(recipes.load(str(run.recipe)), run)} == {"done"}
     assert json.loads((run.report / "metrics.json").read_text())["primary"] == "student"
+    assert (run.teacher / "adapter_model.safetensors").is_file()
