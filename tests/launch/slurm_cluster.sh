@@ -7,6 +7,7 @@ chmod 755 "$folder" # slurm's own processes look into it
 host=$(hostname)
 mkdir -p "$folder/state" "$folder/log" /run/munge /var/log/munge
 chown munge /run/munge /var/log/munge
+chmod 755 /run/munge # who calls this may have a narrow umask
 cat >"$folder/slurm.conf" <<CONF
 ClusterName=test
 SlurmctldHost=$host
