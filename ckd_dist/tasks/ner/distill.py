@@ -95,8 +95,15 @@ def further(settings: Tagger) -> float:
 
 
 def as_many_updates(optim: Optim, gold: NerTask) -> Optim:
-    """The schedule of a student that has annotated windows only: it reads them more often, to make as many updates."""
-    return dataclasses.replace(optim, epochs=optim.epochs * len(gold.windows) / max(1, len(gold.rows_N)))
+    """The schedule of a student that has annotated windows only: it reads them more often, to make as many updates.
+
+    It is looked at as often as the distilled one too, not after each of its own short epochs.
+    """
+    return dataclasses.replace(
+        optim,
+        epochs=optim.epochs * len(gold.windows) / max(1, len(gold.rows_N)),
+        evaluate_every=optim.evaluate_every or -(-len(gold.windows) // optim.batch_samples),
+    )
 
 
 def mixed_task(
