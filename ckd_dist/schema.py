@@ -92,6 +92,30 @@ PROMPTS = pl.Schema(
     }
 )
 
+# --- third study: cases of several sites, their findings as concepts --------------------------------------------------
+
+CONCEPTS = pl.Schema(
+    {
+        "concept": pl.Int32,  # its row, which CASES.concepts names
+        "system": pl.String,  # code system: ICD9, ICD10, drug, eicu_diagnosis, ... or a site's own
+        "text": pl.String,  # the phrase that is embedded; "Not <phrase>" for a finding that was looked for and absent
+        "code": pl.String,  # one code that it stands for, for people
+        "absent": pl.Boolean,  # whether it says that a finding is absent
+    }
+)  # (system, text) occurs once; rows sorted by it
+
+CASES = pl.Schema(
+    {
+        "case_id": pl.Int64,  # running number over all sites; the only id that logs may show
+        "subject_id": pl.Int64,  # over all sites: the same person has the same number, where that is known
+        "site": pl.String,
+        "split": pl.String,  # by subject, so never two for one person
+        "concepts": pl.List(pl.Int32),  # each once, by first time up to the prediction, then as they stand
+        "outcomes": pl.List(pl.Int8),  # K bits
+        "oracle": pl.List(pl.Float32),  # K exact probabilities where the law is known; null elsewhere
+    }
+)
+
 # --- predictions ------------------------------------------------------------------------------------------------------
 
 PREDICTIONS = pl.Schema(
@@ -189,6 +213,33 @@ class Run:
     def curve(self, way: str, num_gold: int) -> Path:
         """A student of the learning curve."""
         return self.root / "curve" / f"{way}_{num_gold}"
+
+    @property
+    def concepts(self) -> Path:
+        """Third study: every concept that a site records."""
+        return self.root / "concepts" / "concepts.parquet"
+
+    @property
+    def cases(self) -> Path:
+        return self.root / "concepts" / "cases.parquet"
+
+    @property
+    def outcomes(self) -> Path:
+        """Names of the outcomes, in order."""
+        return self.root / "concepts" / "outcomes.json"
+
+    def site_events(self, source: int) -> Path:
+        """A source's events, a MEDS data set."""
+        return self.root / "sites" / f"{source}"
+
+    def vectors(self, embedding: str) -> Path:
+        """One embedding's vectors by concept: outside every model that reads them."""
+        return self.root / "embeddings" / f"{embedding}.safetensors"
+
+    @property
+    def cells(self) -> Path:
+        """What every cell of the grid found, a file each."""
+        return self.root / "cells"
 
     def base(self, reader: str) -> Path:
         """Where a tiny base model and its tokenizer are made on the spot."""
