@@ -39,6 +39,7 @@ from ckd_dist.schema import SPLITS, Run
 from ckd_dist.tasks import distill as distilling
 from ckd_dist.tasks import exchange, new_patients, score, teach
 from ckd_dist.tasks import label as labelling
+from ckd_dist.tasks.jobs import Jobs
 from ckd_dist.tasks.training import Committed, Watch, chosen, never, nobody_waits
 from ckd_dist.tasks.words import card_of, notes, num_subjects, source_in_words, without_places
 from ckd_dist.world import World
@@ -186,7 +187,7 @@ def plan_labels(recipe: Recipe, run: Run) -> list[int]:
 
 
 class Labeller(labelling.Labeller):
-    """teacher -> soft-label shards: one worker, a whole teacher.  `label(number)` publishes one; twice is harmless."""
+    """teacher -> soft-label shards: one worker, a whole teacher.  `do(number)` publishes one; twice is harmless."""
 
     def __init__(self, recipe: Recipe, run: Run, device: str) -> None:
         base, planned = base_of(recipe, run, "teacher"), planned_labels(recipe, run)
@@ -199,6 +200,9 @@ def finish_labels(recipe: Recipe, run: Run) -> None:
         planned = planned_labels(recipe, run)
         files = labelling.finish_all(run, planned)
         stages.finish(recipe, run, "label", files, {split: plan.plan_hash for split, plan in planned.items()})
+
+
+JOBS = {"label": Jobs(plan_labels, Labeller, finish_labels)}
 
 
 def planned_labels(recipe: Recipe, run: Run) -> dict:

@@ -23,6 +23,7 @@ from ckd_dist.notes.store import read_notes, write_notes
 from ckd_dist.notes.windows import cut
 from ckd_dist.progress import Track, nobody
 from ckd_dist.schema import SPLITS, Run
+from ckd_dist.tasks.jobs import Jobs
 from ckd_dist.tasks.ner import combine as combining
 from ckd_dist.tasks.ner import distill as distilling
 from ckd_dist.tasks.ner import label as labelling
@@ -145,7 +146,7 @@ def plan_labels(recipe: NerRecipe, run: Run) -> list[int]:
 
 
 class Labeller(labelling.Labeller):
-    """notes -> shards of soft tags: one worker, every labeler.  `label(number)` publishes one; twice is harmless."""
+    """notes -> shards of soft tags: one worker, every labeler.  `do(number)` publishes one; twice is harmless."""
 
     def __init__(self, recipe: NerRecipe, run: Run, device: str) -> None:
         super().__init__(run, recipe.label, recipe.teacher, base_of(recipe, run, "teacher"), device)
@@ -160,6 +161,9 @@ def finish_labels(recipe: NerRecipe, run: Run) -> None:
         for (name, split), plan in planned.items():
             plans.setdefault(split, {})[name] = plan.plan_hash
         stages.finish(recipe, run, "label", files, {"plans": plans, "costs": labelling.costs(run, planned)})
+
+
+JOBS = {"label": Jobs(plan_labels, Labeller, finish_labels)}
 
 
 def planned_labels(recipe: NerRecipe, run: Run) -> dict:

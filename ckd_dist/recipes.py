@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, TypeAdapter, ValidationError
 
+from ckd_dist import config_concepts as concepts
 from ckd_dist import config_ner as ner
+from ckd_dist import stages
 from ckd_dist.config import (
     Evaluate,
     Extract,
@@ -28,6 +30,7 @@ from ckd_dist.config import (
     Workers,
     walk,
 )
+from ckd_dist.config_concepts import ConceptRecipe
 from ckd_dist.config_ner import NerRecipe
 from ckd_dist.stages import AnyRecipe
 
@@ -197,8 +200,101 @@ def ner_notes() -> NerRecipe:
     )
 
 
+def concepts_tiny() -> ConceptRecipe:
+    """The third study in minutes on two cores: two made-up hospitals, tiny models, all regimes."""
+    workers = Workers(num=2, cpus=1)
+    return ConceptRecipe(
+        name="concepts_tiny",
+        sites=concepts.Sites(sources=("synthetic:1500",)),
+        embed=concepts.Embeddings(
+            models=(concepts.TextModel(name="tiny teacher", pooling="mean", tiny=Tiny(hidden=128, vocabulary=600)),),
+            random=64,
+            shard_rows=64,
+            workers=workers,
+        ),
+        student=concepts.Encoder(
+            of="tiny teacher",
+            tiny=Tiny(vocabulary=600),
+            optim=Optim(epochs=60, learning_rate=3e-3, batch_samples=16),
+            workers=workers,
+        ),
+        grid=concepts.Grid(
+            models=(concepts.PatientModel(), concepts.PatientModel(kind="mean")),
+            seeds=2,
+            sizes=(50, 100, 500),
+            steps_curve=4,
+            workers=workers,
+        ),
+        evaluate=concepts.Compare(bootstrap_draws=500),
+    )
+
+
+def concepts_eicu() -> ConceptRecipe:
+    """Death in hospital from the first day, regions of eICU as sites; on the open demo, wide intervals."""
+    workers = Workers(num=2, cpus=1)
+    return ConceptRecipe(
+        name="concepts_eicu",
+        sites=concepts.Sites(
+            sources=("eicu:eicu_demo",),
+            by="region",
+            begin="icu",
+            codes=("DIAGNOSIS//EICU//", "MEDICATION//", "TREATMENT//", "HISTORY//"),
+            train_fraction=0.5,
+        ),
+        embed=concepts.Embeddings(
+            models=(concepts.TextModel(name="tiny teacher", pooling="mean", tiny=Tiny(hidden=128, vocabulary=2000)),),
+            workers=workers,
+        ),
+        grid=concepts.Grid(
+            models=(concepts.PatientModel(), concepts.PatientModel(kind="mean")),
+            pairs=tuple(f"rest->{region}" for region in ("South", "Midwest", "West", "Northeast")),
+            sizes=(50, 100),
+            steps_curve=4,
+            workers=workers,
+        ),
+    )
+
+
+def concepts_two_sites() -> ConceptRecipe:
+    """Two health systems, e.g. --source A=mimic3:DIR,B=eicu:DIR: a 7B model's concept space, its student, one-hot."""
+    gpu = Workers(num=8, cpus=8, gpus=1)
+    qwen = concepts.TextModel(name="Qwen2.5-7B", base="Qwen/Qwen2.5-7B", pooling="mean", dtype="bfloat16", whiten=256)
+    bert = concepts.TextModel(name="PubMedBERT", base="NeuML/pubmedbert-base-embeddings")
+    return ConceptRecipe(
+        name="concepts_two_sites",
+        sites=concepts.Sites(sources=("A=mimic3:MIMIC_III", "B=mimic4:MIMIC_IV"), memory_gb=32),
+        embed=concepts.Embeddings(models=(qwen, bert), random=256, micro_tokens=65536, workers=gpu),
+        student=concepts.Encoder(
+            of="Qwen2.5-7B",
+            base="google-bert/bert-base-uncased",
+            dtype="bfloat16",
+            optim=Optim(epochs=20, learning_rate=5e-5, batch_samples=256, micro_tokens=32768),
+            workers=gpu,
+        ),
+        grid=concepts.Grid(
+            models=tuple(concepts.PatientModel(kind=kind) for kind in ("max", "mean", "attention", "transformer")),
+            regimes=("local", "shared", "frozen", "full", "thawed", "pooled", "adversarial"),
+            sizes=(50, 100, 500),
+            steps_curve=4,
+            workers=Workers(num=64, cpus=1),
+        ),
+    )
+
+
 RECIPES: dict[str, Callable[[], AnyRecipe]] = {
-    f.__name__: f for f in (tiny, mimic_demo, disease_mimic3_7b, disease_mimic4_7b, as_published, ner_tiny, ner_notes)
+    f.__name__: f
+    for f in (
+        tiny,
+        mimic_demo,
+        disease_mimic3_7b,
+        disease_mimic4_7b,
+        as_published,
+        ner_tiny,
+        ner_notes,
+        concepts_tiny,
+        concepts_eicu,
+        concepts_two_sites,
+    )
 }
 
 
@@ -225,6 +321,15 @@ def load(name_or_file: str, overrides: Sequence[str] = ()) -> AnyRecipe:
         raise ValueError(f"recipe {name_or_file}: {str(error).splitlines()[0]}") from None
 
 
+def with_source(recipe: AnyRecipe, source: str) -> AnyRecipe:
+    """The same recipe on another source; where several may stand, they are told apart by commas."""
+    part, field = next(iter(stages.of(recipe).values())).reads.split(".")
+    several = isinstance(getattr(getattr(recipe, part), field), tuple)
+    values = RECIPE.dump_python(recipe, mode="json")
+    values[part][field] = source.split(",") if several else source
+    return RECIPE.validate_python(values)
+
+
 def save(recipe: AnyRecipe, file: Path) -> None:
     """Write the whole recipe, defaults included, as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -237,9 +342,10 @@ def _sentence(error: ValidationError) -> str:
     study, *place = (str(part) for part in first["loc"] or ("study",))  # the study stands before the field's own place
     name = ".".join(place or [study])
     if first["type"] == "unexpected_keyword_argument":
-        known = [field for field, _, _ in walk(NerRecipe() if study == "ner" else Recipe())]
+        default = {"ner": NerRecipe, "concepts": ConceptRecipe}.get(study, Recipe)()
+        known = [field for field, _, _ in walk(default)]
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         return f"the recipe has no field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; see --help")
     if first["type"].startswith("union_tag"):
-        return "recipe field study: give disease or ner"
+        return "recipe field study: give disease, ner or concepts"
     return f"recipe field {name}: {first['msg']}, got {first['input']!r}"

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ckd_dist.config import Recipe, result_fields
+from ckd_dist.config_concepts import ConceptRecipe
 from ckd_dist.config_ner import NerRecipe
 from ckd_dist.schema import Run
 from ckd_dist.world import World
 
-AnyRecipe = Recipe | NerRecipe
+AnyRecipe = Recipe | NerRecipe | ConceptRecipe
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Stage:
 
     words: str  # what it does, a sentence
     part: str  # of the recipe: what --help explains, and whose workers run it
-    runs: Literal["alone", "ranks", "labellers"]  # one process; ranks in lock-step; labellers that never wait
+    runs: Literal["alone", "ranks", "jobs"]  # one process; ranks in lock-step; independent jobs that never wait
     fields: tuple[str, ...]  # parts of the recipe that shape the output
     after: tuple[str, ...] = ()  # stages whose output it reads
     reads: str | None = None  # the field that names files: new contents under an old name are noticed
@@ -65,7 +66,7 @@ DISEASE: dict[str, Stage] = {
     "label": Stage(
         "Teacher to soft labels, by independent Ray workers.",
         "label",
-        "labellers",
+        "jobs",
         ("label",),
         ("select", "prompt", "train_teacher"),
         reads="label.import_from",
@@ -107,7 +108,7 @@ NER: dict[str, Stage] = {
     "label": Stage(
         "Notes to soft tags of every labeler, by independent Ray workers.",
         "label",
-        "labellers",
+        "jobs",
         ("label",),
         ("read", "window", "train_teacher"),
         reads="label.ontologies",
@@ -132,7 +133,45 @@ NER: dict[str, Stage] = {
     ),
 }
 
-STUDIES = {"disease": DISEASE, "ner": NER}
+CONCEPTS: dict[str, Stage] = {
+    "read": Stage(
+        "Sources to cases of every site: concepts and outcomes.", "sites", "alone", ("sites",), reads="sites.sources"
+    ),
+    "embed": Stage(
+        "Concepts to vectors of every embedding, by independent Ray workers.", "embed", "jobs", ("embed",), ("read",)
+    ),
+    "distill": Stage(
+        "Vectors of a large model to a small encoder with the same space, data-parallel on Ray workers.",
+        "student",
+        "ranks",
+        ("student",),
+        ("read", "embed"),
+        reads="student.phrases",
+    ),
+    "tabulate": Stage(
+        "Vectors to tables by concept, outside of every model; the small encoder's too.",
+        "embed",
+        "alone",
+        ("student.of", "student.name"),
+        ("read", "embed", "distill"),
+    ),
+    "transfer": Stage(
+        "Cases and tables to every cell of the grid, by independent Ray workers.",
+        "grid",
+        "jobs",
+        ("grid",),
+        ("read", "tabulate"),
+    ),
+    "evaluate": Stage(
+        "Cells to report: metrics.json, report.md, report.html.",
+        "evaluate",
+        "alone",
+        ("evaluate",),
+        ("read", "tabulate", "transfer"),
+    ),
+}
+
+STUDIES = {"disease": DISEASE, "ner": NER, "concepts": CONCEPTS}
 
 
 def of(recipe: AnyRecipe) -> dict[str, Stage]:
@@ -223,10 +262,15 @@ def records(run: Run) -> dict[str, Record]:
 
 
 def is_needed(recipe: AnyRecipe, name: str) -> bool:
-    """A teacher is not, where soft labels are imported or none of the labelers is one."""
-    if name != "train_teacher":
-        return True
-    return recipe.label.teacher if isinstance(recipe, NerRecipe) else recipe.label.import_from is None
+    """A teacher is not, where soft labels are imported or none labels; nor a student encoder that learns from none."""
+    match recipe, name:
+        case NerRecipe(), "train_teacher":
+            return recipe.label.teacher
+        case Recipe(), "train_teacher":
+            return recipe.label.import_from is None
+        case ConceptRecipe(), "distill":
+            return bool(recipe.student.of)
+    return True
 
 
 def inputs_of(recipe: AnyRecipe, run: Run, name: str) -> dict[str, str]:
@@ -270,7 +314,7 @@ def finish(
 def state(recipe: AnyRecipe, run: Run, name: str) -> State:
     """Whether stage `name` would run again, and why."""
     if not is_needed(recipe, name):
-        return State(name, "done", "not needed: no teacher of this run labels")
+        return State(name, "done", "not needed by this recipe")
     record = read(run, name)
     if record is None:
         return State(name, "missing", "not finished yet")

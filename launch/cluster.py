@@ -1,4 +1,4 @@
-"""Ray, and nothing but Ray: connect, run ranks in lock-step, hand shards to independent labellers.
+"""Ray, and nothing but Ray: connect, run ranks in lock-step, hand jobs to independent workers.
 
 What runs on the workers is a callable that knows nothing of Ray; what comes back is nothing: stages write files.  Times
 and limits below were measured; none of them changes a result.
@@ -304,32 +304,32 @@ def _aside(call: Callable[[], Any]) -> Any:
         return future.result()
 
 
-# --- independent labellers -------------------------------------------------------------------------------------------
+# --- independent jobs ------------------------------------------------------------------------------------------------
 
 
 @ray.remote(max_restarts=0)
 class _Seat:
-    """One labeller with a whole teacher.  Only a shard's number travels."""
+    """One worker with all that its jobs need, e.g. a whole teacher.  Only a job's number travels."""
 
     def open(self, make: Callable[[], Any], cpus: float) -> None:
         _settle(cpus)
         with _traceback_kept():
-            self.labeller = make()
+            self.worker = make()
 
-    def label(self, shard: int) -> None:
+    def do(self, number: int) -> None:
         with _traceback_kept():
-            self.labeller.label(shard)
+            self.worker.do(number)
 
 
-def label(
-    make: Callable[[], Any], shards: list[int], *, workers: Workers, track: Track, should_stop: Callable[[], bool]
+def do(
+    make: Callable[[], Any], numbers: list[int], *, workers: Workers, track: Track, should_stop: Callable[[], bool]
 ) -> None:
-    """Label every shard: a labeller that is free takes the next one.  One that dies costs one shard and is replaced.
+    """Do every job in order: a worker that is free takes the next one.  One that dies costs one job and is replaced.
 
-    Raises what a labeller raised, and Failure where too many died.
+    Raises what a worker raised, and Failure where too many died.
     """
-    waiting, total, deaths = list(reversed(shards)), len(shards), 0
-    work: dict[Any, tuple[Any, int | None]] = {}  # what is awaited -> its seat and shard; None: still opening
+    waiting, total, deaths = list(reversed(numbers)), len(numbers), 0
+    work: dict[Any, tuple[Any, int | None]] = {}  # what is awaited -> its seat and job; None: still opening
 
     def sit() -> None:
         seat = _Seat.options(num_cpus=workers.cpus, num_gpus=workers.gpus).remote()
@@ -342,7 +342,7 @@ def label(
     while done < total and work:
         ready, _ = ray.wait(list(work), num_returns=1, timeout=0.5)
         for reference in ready:
-            seat, shard = work.pop(reference)
+            seat, number = work.pop(reference)
             try:
                 ray.get(reference)
             except RayTaskError as error:
@@ -350,13 +350,13 @@ def label(
             except RayActorError as error:
                 deaths += 1
                 if deaths > DEATHS:
-                    raise Failure(f"{deaths} labellers died, the last one with: {_first_line(error)}") from None
-                waiting += [] if shard is None else [shard]
+                    raise Failure(f"{deaths} workers died, the last one with: {_first_line(error)}") from None
+                waiting += [] if number is None else [number]
                 sit()
                 continue
-            if shard is not None:
+            if number is not None:
                 done += 1
                 track(done, total)
             if waiting and not should_stop():
-                shard = waiting.pop()
-                work[seat.label.remote(shard)] = seat, shard
+                number = waiting.pop()
+                work[seat.do.remote(number)] = seat, number

@@ -14,6 +14,7 @@ from ckd_dist.config import Workers
 from ckd_dist.progress import Tracker, last, seconds_in_words
 from ckd_dist.schema import Run
 from ckd_dist.stages import AnyRecipe
+from ckd_dist.tasks.jobs import Jobs
 from ckd_dist.tasks.training import nobody_waits
 from ckd_dist.world import World
 from launch import guard, show
@@ -107,11 +108,12 @@ def _on_cluster(name: str, pipeline: ModuleType, recipe: AnyRecipe, run: Run, sh
         work = partial(getattr(pipeline, name), recipe, run, track=track)
         cluster.train(work, name=name, workers=workers, folder=guard.ray_folder(run), stop=guard.stop_flag(run))
         return
-    if shards := pipeline.plan_labels(recipe, run):
-        make = partial(pipeline.Labeller, recipe, run, "cuda" if workers.gpus else "cpu")
-        cluster.label(make, shards, workers=workers, track=track, should_stop=should_stop)
+    jobs = pipeline.JOBS[name]
+    if missing := jobs.missing(recipe, run):
+        make = partial(jobs.worker, recipe, run, "cuda" if workers.gpus else "cpu")
+        cluster.do(make, missing, workers=workers, track=track, should_stop=should_stop)
     if not should_stop():
-        pipeline.finish_labels(recipe, run)
+        jobs.finish(recipe, run)
 
 
 # --- without Ray: this process, or the ones that torchrun started ----------------------------------------------------
@@ -124,8 +126,8 @@ def _here(
     if is_alone(recipe, name):
         if world.is_leader:
             getattr(pipeline, name)(recipe, run, track)
-    elif stages.of(recipe)[name].runs == "labellers":
-        _label_here(pipeline, recipe, run, world, track, should_stop)
+    elif stages.of(recipe)[name].runs == "jobs":
+        _jobs_here(pipeline.JOBS[name], name, recipe, run, world, track, should_stop)
     else:
         from ckd_dist.engine.group import join
 
@@ -133,20 +135,26 @@ def _here(
         getattr(pipeline, name)(recipe, run, world, nobody_waits, should_stop, track)
 
 
-def _label_here(
-    pipeline: ModuleType, recipe: AnyRecipe, run: Run, world: World, track: Tracker, should_stop: Callable[[], bool]
+def _jobs_here(
+    jobs: Jobs,
+    name: str,
+    recipe: AnyRecipe,
+    run: Run,
+    world: World,
+    track: Tracker,
+    should_stop: Callable[[], bool],
 ) -> None:
-    """Shard i to process i mod W; the leader then sweeps what is missing.  A shard made twice is harmless."""
-    missing = pipeline.plan_labels(recipe, run)
-    labeller = pipeline.Labeller(recipe, run, "cuda" if recipe.label.workers.gpus else "cpu") if missing else None
+    """Job i to process i mod W; the leader then sweeps what is missing.  A job done twice is harmless."""
+    missing = jobs.missing(recipe, run)
+    worker = jobs.worker(recipe, run, "cuda" if workers_of(recipe, name).gpus else "cpu") if missing else None
     mine = missing[world.rank :: world.num_ranks]
-    sweep = (shard for _ in (0,) if world.is_leader for shard in pipeline.plan_labels(recipe, run))
-    for shards in (mine, sweep):
-        for done, shard in enumerate(shards, 1):
+    sweep = (number for _ in (0,) if world.is_leader for number in jobs.missing(recipe, run))
+    for numbers in (mine, sweep):
+        for done, number in enumerate(numbers, 1):
             if should_stop():
                 return
-            labeller.label(shard)
+            worker.do(number)
             if world.is_leader:
                 track(min(done, len(mine)), len(mine))
     if world.is_leader:
-        pipeline.finish_labels(recipe, run)
+        jobs.finish(recipe, run)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +15,17 @@ from typer.core import TyperCommand
 
 from ckd_dist import recipes, stages
 from ckd_dist.config import Recipe
+from ckd_dist.config_concepts import ConceptRecipe
 from ckd_dist.config_ner import NerRecipe
 from ckd_dist.schema import Run
 from ckd_dist.stages import STUDIES, AnyRecipe
 from launch import guard, show
 
-CONTENTS = {"disease": "pipeline", "ner": "pipeline_ner"}  # study -> its table of contents
+CONTENTS = {
+    "disease": "pipeline",
+    "ner": "pipeline_ner",
+    "concepts": "pipeline_concepts",
+}  # study -> its table of contents
 
 app = typer.Typer(
     add_completion=False,
@@ -36,7 +41,11 @@ RecipeName = Annotated[
     ),
 ]
 Source = Annotated[
-    str | None, typer.Option(help="mimic3:DIR, mimic4:DIR, meds:DIR or synthetic:N (notes: brat:DIR, iob:DIR, ... too)")
+    str | None,
+    typer.Option(
+        help="mimic3:DIR, mimic4:DIR, eicu:DIR, meds:DIR or synthetic:N (notes: brat:DIR, iob:DIR, ... too; concepts: "
+        "findings:DIR too, or several with a name each: A=mimic3:DIR,B=eicu:DIR)"
+    ),
 ]
 RunOption = Annotated[Path, typer.Option("--run", help="run folder: everything is written below it")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
@@ -50,16 +59,16 @@ Local = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done and how large it will be, and end")]
 
 
-DEFAULTS: dict[str, AnyRecipe] = {"disease": Recipe(), "ner": NerRecipe()}
+DEFAULTS: dict[str, AnyRecipe] = {"disease": Recipe(), "ner": NerRecipe(), "concepts": ConceptRecipe()}
 
 
-def fields_of(part: str, studies: Sequence[str] = tuple(STUDIES)) -> type[TyperCommand]:
-    """A command whose --help goes on with every recipe field of `part` ("": of all), of each of the studies."""
+def fields_of(parts: Mapping[str, str]) -> type[TyperCommand]:
+    """A command whose --help goes on with every recipe field of a study's part ("": of all)."""
 
     class CommandWithFields(TyperCommand):
         def format_help(self, ctx: Any, formatter: Any) -> None:
             super().format_help(ctx, formatter)
-            for study in studies:
+            for study, part in parts.items():
                 show.say(f"\nFields of study {study}:")
                 show.fields(DEFAULTS[study], part)
 
@@ -69,7 +78,7 @@ def fields_of(part: str, studies: Sequence[str] = tuple(STUDIES)) -> type[TyperC
 # --- work ------------------------------------------------------------------------------------------------------------
 
 
-@app.command(cls=fields_of(""))
+@app.command(cls=fields_of(dict.fromkeys(STUDIES, "")))
 def pipeline(
     run: RunOption,
     recipe: RecipeName = None,
@@ -84,7 +93,7 @@ def pipeline(
     go(None, run, recipe, source, local, overrides)
 
 
-@app.command(cls=fields_of("extract", ["disease"]))
+@app.command(cls=fields_of({"disease": "extract"}))
 def extract(
     run: Annotated[Path | None, typer.Option("--run", help="run folder: everything is written below it")] = None,
     recipe: RecipeName = None,
@@ -124,7 +133,7 @@ def add_stage(name: str) -> None:
     """A command of its own for one stage, of every study that has it; with `train-teacher` for `train_teacher`."""
     having = [study for study, table in STUDIES.items() if name in table]
     words = " / ".join(STUDIES[study][name].words for study in having)
-    kind = fields_of(STUDIES[having[0]][name].part, having)
+    kind = fields_of({study: STUDIES[study][name].part for study in having})
 
     def command(
         run: RunOption,
@@ -238,7 +247,7 @@ def verify(run: RunArgument) -> None:
 @app.command()
 def fields(
     part: Annotated[str, typer.Argument(help="e.g. teacher, or student.optim; left out: all")] = "",
-    study: Annotated[str, typer.Option(help="disease or ner")] = "disease",
+    study: Annotated[str, typer.Option(help="disease, ner or concepts")] = "disease",
 ) -> None:
     """Every field of a recipe: default, meaning and unit, and whether it changes the result."""
     if study not in DEFAULTS:
@@ -262,8 +271,7 @@ def choose(run: Run, name: str | None, source: str | None, overrides: Sequence[s
         raise ValueError(f"give --recipe: a file, or one of {', '.join(recipes.RECIPES)}")
     recipe = recipes.load(name or str(run.recipe), overrides or ())
     if source:
-        first = next(iter(stages.of(recipe).values()))
-        recipe = recipes.load(name or str(run.recipe), [*(overrides or ()), f"{first.reads}={source}"])
+        recipe = recipes.with_source(recipe, source)
     values = recipes.RECIPE.dump_python(recipe, mode="json")
     return recipes.RECIPE.validate_python(_whole_paths(values))
 

@@ -73,7 +73,7 @@ class Labeller:
             imported(settings, planned) if settings.import_from else self._teacher(settings, dtype, tokenizer, device)
         )
 
-    def label(self, number: int) -> None:
+    def do(self, number: int) -> None:
         """Label shard `number`, counted through all plans."""
         for split, plan in self.planned.items():
             if number < plan.num_shards:

@@ -72,9 +72,7 @@ def test_the_flag_stops_all_ranks_at_the_same_step(tmp_path):
 def label(folder, shards, should_stop=lambda: False, **options):
     seen = []
     make = partial(rim_work.Labeller, str(folder), **options)
-    cluster.label(
-        make, shards, workers=TWO, track=lambda done, total: seen.append((done, total)), should_stop=should_stop
-    )
+    cluster.do(make, shards, workers=TWO, track=lambda done, total: seen.append((done, total)), should_stop=should_stop)
     return seen
 
 

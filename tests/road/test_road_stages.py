@@ -93,7 +93,7 @@ def test_a_lost_shard_is_labelled_again_alone_and_to_the_same_bytes(copy):
     assert len(missing) == 1
     labeller = Labeller(recipe, copy, "cpu")
     for number in missing:
-        labeller.label(number)
+        labeller.do(number)
     finish_labels(recipe, copy)
     assert hashes(copy) == before
     other_shards = {str(file.relative_to(copy.root)) for file in copy.root.glob(SHARDS) if file != lost}

@@ -144,7 +144,7 @@ class Labeller:
         self.planned = plans(run, settings, self.readers)
         self.stored = {split: read_notes(run.notes(split)) for split in SPLITS}
 
-    def label(self, number: int) -> None:
+    def do(self, number: int) -> None:
         """Label shard `number`, counted through all plans."""
         for (name, split), plan in self.planned.items():
             if number < plan.num_shards:
