@@ -40,6 +40,7 @@ from ckd_dist.tasks import distill as distilling
 from ckd_dist.tasks import exchange, new_patients, score, teach
 from ckd_dist.tasks import label as labelling
 from ckd_dist.tasks.jobs import Jobs
+from ckd_dist.tasks.planned import finish_all, still_missing
 from ckd_dist.tasks.training import Committed, Watch, chosen, never, nobody_waits
 from ckd_dist.tasks.words import card_of, notes, num_subjects, source_in_words, without_places
 from ckd_dist.world import World
@@ -183,7 +184,7 @@ def plan_labels(recipe: Recipe, run: Run) -> list[int]:
     if stages.is_done(recipe, run, "label"):
         return []
     stages.begin(recipe, run, "label")
-    return labelling.still_missing(run, planned_labels(recipe, run))
+    return still_missing(run.softlabels, planned_labels(recipe, run))
 
 
 class Labeller(labelling.Labeller):
@@ -198,7 +199,7 @@ def finish_labels(recipe: Recipe, run: Run) -> None:
     """The index of every finished set, which its readers want."""
     if not stages.is_done(recipe, run, "label"):
         planned = planned_labels(recipe, run)
-        files = labelling.finish_all(run, planned)
+        files = finish_all(run.softlabels, planned)
         stages.finish(recipe, run, "label", files, {split: plan.plan_hash for split, plan in planned.items()})
 
 

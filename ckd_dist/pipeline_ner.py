@@ -30,6 +30,7 @@ from ckd_dist.tasks.ner import label as labelling
 from ckd_dist.tasks.ner import new_notes, score, teach
 from ckd_dist.tasks.ner.rows import gold_of, lengths_of, tag_columns, write_tag_columns
 from ckd_dist.tasks.ner.words import card_of
+from ckd_dist.tasks.planned import finish_all, still_missing
 from ckd_dist.tasks.training import Committed, Watch, chosen, never, nobody_waits
 from ckd_dist.tasks.words import num_subjects
 from ckd_dist.world import World
@@ -142,7 +143,7 @@ def plan_labels(recipe: NerRecipe, run: Run) -> list[int]:
     if stages.is_done(recipe, run, "label"):
         return []
     stages.begin(recipe, run, "label")
-    return labelling.still_missing(run, planned_labels(recipe, run))
+    return still_missing(run.softlabels, planned_labels(recipe, run))
 
 
 class Labeller(labelling.Labeller):
@@ -156,7 +157,7 @@ def finish_labels(recipe: NerRecipe, run: Run) -> None:
     """The index of every finished set, and what it cost."""
     if not stages.is_done(recipe, run, "label"):
         planned = planned_labels(recipe, run)
-        files = labelling.finish_all(run, planned)
+        files = finish_all(run.softlabels, planned)
         plans: dict[str, dict[str, str]] = {}
         for (name, split), plan in planned.items():
             plans.setdefault(split, {})[name] = plan.plan_hash

@@ -18,9 +18,10 @@ from ckd_dist.models.predict import load_merged_teacher, predict_logits
 from ckd_dist.models.teacher import load_tokenizer
 from ckd_dist.prompts.exchange import import_soft_labels
 from ckd_dist.schema import SPLITS, Run
-from ckd_dist.softlabels.generate import finish, generate, missing
+from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import Plan, make_plan
 from ckd_dist.softlabels.read import read_labels
+from ckd_dist.tasks.planned import find
 from ckd_dist.tasks.rows import read_table
 
 
@@ -52,16 +53,6 @@ def teacher_of(run: Run, settings: Label) -> str:
     return stages.hash_file(Path(settings.import_from)) if settings.import_from else fingerprint(run.teacher)
 
 
-def still_missing(run: Run, planned: dict[str, Plan]) -> list[int]:
-    """Numbers, through all plans, of the shards that are not published.  Writes the plans."""
-    numbers, start = [], 0
-    for plan in planned.values():
-        plan.save(run.softlabels)
-        numbers += [start + shard for shard in missing(run.softlabels, plan)]
-        start += plan.num_shards
-    return numbers
-
-
 class Labeller:
     """One worker with a whole teacher.  `label` publishes a shard; twice is harmless."""
 
@@ -75,14 +66,8 @@ class Labeller:
 
     def do(self, number: int) -> None:
         """Label shard `number`, counted through all plans."""
-        for split, plan in self.planned.items():
-            if number < plan.num_shards:
-                generate(plan, self.run.softlabels, [number], partial(self.predict, split))
-                return
-            number -= plan.num_shards
-        raise ValueError(
-            f"there are {sum(p.num_shards for p in self.planned.values())} shards, asked for one {number} beyond"
-        )
+        split, plan, shard = find(self.planned, number)
+        generate(plan, self.run.softlabels, [shard], partial(self.predict, split))
 
     def _teacher(
         self, settings: Label, dtype: str, tokenizer: str, device: str
@@ -98,16 +83,6 @@ class Labeller:
             )
 
         return predict
-
-
-def finish_all(run: Run, planned: dict[str, Plan]) -> list[Path]:
-    """Write every index; return the files of the finished sets."""
-    files = []
-    for plan in planned.values():
-        finish(run.softlabels, plan)
-        folder = plan.folder(run.softlabels)
-        files += [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    return files
 
 
 def read(run: Run, settings: Label, plan_hash: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:

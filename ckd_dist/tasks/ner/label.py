@@ -6,7 +6,6 @@ held_out only annotated notes are labelled, because nothing else of them is ever
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -25,10 +24,10 @@ from ckd_dist.note import Note, types_of
 from ckd_dist.notes.store import StoredNotes, read_notes
 from ckd_dist.notes.windows import Windows
 from ckd_dist.schema import SPLITS, Run
-from ckd_dist.softlabels.generate import finish, generate, missing
+from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import Plan, make_plan
-from ckd_dist.softlabels.shards import read_manifest
 from ckd_dist.tasks.ner.rows import known_types, lengths_of, tag_columns
+from ckd_dist.tasks.planned import find, sums
 
 TEACHER = "teacher"
 
@@ -125,16 +124,6 @@ def made_by(run: Run, readers: Mapping[str, Reader], name: str) -> str:
     return fingerprint(run.teacher) if name == TEACHER else readers[name].fingerprint
 
 
-def still_missing(run: Run, planned: Mapping[tuple[str, str], Plan]) -> list[int]:
-    """Numbers, through all plans, of the shards that are not published.  Writes the plans."""
-    numbers, start = [], 0
-    for plan in planned.values():
-        plan.save(run.softlabels)
-        numbers += [start + shard for shard in missing(run.softlabels, plan)]
-        start += plan.num_shards
-    return numbers
-
-
 class Labeller:
     """One worker with all labelers; the teacher is loaded when it is first needed.  Publishing twice is harmless."""
 
@@ -146,13 +135,9 @@ class Labeller:
 
     def do(self, number: int) -> None:
         """Label shard `number`, counted through all plans."""
-        for (name, split), plan in self.planned.items():
-            if number < plan.num_shards:
-                read = self._by_teacher if name == TEACHER else partial(self._by_reader, self.readers[name])
-                generate(plan, self.run.softlabels, [number], partial(read, split))
-                return
-            number -= plan.num_shards
-        raise ValueError(f"asked for a shard {number} beyond the last")
+        (name, split), plan, shard = find(self.planned, number)
+        read = self._by_teacher if name == TEACHER else partial(self._by_reader, self.readers[name])
+        generate(plan, self.run.softlabels, [shard], partial(read, split))
 
     def _by_reader(self, reader: Reader, split: str, sample_ids: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         notes = [self.stored[split].notes[row] for row in _rows(self.stored[split], sample_ids)]
@@ -188,22 +173,11 @@ def _rows(stored: StoredNotes, sample_ids: np.ndarray) -> np.ndarray:
     return np.searchsorted(stored.sample_id_N, sample_ids)
 
 
-def finish_all(run: Run, planned: Mapping[tuple[str, str], Plan]) -> list[Path]:
-    """Write every index; return the files of the finished sets."""
-    files = []
-    for plan in planned.values():
-        finish(run.softlabels, plan)
-        files += stages.files_below(plan.folder(run.softlabels))
-    return files
-
-
 def costs(run: Run, planned: Mapping[tuple[str, str], Plan]) -> dict[str, dict[str, float]]:
     """What each labeler's shards cost: seconds, notes, words, tokens, dollars, and how answers were aligned; summed."""
     total: dict[str, dict[str, float]] = {}
     for (name, _), plan in planned.items():
-        sums = total.setdefault(name, {"seconds": 0.0, "notes": 0, "words": 0})
-        for number in range(plan.num_shards):
-            attempt = read_manifest(plan.folder(run.softlabels), plan, number)["attempt"]
-            for what, amount in {**attempt.get("numbers", {}), "seconds": attempt["seconds"]}.items():
-                sums[what] = sums.get(what, 0) + amount
+        own = total.setdefault(name, {"seconds": 0.0, "notes": 0, "words": 0})
+        for what, amount in sums(run.softlabels, plan).items():
+            own[what] = own.get(what, 0) + amount
     return total

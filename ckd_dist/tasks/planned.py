@@ -1,0 +1,54 @@
+"""Several plans of one stage as one row of jobs: shards are numbered through all, so that only one number travels.
+
+plans: {split: plan}, {(labeler, split): plan} or {embedding: plan}, in a fixed order
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from ckd_dist import stages
+from ckd_dist.softlabels.generate import finish, missing
+from ckd_dist.softlabels.plan import Plan
+from ckd_dist.softlabels.shards import read_manifest
+
+Key = TypeVar("Key")
+
+
+def still_missing(root: Path, plans: Mapping[Key, Plan]) -> list[int]:
+    """Numbers, through all plans, of the shards that are not published.  Writes the plans."""
+    numbers, start = [], 0
+    for plan in plans.values():
+        plan.save(root)
+        numbers += [start + shard for shard in missing(root, plan)]
+        start += plan.num_shards
+    return numbers
+
+
+def find(plans: Mapping[Key, Plan], number: int) -> tuple[Key, Plan, int]:
+    """Whose shard it is that has `number` through all plans, and its number in its own plan."""
+    shard = number
+    for key, plan in plans.items():
+        if shard < plan.num_shards:
+            return key, plan, shard
+        shard -= plan.num_shards
+    raise ValueError(f"there are {number - shard} shards, asked for number {number}")
+
+
+def finish_all(root: Path, plans: Mapping[Key, Plan]) -> list[Path]:
+    """Write every index; return the files of the finished sets."""
+    files = []
+    for plan in plans.values():
+        finish(root, plan)
+        files += stages.files_below(plan.folder(root))
+    return files
+
+
+def sums(root: Path, plan: Plan) -> dict[str, float]:
+    """What a plan's shards cost: the labeler's own numbers and seconds, summed."""
+    total: dict[str, float] = {"seconds": 0.0}
+    for number in range(plan.num_shards):
+        attempt = read_manifest(plan.folder(root), plan, number)["attempt"]
+        for what, amount in {**attempt.get("numbers", {}), "seconds": attempt["seconds"]}.items():
+            total[what] = total.get(what, 0) + amount
+    return total
