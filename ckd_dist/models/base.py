@@ -33,7 +33,11 @@ def find_base(base: str | Path, revision: str | None = None) -> Path:
 
 def load_tokenizer(base: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
     """The base's own tokenizer, padding on the right.  Raises ValueError where it has no pad token."""
-    folder = find_base(base, revision)
+    return open_tokenizer(find_base(base, revision), base)
+
+
+def open_tokenizer(folder: Path, base: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder that need not be a whole base, such as an adapter's; refused as by `load_tokenizer`."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError):

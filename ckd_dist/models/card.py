@@ -27,6 +27,7 @@ class Wording:
     architecture: str  # after "AutoModelFor"
     pipeline_tag: str
     topic: str
+    library: str = "transformers"
 
 
 DISEASES = Wording(
@@ -46,6 +47,16 @@ TAGS = Wording(
     architecture="TokenClassification",
     pipeline_tag="token-classification",
     topic="token-classification",
+)
+CONCEPTS = Wording(
+    title="vectors of clinical concepts",
+    columns="A phrase has one vector; directions were learned, lengths were not, so compare by cosine.",
+    caution="two phrases are near because another model put them near, which is no clinical statement",
+    rows="phrases",
+    architecture="",
+    pipeline_tag="sentence-similarity",
+    topic="feature-extraction",
+    library="sentence-transformers",
 )
 
 
@@ -82,8 +93,8 @@ def write_card(
     data = ModelCardData(
         license="other",
         license_name="derived-from-patient-data" if card.patients else "synthetic",
-        library_name="peft" if adapter else "transformers",
-        pipeline_tag=words.pipeline_tag if label_names else "text-generation",
+        library_name="peft" if adapter else words.library,
+        pipeline_tag="text-generation" if role == "teacher" and not label_names else words.pipeline_tag,
         base_model=hub_name,
         tags=["clinical", words.topic, "knowledge-distillation", role],
     )

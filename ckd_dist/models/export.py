@@ -86,12 +86,12 @@ def _export(
         if head.crf is not None:
             head.crf.save(temporary, chain)
         tokenizer.save_pretrained(temporary)
-        _check(temporary, names)
+        check_saved(temporary, names)
         mark = fingerprint(temporary)
         facts = {"role": role, "base": base, "label_names": names, "adapter": is_adapter, "fingerprint": mark}
         facts |= {"words": TAGS if head.kind == "tags" else DISEASES, "crf": head.crf is not None}
         write_card(temporary / "README.md", card, **facts)
-        _move_in(temporary, folder)
+        move_in(temporary, folder)
     return mark
 
 
@@ -136,12 +136,12 @@ def _in_order(file: Path) -> None:
     file.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def _check(folder: Path, label_names: tuple[str, ...]) -> None:
+def check_saved(folder: Path, label_names: tuple[str, ...]) -> None:
     """Read back what was written: safetensors only, nothing empty, nothing infinite, every label."""
     pickles = sorted(file.name for file in folder.rglob("*") if file.suffix in PICKLES)
     if pickles:
         raise ValueError(f"export: {pickles[0]} is not safetensors")
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in sorted(folder.rglob("*.safetensors")):
         with safe_open(file, "pt") as weights:
             for name in weights.keys():  # noqa: SIM118  (not a dict)
                 tensor = weights.get_tensor(name)
@@ -155,7 +155,7 @@ def _check(folder: Path, label_names: tuple[str, ...]) -> None:
         raise ValueError(f"export: config.json lists {config.num_labels} labels, the model has {len(label_names)}")
 
 
-def _move_in(temporary: Path, folder: Path) -> None:
+def move_in(temporary: Path, folder: Path) -> None:
     """Every file to its place by rename, weights first; then away with what an earlier export of another shape left."""
     files = sorted((f for f in temporary.rglob("*") if f.is_file()), key=lambda f: (f.suffix != ".safetensors", f.name))
     places = {folder / file.relative_to(temporary) for file in files}

@@ -1,0 +1,75 @@
+"""A model without its head: a base, or what this project exported, adapters merged, up to the last hidden states."""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
+
+from ckd_dist.models.base import check_loaded, find_base, load_config, quiet
+from ckd_dist.models.saved import load_saved
+
+AUTOS = {
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForTokenClassification": AutoModelForTokenClassification,
+    "ForCausalLM": AutoModelForCausalLM,
+}
+
+
+def load_body(
+    base: str | Path,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> PreTrainedModel:
+    """The body of `base`, a folder or a hub name, in evaluation mode; a pooler that it may have is left out.
+
+    Raises ValueError or FileNotFoundError where the base does not fit, as models/base.py says.
+    """
+    if is_adapter(Path(base)):
+        return _merged(Path(base), dtype, device)
+    config = load_config(base, revision)
+    if config.is_encoder_decoder:
+        raise ValueError(f"base {base}: it reads with one half and writes with the other; name an encoder or a decoder")
+    with quiet(), torch.random.fork_rng(devices=[]):  # a missing pooler would be drawn
+        body, report = AutoModel.from_pretrained(
+            find_base(base, revision),
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    check_loaded(base, set(report["missing_keys"]), fresh=("pooler.",))
+    if getattr(body, "pooler", None) is not None:
+        body.pooler = None  # nothing here reads it, and DDP wants every weight to have a gradient
+    body.config._name_or_path = str(base)  # not the snapshot's path
+    return body.to(device).eval()
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether the folder holds an adapter, which names its base."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def is_causal(body: PreTrainedModel) -> bool:
+    """Whether a token sees only what came before it, as the attention layers themselves say."""
+    return any(getattr(module, "is_causal", False) for module in body.modules())
+
+
+def _merged(folder: Path, dtype: torch.dtype, device: torch.device | str) -> PreTrainedModel:
+    config = folder / "classifier" / "config.json"
+    made = json.loads(config.read_text()).get("architectures") if config.is_file() else None
+    kind = next((kind for kind in AUTOS if made and made[0].endswith(kind)), None)
+    if kind is None:
+        raise ValueError(
+            f"model {folder.name}: an adapter, but none that this project exported; merge it into its base"
+        )
+    return load_saved(folder, AUTOS[kind], "adapter", dtype, device).base_model
