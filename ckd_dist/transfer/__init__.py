@@ -1,0 +1,1 @@
+"""Concepts' vectors and cases of several sites -> patient models, moved from one site to another in every regime."""

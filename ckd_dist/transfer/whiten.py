@@ -1,0 +1,58 @@
+"""Vectors of any model to the scale on which a patient model learns well, fitted on the source's concepts alone.
+
+    V concepts, D width of a vector, M directions that are kept
+
+Without whitening the space stays as it is, but for one number: embeddings come with lengths from 1 to some hundred, and
+one learning rate has to suit all.  With it (Su et al. 2021, "Whitening sentence representations") the mean goes, the M
+directions of largest variance stay and become equally long.  Either way the source's vectors come out with a root mean
+square of LENGTH, so a target's concept has the length that the source's space gives it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LENGTH = 1.0
+LEAST_VARIANCE = 1e-9  # of a direction, as a share of the largest: below it there is only rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """mean_D: taken away first.  projection_DM: applied then; None: every direction stays.  scale: one number."""
+
+    mean_D: np.ndarray
+    projection_DM: np.ndarray | None
+    scale: float
+
+    def apply(self, vectors_VD: np.ndarray) -> np.ndarray:
+        """Of any concepts, float32 [V, M]."""
+        centred_VD = vectors_VD - self.mean_D
+        moved_VM = centred_VD if self.projection_DM is None else centred_VD @ self.projection_DM
+        return (moved_VM * self.scale).astype(np.float32)
+
+
+def fit(vectors_VD: np.ndarray, directions: int | None) -> Whitening:
+    """From the vectors of the concepts in the training cases of the source, each concept once.
+
+    directions: None leaves the space as it is, but for its scale.  Raises ValueError where the vectors are too few, or
+    too much alike, to have so many directions.
+    """
+    vectors_VD = np.asarray(vectors_VD, np.float64)
+    if directions is None:
+        length = np.sqrt((vectors_VD**2).sum(1).mean()) if len(vectors_VD) else 0.0
+        return Whitening(np.zeros(vectors_VD.shape[1]), None, LENGTH / length if length > 0 else 1.0)
+    if not len(vectors_VD):
+        raise ValueError("whitening needs concepts to be fitted on, and the source's training cases have none")
+    mean_D = vectors_VD.mean(0)
+    variance_D, direction_DD = np.linalg.eigh(np.cov(vectors_VD.T, bias=True).reshape(len(mean_D), -1))
+    variance_D, direction_DD = variance_D[::-1], direction_DD[:, ::-1]
+    num_directions = int((variance_D > max(LEAST_VARIANCE * variance_D[0], 0)).sum())
+    if directions > num_directions:
+        raise ValueError(
+            f"whiten={directions} asks for more directions than the {len(vectors_VD)} training concepts of the source "
+            f"span, {num_directions}: ask for fewer, or leave it out"
+        )
+    kept_DM = direction_DD[:, :directions]
+    largest_M = np.take_along_axis(kept_DM, np.abs(kept_DM).argmax(0)[None], axis=0)[0]
+    projection_DM = kept_DM * np.sign(largest_M) / np.sqrt(variance_D[:directions])
+    return Whitening(mean_D, projection_DM, LENGTH / np.sqrt(directions))
