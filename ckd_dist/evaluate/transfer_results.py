@@ -1,0 +1,169 @@
+"""What the third study's report is made from: one plain structure, filled by the pipeline.
+
+    N held-out cases of a target, K outcomes, V concepts (rows of schema.CONCEPTS), D width of a vector
+
+A cell is one training run: embedding x patient model x regime x source -> target x size x seed.  Its probabilities are
+of the target's held-out cases, in the target's order.  A local cell has no source: it is told by its target alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ckd_dist import schema
+
+REST = "rest"  # the source that is all other sites
+LOCAL = "local"  # the regime without a source
+
+
+class Line(NamedTuple):
+    """What all seeds of a cell share.  size: labelled cases of the target it saw; None: all."""
+
+    embedding: str
+    model: str
+    regime: str
+    source: str
+    target: str
+    size: int | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One cell.  source: a site, "rest", or anything for a local one.  curve: macro AUROC after so many steps."""
+
+    embedding: str
+    model: str
+    source: str
+    target: str
+    regime: str
+    size: int | None
+    seed: int
+    case_id_N: np.ndarray  # the target's, in its order: a cell of other cases is refused
+    probabilities_NK: np.ndarray
+    curve: Sequence[tuple[int, float]] = ()
+    seconds: float = 0.0
+
+    @property
+    def line(self) -> Line:
+        source = self.target if self.regime == LOCAL else self.source
+        return Line(self.embedding, self.model, self.regime, source, self.target, self.size)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The held-out cases of a site.  floors: name -> probabilities_NK of what needs no transfer."""
+
+    site: str
+    case_id_N: np.ndarray
+    subject_N: np.ndarray
+    outcomes_NK: np.ndarray  # 0 or 1
+    oracle_NK: np.ndarray | None = None
+    floors: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Space:
+    """An embedding's vectors of all concepts, in their order."""
+
+    embedding: str
+    vectors_VD: np.ndarray
+
+
+@dataclass(frozen=True)
+class TransferResults:
+    """Everything that the report says or is computed from."""
+
+    title: str  # of the page: the recipe's name
+    source: str  # in words: "two made-up emergency departments"
+    date: str  # ISO; when the report was made
+    outcomes: tuple[str, ...]  # K names
+    cases: pl.DataFrame  # schema.CASES, all sites and splits
+    concepts: pl.DataFrame  # schema.CONCEPTS
+    targets: Sequence[Target]
+    scored: Sequence[Scored]
+    recipe: Mapping[str, Any]  # dotted field -> value
+    spaces: Sequence[Space] = ()
+    one_hot: str = "one-hot"  # the embedding that the others are compared with, where it was run
+    learned: Mapping[str, str] = field(default_factory=dict)  # student -> the embedding that it learned
+    idle_share: float | None = None  # of the workers' seconds, before the last cell was handed out
+    left_out: Mapping[str, int] = field(default_factory=dict)  # reading the sources: "left before it" -> cases
+    versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
+    notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
+    bootstrap_draws: int = 1000
+    seed: int = 0
+    neighbours: int = 8  # target concepts whose nearest source concepts are shown
+    least_subjects: int = 10  # a concept that fewer subjects have is not named
+
+    @property
+    def sites(self) -> list[str]:
+        return sorted(self.cases["site"].unique())
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Source and target in the cells' order; a target that has local cells alone is its own source."""
+        found = dict.fromkeys((one.source, one.target) for one in self.scored if one.regime != LOCAL)
+        reached = {target for _, target in found}
+        return [*found, *dict.fromkeys((one.target,) * 2 for one in self.scored if one.target not in reached)]
+
+    def embeddings(self) -> list[str]:
+        return list(dict.fromkeys(one.embedding for one in self.scored))
+
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(one.model for one in self.scored))
+
+    def check(self) -> None:
+        """Raise ValueError where the parts do not fit together."""
+        schema.check_columns(self.cases, schema.CASES, "cases")
+        schema.check_columns(self.concepts, schema.CONCEPTS, "concepts")
+        if not self.scored:
+            raise ValueError("no cell was run, so there is nothing to report: give the grid a pair of sites")
+        targets = {target.site: target for target in self.targets}
+        if empty := sorted(site for site, target in targets.items() if len(target.case_id_N) == 0):
+            raise ValueError(f"{', '.join(empty)}: no held-out case to score; give it more cases or another split seed")
+        for target in self.targets:
+            fits(f"{target.site}'s outcomes", target.outcomes_NK, (len(target.case_id_N), len(self.outcomes)))
+            for name, probabilities_NK in target.floors.items():
+                fits(f"{target.site}'s floor {name}", probabilities_NK, target.outcomes_NK.shape)
+        seen = set()
+        for one in self.scored:
+            name = f"cell {one.line} seed {one.seed}"
+            if one.target not in targets:
+                raise ValueError(f"{name}: its target is none of {sorted(targets)}")
+            fits(name, one.probabilities_NK, targets[one.target].outcomes_NK.shape)
+            if not np.array_equal(one.case_id_N, targets[one.target].case_id_N):
+                raise ValueError(f"{name}: its cases are not {one.target}'s held-out cases in their order; run it anew")
+            if (one.line, one.seed) in seen:
+                raise ValueError(f"{name}: given twice")
+            seen.add((one.line, one.seed))
+        for space in self.spaces:
+            if len(space.vectors_VD) != self.concepts.height:
+                raise ValueError(
+                    f"{space.embedding}: {len(space.vectors_VD)} vectors for {self.concepts.height} concepts"
+                )
+
+
+def fits(name: str, array_NK: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the array has this shape and lies within [0, 1]."""
+    if array_NK.shape != shape:
+        raise ValueError(f"{name}: shape {array_NK.shape}, expected {shape} (held-out cases, outcomes)")
+    if not ((array_NK >= 0) & (array_NK <= 1)).all():  # NaN fails both
+        raise ValueError(f"{name}: some values are not between 0 and 1, or not a number")
+
+
+def target_of(cases: pl.DataFrame, site: str, floors: Mapping[str, np.ndarray] | None = None) -> Target:
+    """A site's held-out cases by case_id, of schema.CASES."""
+    own = cases.filter((pl.col("site") == site) & (pl.col("split") == "held_out")).sort("case_id")
+    num_outcomes = cases["outcomes"].list.len().max() or 0
+    oracle_NK = None
+    if own.height and own["oracle"].null_count() == 0:
+        oracle_NK = np.array(own["oracle"].to_list(), dtype=np.float64)
+    return Target(
+        site,
+        own["case_id"].to_numpy(),
+        own["subject_id"].to_numpy(),
+        np.array(own["outcomes"].to_list(), dtype=np.int8).reshape(own.height, num_outcomes),
+        oracle_NK,
+        floors or {},
+    )
