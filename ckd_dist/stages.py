@@ -138,15 +138,19 @@ CONCEPTS: dict[str, Stage] = {
         "Sources to cases of every site: concepts and outcomes.", "sites", "alone", ("sites",), reads="sites.sources"
     ),
     "embed": Stage(
-        "Concepts to vectors of every embedding, by independent Ray workers.", "embed", "jobs", ("embed",), ("read",)
+        "Concepts to vectors of every embedding, by independent Ray workers.",
+        "embed",
+        "jobs",
+        ("embed",),
+        ("read",),
+        reads="embed.phrases",
     ),
     "distill": Stage(
         "Vectors of a large model to a small encoder with the same space, data-parallel on Ray workers.",
         "student",
         "ranks",
-        ("student",),
+        ("student", "grid.pairs"),
         ("read", "embed"),
-        reads="student.phrases",
     ),
     "tabulate": Stage(
         "Vectors to tables by concept, outside of every model; the small encoder's too.",

@@ -54,6 +54,16 @@ def load_body(
     return body.to(device).eval()
 
 
+def outline(base: str | Path, revision: str | None = None) -> PreTrainedModel:
+    """The body of `base` without its weights: what it is, not what it knows."""
+    folder = Path(base)
+    config = load_config(
+        folder / "classifier" if is_adapter(folder) else base, None if is_adapter(folder) else revision
+    )
+    with torch.device("meta"):
+        return AutoModel.from_config(config)
+
+
 def is_adapter(folder: Path) -> bool:
     """Whether the folder holds an adapter, which names its base."""
     return (folder / "adapter_config.json").is_file()

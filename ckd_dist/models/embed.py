@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ckd_dist.models.base import check_fit, find_base, open_tokenizer
-from ckd_dist.models.body import is_adapter, is_causal, load_body
+from ckd_dist.models.body import is_adapter, is_causal, load_body, outline
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.pooling import POOLINGS
 from ckd_dist.models.rows import batches, pad
@@ -102,6 +102,44 @@ class Embedder:
         return [np.array(ids) for ids in number_of], row_of_N
 
 
+@dataclass(frozen=True)
+class Described:
+    """What an embedder will be, before its weights are loaded."""
+
+    root: Path
+    pooling: str
+    width: int
+    max_tokens: int
+    fingerprint: str
+
+
+def describe(
+    folder_or_hub: str | Path,
+    *,
+    revision: str | None = None,
+    pooling: str = "own",
+    max_tokens: int = 128,
+    dtype: torch.dtype = torch.float32,
+) -> Described:
+    """What `load_embedder` of the same arguments will give, by its files alone.  Raises what that raises."""
+    if pooling != "own" and pooling not in POOLINGS:
+        raise ValueError(f"pooling {pooling!r} is none of own, {', '.join(POOLINGS)}")
+    root = Path(folder_or_hub)
+    if not is_adapter(root) and not is_sentence_folder(root):
+        root = find_base(folder_or_hub, revision)
+    own = read_sentence_folder(root) if is_sentence_folder(root) and pooling == "own" else None
+    place = own.body if own else root
+    tokenizer, body = open_tokenizer(place, folder_or_hub), outline(place)
+    check_fit(folder_or_hub, body.config, tokenizer, None)
+    if pooling == "own":
+        pooling = own.pooling if own else ("last" if is_causal(body) else "mean")
+    positions = getattr(body.config, "max_position_embeddings", None) or max_tokens
+    longest = min(max_tokens, positions, tokenizer.model_max_length, (own and own.max_tokens) or max_tokens)
+    shaped_by = [fingerprint_modules(root) if own else fingerprint(root), pooling, longest, str(dtype)]
+    mark = hashlib.sha256(json.dumps(shaped_by).encode()).hexdigest()
+    return Described(root, pooling, _width(body, own.after if own else nn.Identity()), longest, mark)
+
+
 def load_embedder(
     folder_or_hub: str | Path,
     *,
@@ -117,31 +155,18 @@ def load_embedder(
     Normalize, else the mean of an encoder and the last token of a causal model.  Raises ValueError or FileNotFoundError
     where it does not fit.
     """
-    if pooling != "own" and pooling not in POOLINGS:
-        raise ValueError(f"pooling {pooling!r} is none of own, {', '.join(POOLINGS)}")
-    root = Path(folder_or_hub)
-    if not is_adapter(root) and not is_sentence_folder(root):
-        root = find_base(folder_or_hub, revision)
-    own = read_sentence_folder(root) if is_sentence_folder(root) and pooling == "own" else None
-    place = own.body if own else root
-    tokenizer = open_tokenizer(place, folder_or_hub)
-    body = load_body(place, dtype=dtype, device=device)
-    check_fit(folder_or_hub, body.config, tokenizer, None)
-    if pooling == "own":
-        pooling = own.pooling if own else ("last" if is_causal(body) else "mean")
-    positions = getattr(body.config, "max_position_embeddings", None) or max_tokens
-    longest = min(max_tokens, positions, tokenizer.model_max_length, (own and own.max_tokens) or max_tokens)
-    after = own.after.to(device) if own else nn.Identity()
-    shaped_by = [fingerprint_modules(root) if own else fingerprint(root), pooling, longest, str(dtype)]
+    told = describe(folder_or_hub, revision=revision, pooling=pooling, max_tokens=max_tokens, dtype=dtype)
+    own = read_sentence_folder(told.root) if is_sentence_folder(told.root) and pooling == "own" else None
+    place = own.body if own else told.root
     return Embedder(
-        body=body,
-        tokenizer=tokenizer,
-        pooling=pooling,
-        after=after,
-        width=_width(body, after),
-        max_tokens=longest,
+        body=load_body(place, dtype=dtype, device=device),
+        tokenizer=open_tokenizer(place, folder_or_hub),
+        pooling=told.pooling,
+        after=own.after.to(device) if own else nn.Identity(),
+        width=told.width,
+        max_tokens=told.max_tokens,
         lower=bool(own and own.lower),
-        fingerprint=hashlib.sha256(json.dumps(shaped_by).encode()).hexdigest(),
+        fingerprint=told.fingerprint,
     )
 
 

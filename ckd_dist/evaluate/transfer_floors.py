@@ -1,0 +1,59 @@
+"""What costs nothing to predict at a site: its prevalence, and a logistic regression on which concepts a case has.
+
+    N rows, K outcomes, V concepts
+
+Both learn from the site's own training cases; C is chosen on its tuning cases.  That is what a hospital has without any
+embedding and without any other hospital.
+"""
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+STRENGTHS = (0.01, 0.1, 1.0)  # C: inverse strength of the penalty
+
+
+def site_floors(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[str, np.ndarray]:
+    """Probabilities [N, K] of the site's held-out cases by case_id, by name.  cases: schema.CASES."""
+    parts = {
+        split: cases.filter((pl.col("site") == site) & (pl.col("split") == split)).sort("case_id")
+        for split in ("train", "tuning", "held_out")
+    }
+    has = {split: _matrix(part, num_concepts) for split, part in parts.items()}
+    outcomes = {
+        split: np.array(part["outcomes"].to_list(), float).reshape(len(part), -1) for split, part in parts.items()
+    }
+    share_K = outcomes["train"].mean(0) if len(parts["train"]) else np.full(outcomes["held_out"].shape[1], 0.5)
+    columns = [
+        _logistic(has, outcomes["train"][:, k], outcomes["tuning"][:, k], share) for k, share in enumerate(share_K)
+    ]
+    return {
+        "Prevalence": np.tile(share_K, (len(parts["held_out"]), 1)),
+        "Logistic regression on the site's own codes": np.stack(columns, 1),
+    }
+
+
+def _logistic(has: dict[str, sparse.csr_array], train_N: np.ndarray, tuning_N: np.ndarray, share: float) -> np.ndarray:
+    """Probabilities of one outcome; its share where the training cases do not have both classes."""
+    if len(np.unique(train_N)) < 2:
+        return np.full(has["held_out"].shape[0], share)
+    models = [LogisticRegression(C=C, max_iter=1000).fit(has["train"], train_N) for C in STRENGTHS]
+    best = min(models, key=lambda model: _loss(model, has["tuning"], tuning_N))
+    return best.predict_proba(has["held_out"])[:, 1]
+
+
+def _loss(model: LogisticRegression, has: sparse.csr_array, outcome_N: np.ndarray) -> float:
+    """Log loss; equal for all, so the strongest penalty stands, where there is nothing to choose on."""
+    if not len(outcome_N):
+        return 0.0
+    probability_N = np.clip(model.predict_proba(has)[:, 1], 1e-7, 1 - 1e-7)
+    return float(-np.where(outcome_N > 0, np.log(probability_N), np.log(1 - probability_N)).mean())
+
+
+def _matrix(part: pl.DataFrame, num_concepts: int) -> sparse.csr_array:
+    """1 where a case has a concept, [N, V]."""
+    lengths = part["concepts"].list.len().to_numpy()
+    concept = part["concepts"].explode().drop_nulls().to_numpy()
+    row = np.repeat(np.arange(len(part)), lengths)
+    return sparse.csr_array((np.ones(len(row)), (row, concept)), shape=(len(part), num_concepts))
