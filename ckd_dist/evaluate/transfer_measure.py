@@ -19,9 +19,9 @@ from ckd_dist.evaluate.bootstrap import LEVEL, Resamples, interval, resample
 from ckd_dist.evaluate.metrics import mean_of_known, ranking
 from ckd_dist.evaluate.page import plain
 from ckd_dist.evaluate.transfer_results import LOCAL, Line, Scored, Target, TransferResults
+from ckd_dist.evaluate.transfer_words import MACRO
 
 FEW_POSITIVES = 10  # held-out cases with an outcome, or without it; below: no claim may rest on it
-MACRO = "macro"  # all outcomes
 REGIMES = (("full", "local"), ("frozen", "shared"))  # whose difference is told, of one embedding
 
 

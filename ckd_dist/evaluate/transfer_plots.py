@@ -50,8 +50,9 @@ def size_plot(numbers: dict[str, Any], model: str) -> str:
                 continue
             x = np.array([sizes.index(size) for size in at])
             y, low, high = (np.array([points[size][key] for size in at], float) for key in ("value", "low", "high"))
+            x = x + 0.07 * (list(REGIMES).index(regime) - 2)  # so that intervals stand beside one another
             axes.plot(x, y, label=regime, markersize=4, **style)
-            axes.fill_between(x, low, high, color=style["color"], alpha=0.08, linewidth=0)
+            axes.vlines(x, low, high, color=style["color"], linewidth=0.8, alpha=0.6)
         axes.set_xticks(range(len(sizes)), ["all" if size is None else f"{size:,}" for size in sizes])
 
     return panels(numbers, draw, "Labelled target cases", "macro AUROC over the number of labelled target cases")
@@ -112,7 +113,7 @@ def map_plot(drawn: dict[str, Any]) -> str:
         for side, (colour, title) in SIDES.items():
             own = places[sides == side]
             label = f"{title.format(**drawn)} ({len(own):,})"
-            axes.scatter(*own.T, s=9, color=colour, alpha=0.65, linewidths=0, label=label)
+            axes.scatter(*own.T, s=12, color=colour, alpha=0.65, linewidths=0, label=label)
         axes.set_title(drawn["embedding"])
         axes.set(xticks=[], yticks=[])
         axes.margins(0.12)

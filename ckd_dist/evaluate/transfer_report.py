@@ -11,11 +11,10 @@ from typing import Any
 from ckd_dist.evaluate import transfer_plots
 from ckd_dist.evaluate.page import write_pages
 from ckd_dist.evaluate.table1 import share
-from ckd_dist.evaluate.transfer_words import KINDS, REGIMES, place
+from ckd_dist.evaluate.transfer_words import KINDS, MACRO, REGIMES, place, shown_outcomes
 
-MOST_COLUMNS = 6  # of a table; more pairs stand below one another by target, more outcomes in metrics.json alone
+MOST_COLUMNS = 6  # pairs beside one another; more stand below one another, by target
 MOST_PAIRS = 6  # whose neighbours and concepts are shown; the others are in metrics.json
-MACRO = "macro"
 
 
 def write(folder: Path, numbers: dict[str, Any]) -> None:
@@ -32,6 +31,7 @@ def write(folder: Path, numbers: dict[str, Any]) -> None:
         score_tables=score_tables(numbers),
         difference_tables={kind: difference_tables(numbers, kind) for kind in KINDS},
         neighbour_tables=neighbour_tables(numbers),
+        sized=size_table(numbers),
         shown_carriers=shown_carriers(numbers),
         regimes={name: said for name, said in REGIMES.items() if any(s["regime"] == name for s in numbers["scores"])},
         limits=f"at most {transfer_plots.MOST_ROWS} pairs and {transfer_plots.MOST_COLUMNS} embeddings are drawn",
@@ -42,10 +42,10 @@ def write(folder: Path, numbers: dict[str, Any]) -> None:
 
 def blocks(numbers: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str, str, str]]]]:
     """Tables as (heading, columns); a column is (title, source, target, outcome)."""
-    pairs, outcomes = numbers["pairs"], numbers["outcomes"]
-    if 1 < len(outcomes) < MOST_COLUMNS:
+    pairs, outcomes = numbers["pairs"], shown_outcomes(numbers)
+    if len(outcomes) > 1:
         for source, target in pairs:
-            yield place(source, target), [(group, source, target, group) for group in (MACRO, *outcomes)]
+            yield place(source, target), [(group, source, target, group) for group in outcomes]
     elif len(pairs) <= MOST_COLUMNS:
         yield "", [(place(*pair), *pair, MACRO) for pair in pairs]
     else:
@@ -55,15 +55,36 @@ def blocks(numbers: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str, 
 
 
 def table(
-    title: str, columns: list[tuple[str, str, str, str]], rows: list[tuple[str, str, Callable[..., Any]]]
+    title: str, columns: list[tuple[str, str, str, str]], rows: list[tuple[str, str, str, Callable[..., Any]]]
 ) -> dict[str, Any]:
-    """rows: title, role, and how to find the cell of (source, target, outcome).  Rows without a cell are left out."""
+    """rows: group, title, role, how to find the cell of (source, target, outcome).  A row without a cell is left out."""
     found = [
-        {"title": name, "role": role, "cells": [cell_of(*column[1:]) for column in columns]}
-        for name, role, cell_of in rows
+        {"group": group, "title": name, "role": role, "cells": [cell_of(*column[1:]) for column in columns]}
+        for group, name, role, cell_of in rows
     ]
     found = [row for row in found if any(row["cells"])]
     return {"title": title, "columns": [column[0] for column in columns], "rows": found}
+
+
+def size_table(numbers: dict[str, Any]) -> dict[str, Any]:
+    """A line for what was also learned from fewer cases of the target; a column a size."""
+    lines: dict[tuple[str, str, str, str, str], dict[int | None, Any]] = {}
+    for score in numbers["scores"]:
+        name = (score["embedding"], score["model"], score["regime"], score["source"], score["target"])
+        lines.setdefault(name, {})[score["size"]] = score["auroc"][MACRO]
+    sizes = sorted({score["size"] for score in numbers["scores"]} - {None})
+    return {
+        "columns": [f"{size:,} cases" for size in sizes] + ["all"] if sizes else [],
+        "rows": [
+            {
+                "title": f"{embedding}, {regime}" + (f", {model}" if len(numbers["models"]) > 1 else ""),
+                "pair": place(source, target),
+                "cells": [cells.get(size) for size in [*sizes, None]],
+            }
+            for (embedding, model, regime, source, target), cells in lines.items()
+            if set(cells) != {None}
+        ],
+    }
 
 
 def score_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
@@ -99,8 +120,8 @@ def score_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
         | table(
             title,
             columns,
-            [(f"{embedding}, {regime}", "", of_line(model, embedding, regime)) for embedding, regime in kinds]
-            + [(name, role, of_floor(name)) for name, role in roles.items()],
+            [(embedding, regime, "", of_line(model, embedding, regime)) for embedding, regime in kinds]
+            + [("", name, role, of_floor(name)) for name, role in roles.items()],
         )
         for model in numbers["models"]
         for title, columns in blocks(numbers)
@@ -121,7 +142,7 @@ def difference_tables(numbers: dict[str, Any], kind: str) -> list[dict[str, Any]
 
     names = list(dict.fromkeys(name for name, *_ in cells))
     made = [
-        {"model": model} | table(title, columns, [(name, "", of_row(model, name)) for name in names])
+        {"model": model} | table(title, columns, [("", name, "", of_row(model, name)) for name in names])
         for model in numbers["models"]
         for title, columns in blocks(numbers)
     ]

@@ -15,7 +15,7 @@ import polars as pl
 
 from ckd_dist import schema
 
-REST = "rest"  # the source that is all other sites
+REST = "all but "  # before the target's name: the source that is all other sites
 LOCAL = "local"  # the regime without a source
 
 
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Scored:
-    """One cell.  source: a site, "rest", or anything for a local one.  curve: macro AUROC after so many steps."""
+    """One cell.  source: a site, or "all but TARGET"; a local one has none.  curve: macro AUROC after so many steps."""
 
     embedding: str
     model: str
@@ -131,6 +131,8 @@ class TransferResults:
             name = f"cell {one.line} seed {one.seed}"
             if one.target not in targets:
                 raise ValueError(f"{name}: its target is none of {sorted(targets)}")
+            if one.line.source not in (*self.sites, REST + one.target):
+                raise ValueError(f"{name}: its source is neither one of {self.sites} nor {REST + one.target!r}")
             fits(name, one.probabilities_NK, targets[one.target].outcomes_NK.shape)
             if not np.array_equal(one.case_id_N, targets[one.target].case_id_N):
                 raise ValueError(f"{name}: its cases are not {one.target}'s held-out cases in their order; run it anew")

@@ -67,8 +67,8 @@ def overlaps(results: TransferResults) -> list[dict[str, Any]]:
 
 
 def at(cases: pl.DataFrame, source: str, target: str = "") -> pl.DataFrame:
-    """The cases of a site, or of all but the target where the source is the rest."""
-    return cases.filter(pl.col("site") != target if source == REST else pl.col("site") == source)
+    """The cases of a site, or of all other sites where the source is "all but" the target."""
+    return cases.filter(pl.col("site") != target if source == REST + target else pl.col("site") == source)
 
 
 def subjects_at(results: TransferResults, source: str, target: str) -> np.ndarray:

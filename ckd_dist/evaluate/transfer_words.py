@@ -5,6 +5,8 @@ from typing import Any
 from ckd_dist.evaluate.wording import difference, estimate, number
 
 FEW_SUBJECTS = 10  # held out; fewer get no interval at all
+MACRO = "macro"  # the mean over outcomes
+MOST_OUTCOMES = 5  # shown beside one another; the others are in metrics.json alone
 MOST_SAID = 12  # differences said in words, the largest
 KINDS = {  # kind of difference -> its heading, and how one is said
     "embedding": "Each embedding against {one_hot}",
@@ -58,44 +60,52 @@ def warnings(numbers: dict[str, Any]) -> list[str]:
 
 
 def findings(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """For every kind of difference: how many are clear of zero either way, and the largest of them in words."""
+    """For every kind of difference: how many are clear of zero either way, and the largest of them in words.
+
+    Of every outcome where they are few enough to be shown beside one another, else of their mean alone.
+    """
     told = []
     for kind, heading in KINDS.items():
         lines = [line for line in numbers["differences"] if line["kind"] == kind]
-        if not lines:
-            continue
-        clear = [line for line in lines if line["auroc"]["macro"]["verdict"] != "unclear"]
-        better = sum(line["auroc"]["macro"]["verdict"] == "better" for line in clear)
-        clear.sort(key=lambda line: -abs(line["auroc"]["macro"]["value"]))
-        told.append(
-            {
-                "kind": kind,
-                "heading": heading.format(one_hot=numbers["one_hot"]),
-                "compared": len(lines),
-                "better": better,
-                "worse": len(clear) - better,
-                "by_chance": 0.05 * len(lines),
-                "said": [sentence(line, numbers) for line in clear[:MOST_SAID]],
-            }
-        )
+        cells = [(line, outcome, line["auroc"][outcome]) for line in lines for outcome in shown_outcomes(numbers)]
+        clear = [entry for entry in cells if entry[2]["verdict"] != "unclear"]
+        better = sum(cell["verdict"] == "better" for *_, cell in clear)
+        clear.sort(key=lambda entry: -abs(entry[2]["value"]))
+        if lines:
+            told.append(
+                {
+                    "kind": kind,
+                    "heading": heading.format(one_hot=numbers["one_hot"]),
+                    "compared": len(cells),
+                    "better": better,
+                    "worse": len(clear) - better,
+                    "by_chance": 0.05 * len(cells),
+                    "said": [sentence(*entry, numbers) for entry in clear[:MOST_SAID]],
+                }
+            )
     return told
 
 
-def sentence(line: dict[str, Any], numbers: dict[str, Any]) -> str:
+def shown_outcomes(numbers: dict[str, Any]) -> list[str]:
+    """Macro alone, or with every outcome where they are several but few."""
+    return [MACRO, *(numbers["outcomes"] if 1 < len(numbers["outcomes"]) <= MOST_OUTCOMES else ())]
+
+
+def sentence(line: dict[str, Any], outcome: str, cell: dict[str, Any], numbers: dict[str, Any]) -> str:
     """One difference that is clear of zero."""
-    cell, first, second = line["auroc"]["macro"], line["first"], line["second"]
+    first, second = line["first"], line["second"]
     differ = "regime" if first["regime"] != second["regime"] else "embedding"
     same = first["embedding"] if differ == "regime" else first["regime"]
-    model = f", {line['model']}" if len(numbers["models"]) > 1 else ""
-    way = "better" if cell["verdict"] == "better" else "worse"
+    told = [place(line["source"], line["target"])]
+    told += [line["model"]] if len(numbers["models"]) > 1 else []
+    told += [outcome] if len(shown_outcomes(numbers)) > 1 else []
     return (
-        f"{place(line['source'], line['target'])}{model}, {same}: {first[differ]} is {way} than {second[differ]} "
-        f"by {difference(cell)}."
+        f"{', '.join([*told, same])}: {first[differ]} is {cell['verdict']} than {second[differ]}, {difference(cell)}."
     )
 
 
 def summary(numbers: dict[str, Any]) -> list[str]:
-    """The page in a few sentences: how much was run, the first pair's main regimes, how often a claim holds."""
+    """The page in a few sentences: how much was run, the first pair in three regimes, how often a claim holds."""
     cells, pairs = numbers["cells"], numbers["pairs"]
     source, target = pairs[0]
     said = [
@@ -113,9 +123,11 @@ def summary(numbers: dict[str, Any]) -> list[str]:
         and line["target"] == target
         and line["source"] in (source, target)
     }
-    parts = [f"{regime} {estimate(own[regime])}" for regime in ("shared", "full", "local") if regime in own]
+    ways = {"shared": "used unchanged", "full": "tuned in full", "local": f"learned at {target} alone"}
+    parts = [f"{estimate(own[regime])} {way}" for regime, way in ways.items() if regime in own]
     if parts:
-        said.append(f"{place(source, target)}, {name}: macro AUROC {', '.join(parts)}.")
+        what = "macro AUROC" if len(numbers["outcomes"]) > 1 else "AUROC"
+        said.append(f"{name}, {place(source, target)}, has {what} {', '.join(parts)}.")
     for found in findings(numbers):
         said.append(
             f"{found['heading']}: {found['better']} of {found['compared']} comparisons are clearly better, "
@@ -126,7 +138,7 @@ def summary(numbers: dict[str, Any]) -> list[str]:
 
 def reading(numbers: dict[str, Any]) -> list[str]:
     """How the numbers were made, and what they do not cover."""
-    compared = len(numbers["differences"])
+    compared = sum(found["compared"] for found in findings(numbers))
     return [
         "Every score is the mean over training runs from different seeds, never the best of them. Its 95 % interval "
         f"comes from {number(numbers['bootstrap']['draws'], 0)} draws of the target's held-out subjects, each with all "
