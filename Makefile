@@ -1,5 +1,6 @@
 # make demo       the first study: a small hospital to a distilled, evaluated student
 # make demo-ner   the second: made-up notes to a distilled tagger of entities          make test   the tests
+# make demo-concepts   the third: two made-up hospitals, and what an embedding is worth at the other one
 # Each sets up everything it needs first, once: a virtual environment and the packages.  Nothing is compiled.
 #
 # make bench      how fast, on this machine              make measure   the second study on open corpora (an hour)
@@ -19,13 +20,16 @@ READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 GO := $(VENV)/bin/python -m launch.run
 
-.PHONY: setup demo demo-ner demo-mimic test test-all bench measure encoder lint constraints clean
+.PHONY: setup demo demo-ner demo-concepts demo-mimic test test-all bench measure encoder lint constraints clean
 
 demo: setup
 	$(GO) pipeline --recipe $(RECIPE) $(if $(SOURCE),--source $(SOURCE)) --run $(RUN)
 
 demo-ner: setup
 	$(GO) pipeline --recipe ner_tiny $(if $(SOURCE),--source $(SOURCE)) --run $(if $(filter runs/demo,$(RUN)),runs/demo-ner,$(RUN))
+
+demo-concepts: setup
+	$(GO) pipeline --recipe concepts_tiny $(if $(SOURCE),--source $(SOURCE)) --run $(if $(filter runs/demo,$(RUN)),runs/demo-concepts,$(RUN))
 
 demo-mimic: setup
 	$(GO) pipeline --recipe mimic_demo --source mimic3:$(CKD_DATA)/mimic_iii_demo --run runs/demo-mimic

@@ -41,9 +41,10 @@ class Line:
 
 def plan(recipe: AnyRecipe, run: Run) -> list[Line]:
     """Every stage, its state, and how large what is left of it will be."""
-    from launch.plan_ner import NER  # it needs this module whole
+    from launch.plan_concepts import CONCEPTS  # both need this module whole
+    from launch.plan_ner import NER
 
-    sizes = NER if recipe.study == "ner" else DISEASE
+    sizes = {"disease": DISEASE, "ner": NER, "concepts": CONCEPTS}[recipe.study]
     lines = []
     for state in stages.status(recipe, run):
         size, seconds = sizes[state.name](recipe, run)
