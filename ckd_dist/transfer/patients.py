@@ -22,7 +22,8 @@ from ckd_dist.config_concepts import PatientModel
 from ckd_dist.transfer.pools import POOLS
 from ckd_dist.transfer.tables import draw
 
-CODES, CODE_KEYS, THAWED_HASH = "reads.first.weight", "reads.first.keys", "reads.frozen_hash"
+CODES, CODE_KEYS = "reads.first.weight", "reads.first.keys"
+THAWED, THAWED_HASH = "reads.rows", "reads.frozen_hash"
 FIRST_CODE = 0.1  # standard deviation of a code's first vector
 
 
@@ -105,6 +106,7 @@ class Projection(nn.Module):
         vectors_VD = torch.as_tensor(np.asarray(reads.vectors_VD, np.float32))
         rows = torch.cat([torch.zeros(1, vectors_VD.shape[1]), vectors_VD])
         self.register_buffer("rows", rows, persistent=False)  # row 0: padding
+        self._hash: Tensor | None = None  # of the vectors before they were thawed
         self.first = nn.Linear(vectors_VD.shape[1], settings.filters)
 
     @property
@@ -120,10 +122,16 @@ class Projection(nn.Module):
     def thaw(self) -> None:
         """From here on the vectors are learned too: a copy, this model's own.  Doing it again changes nothing."""
         if not self.is_thawed:
-            rows = self.rows
+            rows, self._hash = self.rows, self.frozen_hash()
             del self.rows
             self.rows = nn.Parameter(rows.clone())
-            self.register_buffer("frozen_hash", _hash(rows), persistent=False)
+
+    def frozen_hash(self) -> Tensor:
+        """sha256 of the vectors as they were given, uint8 [32]."""
+        if self._hash is not None:
+            return self._hash
+        digest = hashlib.sha256(self.rows.detach().cpu().numpy().tobytes()).digest()
+        return torch.tensor(list(digest), dtype=torch.uint8)
 
 
 class CodeVectors(nn.Module):
@@ -173,7 +181,7 @@ def weights_of(model: Patient) -> dict[str, Tensor]:
         weights[CODE_KEYS] = model.reads.keys.cpu()[seen_V]
         weights[CODES] = weights[CODES][1:][seen_V]
     elif model.reads.is_thawed:
-        weights[THAWED_HASH] = model.reads.frozen_hash.cpu().clone()
+        weights[THAWED_HASH] = model.reads.frozen_hash()
     return weights
 
 
@@ -184,26 +192,22 @@ def load_weights(model: Patient, weights: Mapping[str, Tensor]) -> None:
     seen from here on.  Raises ValueError where the two are not of one kind and shape, or vectors were thawed that are
     not this model's.
     """
-    given, codes = dict(weights), isinstance(model.reads, CodeVectors)
-    if not codes and THAWED_HASH in given and not model.reads.is_thawed:
-        model.reads.thaw()
-    own = model.state_dict()
-    keys_S, rows_SF = given.pop(CODE_KEYS, None), given.get(CODES)
-    if keys_S is not None and codes and rows_SF.shape[1:] == own[CODES].shape[1:]:
+    given, own = dict(weights), model.state_dict()
+    frozen_hash, keys_S, row_S = given.pop(THAWED_HASH, None), given.pop(CODE_KEYS, None), None
+    if keys_S is not None and isinstance(model.reads, CodeVectors) and given[CODES].shape[1:] == own[CODES].shape[1:]:
         place = {key: row for row, key in enumerate(model.reads.keys.tolist(), 1)}
         known_S = torch.tensor([key in place for key in keys_S.tolist()], dtype=torch.bool)
         row_S = torch.tensor([place[key] for key in keys_S.tolist() if key in place], dtype=torch.int64)
-        given[CODES] = own[CODES].cpu().index_copy(0, row_S, rows_SF[known_S])
-        model.reads.seen[row_S] = True
-    frozen_hash = given.pop(THAWED_HASH, None)
-    if frozen_hash is not None and not torch.equal(frozen_hash, model.reads.frozen_hash.cpu()):
-        raise ValueError("the vectors of the weights were thawed from another table: load them where that table is")
+        given[CODES] = own[CODES].cpu().index_copy(0, row_S, given[CODES][known_S])
+    if frozen_hash is not None and isinstance(model.reads, Projection):
+        if not torch.equal(frozen_hash, model.reads.frozen_hash()):
+            raise ValueError("the vectors of the weights were thawed from another table: load them where that table is")
+        own = own | {THAWED: model.reads.rows}
     if {n: t.shape for n, t in given.items()} != {n: t.shape for n, t in own.items()}:
         differ = sorted(set(given) ^ set(own)) or sorted(n for n in own if given[n].shape != own[n].shape)
         raise ValueError(f"the weights are of another patient model: {', '.join(differ)} do not fit")
+    if frozen_hash is not None:
+        model.reads.thaw()
+    if row_S is not None:
+        model.reads.seen[row_S] = True
     model.load_state_dict(given)
-
-
-def _hash(rows: Tensor) -> Tensor:
-    digest = hashlib.sha256(rows.contiguous().cpu().numpy().tobytes()).digest()
-    return torch.tensor(list(digest), dtype=torch.uint8)

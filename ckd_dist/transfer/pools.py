@@ -12,6 +12,7 @@ from torch.nn.functional import embedding, relu, scaled_dot_product_attention
 
 from ckd_dist.config_concepts import PatientModel
 
+MAXIMUM = 2  # what torch.embedding_bag calls it
 INNER_DROPOUT = 0.1  # in a transformer's layers; the recipe's is before the last layer of every kind
 
 
@@ -26,11 +27,19 @@ class Maximum(nn.Module):
         super().__init__()
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
-        with torch.no_grad():
-            value_UF = first_UF.index_fill(0, row_BL.new_zeros(1), -torch.inf)
-            value_BLF = embedding(row_BL, value_UF)
-            largest_B1F = value_BLF.amax(1, keepdim=True)
-            row_BF = ((value_BLF == largest_B1F) * row_BL.int().unsqueeze(2)).amax(1).long()
+        starts_B = torch.arange(0, row_BL.numel(), row_BL.shape[1], device=row_BL.device)
+        with torch.no_grad():  # of its four outputs the last says which row of the table had each maximum
+            *_, row_BF = torch.embedding_bag(
+                first_UF,
+                row_BL.flatten(),
+                starts_B,
+                mode=MAXIMUM,
+                scale_grad_by_freq=False,
+                sparse=False,
+                per_sample_weights=None,
+                include_last_offset=False,
+                padding_idx=0,
+            )
         there_BF = row_BF > 0
         return relu(first_UF.gather(0, row_BF)) * there_BF
 
