@@ -54,8 +54,8 @@ def concept_of(code: str, title: str | None = None) -> tuple[str, str]:
     kind, _, rest = code.partition("//")
     own, _, path = rest.partition("//")
     if own == OWN and path:
-        return f"{OWN}_{kind}".lower(), _tidy(title) or path
-    return kind.lower(), _tidy(title) or _tidy(rest) or code
+        return f"{OWN}_{kind}".lower(), _tidy(title) or _tidy(path) or own
+    return kind.lower(), _tidy(title) or _tidy(rest) or _tidy(code)
 
 
 def drug_name(order: str) -> str:
@@ -88,7 +88,7 @@ def _dotted(code: str, prefix: str) -> str:
     >>> _dotted("DIAGNOSIS//ICD//9//4280", "DIAGNOSIS//ICD//"), _dotted("PROCEDURE//ICD//9//3961", "PROCEDURE//ICD//")
     ('ICD-9 428.0', 'ICD-9 procedure 39.61')
     """
-    version, _, bare = code.removeprefix(prefix).partition("//")
+    version, _, bare = _tidy(code).removeprefix(prefix).partition("//")
     is_procedure = prefix == PROCEDURE
     before = 2 if is_procedure else 4 if version == "9" and bare.startswith("E") else 3
     if is_procedure and version != "9":
