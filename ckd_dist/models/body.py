@@ -1,14 +1,15 @@
 """A model without its head: a base, or what this project exported, adapters merged, up to the last hidden states."""
 
-import json
 from pathlib import Path
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 
@@ -34,9 +35,7 @@ def load_body(
     """
     if is_adapter(Path(base)):
         return _merged(Path(base), dtype, device)
-    config = load_config(base, revision)
-    if config.is_encoder_decoder:
-        raise ValueError(f"base {base}: it reads with one half and writes with the other; name an encoder or a decoder")
+    config = _config(base, revision)
     with quiet(), torch.random.fork_rng(devices=[]):  # a missing pooler would be drawn
         body, report = AutoModel.from_pretrained(
             find_base(base, revision),
@@ -56,10 +55,7 @@ def load_body(
 
 def outline(base: str | Path, revision: str | None = None) -> PreTrainedModel:
     """The body of `base` without its weights: what it is, not what it knows."""
-    folder = Path(base)
-    config = load_config(
-        folder / "classifier" if is_adapter(folder) else base, None if is_adapter(folder) else revision
-    )
+    config = _adapted(Path(base)) if is_adapter(Path(base)) else _config(base, revision)
     with torch.device("meta"):
         return AutoModel.from_config(config)
 
@@ -74,12 +70,24 @@ def is_causal(body: PreTrainedModel) -> bool:
     return any(getattr(module, "is_causal", False) for module in body.modules())
 
 
-def _merged(folder: Path, dtype: torch.dtype, device: torch.device | str) -> PreTrainedModel:
-    config = folder / "classifier" / "config.json"
-    made = json.loads(config.read_text()).get("architectures") if config.is_file() else None
-    kind = next((kind for kind in AUTOS if made and made[0].endswith(kind)), None)
-    if kind is None:
+def _config(base: str | Path, revision: str | None) -> PreTrainedConfig:
+    config = load_config(base, revision)
+    if config.is_encoder_decoder:
+        raise ValueError(f"base {base}: it reads with one half and writes with the other; name an encoder or a decoder")
+    return config
+
+
+def _adapted(folder: Path) -> PreTrainedConfig:
+    """The config that export.py writes one folder below an adapter."""
+    place = folder / "classifier"
+    if not (place / "config.json").is_file():
         raise ValueError(
             f"model {folder.name}: an adapter, but none that this project exported; merge it into its base"
         )
-    return load_saved(folder, AUTOS[kind], "adapter", dtype, device).base_model
+    return AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+
+
+def _merged(folder: Path, dtype: torch.dtype, device: torch.device | str) -> PreTrainedModel:
+    made = _adapted(folder).architectures[0]
+    auto = next(auto for ending, auto in AUTOS.items() if made.endswith(ending))
+    return load_saved(folder, auto, "adapter", dtype, device).base_model

@@ -25,7 +25,7 @@ from ckd_dist.models.pooling import POOLINGS
 from ckd_dist.models.rows import batches, pad
 from ckd_dist.models.sentence_folder import fingerprint_modules, is_sentence_folder, read_sentence_folder
 
-CPU_TOKENS = 1024  # of a forward pass on a CPU at most: with more, activations leave the cache
+CPU_TOKENS = 768  # of a forward pass on a CPU at most: with more, activations leave the cache
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ BCE(z, y) = max(z, 0) - z y + log(1 + exp(-|z|)).  Of tags exactly one is true: 
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, kl_div, log_softmax, softmax
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    kl_div,
+    log_softmax,
+    normalize,
+    softmax,
+)
 
 
 def hard_loss(logits_UK: Tensor, hard_UK: Tensor, weight_U: Tensor) -> Tensor:
@@ -107,3 +114,28 @@ def mixed_tag_loss(
         soft_weight_U = mask_U * (1 - labelled_U * (1 - soft_weight))
         loss = loss + tag_soft_loss(logits_UK, soft_UK, soft_weight_U, temperature)
     return loss
+
+
+def space_loss(
+    student_UK: Tensor,
+    teacher_UK: Tensor,
+    mask_U: Tensor,
+    anchors_AK: Tensor,
+    *,
+    cosine_weight: float,
+    relation_weight: float,
+) -> Tensor:
+    """Sum over units of cosine_weight * (1 - cos(s, t)) + relation_weight * mean of (cos(s, a) - cos(t, a))^2 over a.
+
+    A unit is a phrase, K the width of a vector; s is the student's vector, t the teacher's, a the teacher's of one of A
+    fixed phrases, the anchors, so a unit's loss does not depend on which others are in its batch.  Lengths of vectors
+    play no part.  Both terms and their gradients are 0 where directions agree: 1 - cos is half the squared distance of
+    the unit vectors.  teacher_UK of a unit whose weight is 0 may be anything, NaN included.
+    """
+    known_U1 = (mask_U > 0).unsqueeze(1)
+    student_UK, anchors_AK = normalize(student_UK.float(), dim=1), normalize(anchors_AK.float(), dim=1)
+    apart_UK = student_UK - normalize(teacher_UK.float().where(known_U1, 0), dim=1)
+    loss_U = cosine_weight * apart_UK.square().sum(1) / 2
+    if relation_weight > 0:
+        loss_U = loss_U + relation_weight * (apart_UK @ anchors_AK.T).square().mean(1)
+    return (loss_U * mask_U).sum()

@@ -11,6 +11,7 @@ from ckd_dist.note import tag_names
 NAMES = ("Asthma", "Shock", "Gout; acute", "Fluid/electrolyte", "Stroke")
 TAGS = tuple(tag_names(["disease", "symptom"]))
 TEXTS = [f"The patient had disease {i % 13} and took drug {i % 7}; procedure {i % 5} was performed." for i in range(80)]
+PHRASES = ["disease 3", TEXTS[0], "drug", TEXTS[1], "the patient had disease", "disease 3", "Disease 3", "p"]
 TINY = Tiny(hidden=32, layers=2, heads=4, vocabulary=400)
 LORA = Lora(rank=4, alpha=8, dropout=0.0)
 
