@@ -31,13 +31,18 @@ EVENTS = pl.Schema(
 BIRTH = "MEDS_BIRTH"
 DEATH = "MEDS_DEATH"
 GENDER = "GENDER//"  # GENDER//F
-SITE = "SITE//"  # SITE//carevue; one a visit, optional
+SITE = "SITE//"  # SITE//carevue, SITE//region=South, SITE//hospital=73; of a visit, optional
 ADMISSION = "HOSPITAL_ADMISSION//"  # HOSPITAL_ADMISSION//EMERGENCY, at ADMITTIME
 DISCHARGE = "HOSPITAL_DISCHARGE//"  # HOSPITAL_DISCHARGE//HOME, at DISCHTIME; HOSPITAL_DISCHARGE//DIED ends in death
 DIED = DISCHARGE + "DIED"
 DIAGNOSIS = "DIAGNOSIS//ICD//"  # DIAGNOSIS//ICD//9//4280, at DISCHTIME: codes are assigned then
 PROCEDURE = "PROCEDURE//ICD//"  # PROCEDURE//ICD//9//3961
 MEDICATION = "MEDICATION//"  # MEDICATION//aspirin, raw name in lower case, at its first start
+ICU_ADMISSION = "ICU_ADMISSION//"  # ICU_ADMISSION//MICU; a visit may have several of the same
+ICU_DISCHARGE = "ICU_DISCHARGE//"  # ICU_DISCHARGE//Floor
+EICU_DIAGNOSIS = "DIAGNOSIS//EICU//"  # a path in lower case, at the time it was written: not at discharge
+TREATMENT = "TREATMENT//"  # TREATMENT//EICU//pulmonary|medications|bronchodilator
+HISTORY = "HISTORY//"  # HISTORY//EICU//pulmonary/asthma/asthma: what the subject had before
 
 # --- samples: one visit, and the next one's labels -------------------------------------------------------------------
 

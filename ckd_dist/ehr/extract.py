@@ -1,6 +1,7 @@
 """Tables to events: open the source, judge every row, and write a MEDS data set.
 
     mimic3:DIR  mimic4:DIR   CSV -> typed tables (tables.py, maps in mimic.py) -> staged events (visits.py)
+    eicu:DIR                 CSV -> typed tables -> staged events (eicu.py)
     meds:DIR                 parquet -> staged events (meds_source.py)
 
 A row is kept, merged into another (a drug's later starts, a repeated code) or skipped for a reason; the report adds up.
@@ -22,12 +23,25 @@ import pyarrow.parquet as pq
 
 import ckd_dist
 from ckd_dist.ehr import codes, staging
+from ckd_dist.ehr.eicu import stage_eicu
 from ckd_dist.ehr.events import write_events
 from ckd_dist.ehr.meds_source import stage_meds
 from ckd_dist.ehr.mimic import MIMIC3, MIMIC4
 from ckd_dist.ehr.staging import Connection, Report, Track, number
 from ckd_dist.ehr.visits import stage_tables
-from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DISCHARGE, GENDER, MEDICATION, SITE, SPLITS
+from ckd_dist.schema import (
+    ADMISSION,
+    BIRTH,
+    DEATH,
+    DIAGNOSIS,
+    DISCHARGE,
+    GENDER,
+    ICU_ADMISSION,
+    ICU_DISCHARGE,
+    MEDICATION,
+    SITE,
+    SPLITS,
+)
 
 SplitOf = Callable[[np.ndarray], np.ndarray]  # subject ids int64 [N] -> split names [N]
 
@@ -48,11 +62,11 @@ def _stage_mimic4(con: Connection, folder: Path, report: Report, track: Track) -
     stage_tables(con, folder / "hosp" if (folder / "hosp").is_dir() else folder, MIMIC4, report, track)
 
 
-SOURCES = {"mimic3": _stage_mimic3, "mimic4": _stage_mimic4, "meds": stage_meds}
+SOURCES = {"mimic3": _stage_mimic3, "mimic4": _stage_mimic4, "eicu": stage_eicu, "meds": stage_meds}
 
 
 def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, track: Track = NO_TRACK) -> Report:
-    """Extract `source` ("mimic3:DIR", "mimic4:DIR" or "meds:DIR") into the MEDS data set `folder`; return the report.
+    """Extract `source` ("mimic3:DIR" or another of SOURCES) into the MEDS data set `folder`; return the report.
 
     split_of: not asked where a MEDS source names its own splits.  memory_gb: most memory, GB.  Raises ValueError with a
     sentence for the user; the data set that was there before is then untouched.
@@ -155,7 +169,15 @@ def _write_codes(con: Connection, path: Path, report: Report) -> None:
     pq.write_table(meds.CodeMetadataSchema.align(pa.table(table, schema=meds.CodeMetadataSchema.schema())), path)
 
 
-WORDS = {ADMISSION: "Admission: ", DISCHARGE: "Discharge: ", GENDER: "Gender: ", SITE: "Site: ", MEDICATION: ""}
+WORDS = {
+    ADMISSION: "Admission: ",
+    DISCHARGE: "Discharge: ",
+    ICU_ADMISSION: "ICU admission: ",
+    ICU_DISCHARGE: "ICU discharge: ",
+    GENDER: "Gender: ",
+    SITE: "Site: ",
+    MEDICATION: "",
+}
 
 
 def _describe(code: str) -> str | None:

@@ -7,6 +7,8 @@ An event belongs to the visit that its hadm_id names.  Where it names none, it b
 happens: the earlier one for codes of discharge, the later one for drugs; a drug dated at midnight may precede its
 admission on the same day.  Where no admission carries a hadm_id, a visit is an admission and the discharge that follows
 it next, numbered over all subjects in order of subject and time.
+
+A column `site`, `region` or `hospital` of the data says where a visit was: SITE//x, SITE//region=x, SITE//hospital=x.
 """
 
 from pathlib import Path
@@ -22,11 +24,16 @@ from ckd_dist.schema import (
     DIAGNOSIS,
     DIED,
     DISCHARGE,
+    EICU_DIAGNOSIS,
     GENDER,
+    HISTORY,
+    ICU_ADMISSION,
+    ICU_DISCHARGE,
     MEDICATION,
     PROCEDURE,
     SITE,
     SPLITS,
+    TREATMENT,
 )
 
 GIVEN = "Administered|Applied|Started|Restarted|Delayed Administered"  # event_txt of MIMIC-IV's eMAR
@@ -46,8 +53,11 @@ def _ranks(*kinds: str) -> str:
 
 SUBJECT_KINDS = _ranks(GENDER, BIRTH, DEATH)
 STATIC_KINDS = _ranks(GENDER, SITE)
-VISIT_KINDS = _ranks(ADMISSION, MEDICATION, DIAGNOSIS, PROCEDURE, DISCHARGE)
+ICU_KINDS = _ranks(ICU_ADMISSION, ICU_DISCHARGE)
 ICD_KINDS = _ranks(DIAGNOSIS, PROCEDURE)
+ORDERED_KINDS = _ranks(EICU_DIAGNOSIS, DIAGNOSIS, PROCEDURE)
+EICU_KINDS = _ranks(EICU_DIAGNOSIS, TREATMENT, HISTORY)
+VISIT_KINDS = f"{_ranks(ADMISSION, MEDICATION, DISCHARGE)}, {ICD_KINDS}, {ICU_KINDS}, {EICU_KINDS}"
 
 SPELLED = f"""CREATE MACRO spelled(code) AS CASE
     WHEN starts_with(code, '{DIAGNOSIS}') OR starts_with(code, '{PROCEDURE}') THEN concat_ws('//',
@@ -60,6 +70,7 @@ KIND_OF = "CASE " + " ".join(f"WHEN starts_with(code, '{kind}') THEN {rank}" for
 FOUND = f"""CREATE TABLE found AS
     WITH known AS (SELECT subject_id::BIGINT AS subject_id, time::TIMESTAMP AS time, code, {KIND_OF} AS kind,
             {{numeric_value}}::FLOAT AS numeric_value, {{hadm_id}}::BIGINT AS hadm_id, file_row_number AS row
+            {{places}}
         FROM {FILES} WHERE kind IS NOT NULL AND subject_id IS NOT NULL),
     renamed AS (SELECT * REPLACE (aliased(code) AS code) FROM known)
     SELECT * REPLACE (spelled(code) AS code, CASE WHEN kind NOT IN ({SUBJECT_KINDS}) THEN hadm_id END AS hadm_id),
@@ -107,12 +118,23 @@ JUDGED = f"""CREATE TABLE judged AS
         END AS reason
     FROM here LEFT JOIN hadm ON hadm.subject_id = here.subject_id AND hadm.hadm_id = here.hadm_id"""
 
-# A code counts once a visit, at its first time; diagnoses and procedures of one time keep the order of the source.
+# A code counts once a visit, at its first time, but a visit may enter a unit twice; diagnoses and procedures of one
+# time keep the order of the source.
 FIRST = f"""SELECT subject_id, time, code, numeric_value, hadm_id,
         CASE kind WHEN {KIND[DEATH]} THEN {LAST} ELSE coalesce(visit, 0) END, kind,
-        CASE WHEN kind IN ({ICD_KINDS}) THEN row ELSE 0 END
+        CASE WHEN kind IN ({ORDERED_KINDS}) THEN row ELSE 0 END
     FROM (SELECT * FROM judged WHERE reason IS NULL
-        QUALIFY row_number() OVER (PARTITION BY subject_id, hadm_id, code ORDER BY time, row) = 1)"""
+        QUALIFY row_number() OVER (PARTITION BY subject_id, hadm_id, code,
+            CASE WHEN kind IN ({ICU_KINDS}) THEN row END ORDER BY time, row) = 1)"""
+
+# Columns that say where a visit was, and how its SITE code begins.  A visit has each of them once.
+PLACES = {"site": SITE, "region": f"{SITE}region=", "hospital": f"{SITE}hospital="}
+TOLD = """CREATE TABLE told_{column} AS SELECT subject_id, hadm_id, min(visit) AS visit, min({column}) AS place,
+        count(DISTINCT {column}) AS num FROM judged
+    WHERE reason IS NULL AND hadm_id IS NOT NULL AND {column} <> '' GROUP BY subject_id, hadm_id"""
+SITES = f"""SELECT subject_id, NULL, '{{prefix}}' || place AS said, NULL, hadm_id, visit, {KIND[SITE]}, 0
+    FROM told_{{column}} AS told WHERE num = 1 AND NOT EXISTS (FROM events WHERE events.subject_id = told.subject_id
+        AND events.hadm_id = told.hadm_id AND events.code = '{{prefix}}' || place)"""
 
 TORN = f"""SELECT count(*) FROM (SELECT subject_id FROM {FILES} WHERE subject_id IS NOT NULL
     GROUP BY subject_id HAVING count(DISTINCT filename) > 1)"""
@@ -139,7 +161,7 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> N
         ) from None
     track(1, 3)
     report["tables"]["data"] = _stage(con, f"{len(files)} parquet files")
-    report["notes"] = {"drugs that start after discharge": number(con, LATE_DRUGS)}
+    report["notes"] = {"drugs that start after discharge": number(con, LATE_DRUGS)} | _stage_places(con)
     track(2, 3)
     _load_splits(con, folder / meds.subject_splits_filepath, report)
     _load_titles(con, folder / meds.code_metadata_filepath)
@@ -157,7 +179,8 @@ def _load(con: Connection, folder: Path, files: list[Path]) -> None:
     if num_torn := number(con, TORN):
         raise ValueError(f"{folder}/data: {num_torn} subjects are in two files or more; MEDS keeps a subject in one")
     optional = {name: name if name in columns else "NULL" for name in ("numeric_value", "hadm_id")}
-    con.execute(FOUND.format(**optional))
+    places = "".join(f", trim({name}::VARCHAR) AS {name}" for name in PLACES if name in columns)
+    con.execute(FOUND.format(**optional, places=places))
 
 
 def _aliased() -> str:
@@ -187,6 +210,19 @@ def _stage(con: Connection, file: str) -> Report:
     lost = {"no subject_id or code": num_nameless, "code of another kind": num_rows - num_nameless - num_found}
     table["skipped"] = {reason: number for reason, number in (lost | reasons).items() if number}
     return table
+
+
+def _stage_places(con: Connection) -> dict[str, int]:
+    """Stage what the columns of places say of visits; count the visits that a column says two things of, and left."""
+    notes = {}
+    columns = {name for (name,) in con.execute("SELECT column_name FROM (DESCRIBE judged)").fetchall()}
+    for column in [name for name in PLACES if name in columns]:
+        con.execute(TOLD.format(column=column))
+        notes[f"visits of several values of {column}, left without"] = number(
+            con, f"SELECT count(*) FROM told_{column} WHERE num > 1"
+        )
+        insert(con, SITES.format(column=column, prefix=PLACES[column]))
+    return notes
 
 
 def _load_splits(con: Connection, path: Path, report: Report) -> None:

@@ -10,14 +10,32 @@ from typing import Any
 
 import duckdb
 
-from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DISCHARGE, GENDER, MEDICATION, PROCEDURE, SITE
+from ckd_dist.schema import (
+    ADMISSION,
+    BIRTH,
+    DEATH,
+    DIAGNOSIS,
+    DISCHARGE,
+    EICU_DIAGNOSIS,
+    GENDER,
+    HISTORY,
+    ICU_ADMISSION,
+    ICU_DISCHARGE,
+    MEDICATION,
+    PROCEDURE,
+    SITE,
+    TREATMENT,
+)
 
 Connection = duckdb.DuckDBPyConnection
 Track = Callable[..., None]  # track(done, total, **numbers)
 Report = dict[str, Any]
 
 LAST = 2**31 - 1
-KINDS = (GENDER, SITE, BIRTH, ADMISSION, MEDICATION, DIAGNOSIS, PROCEDURE, DISCHARGE, DEATH)  # in order within a time
+KINDS = (  # in order within a time
+    *(GENDER, SITE, BIRTH, ADMISSION, ICU_ADMISSION, HISTORY, MEDICATION, TREATMENT),
+    *(EICU_DIAGNOSIS, DIAGNOSIS, PROCEDURE, ICU_DISCHARGE, DISCHARGE, DEATH),
+)
 KIND = {prefix: rank for rank, prefix in enumerate(KINDS)}
 ORDER = "subject_id, time NULLS FIRST, visit, kind, seq, code"
 

@@ -13,7 +13,7 @@ def mimic3(tmp_path: Path) -> Path:
     return write(tmp_path / "mimic3", MIMIC3)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def open_data() -> Callable[[str], Path]:
     """A path below the open data, or a skip."""
     root = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data"))

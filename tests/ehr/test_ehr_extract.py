@@ -232,7 +232,7 @@ def test_a_missing_key_column_raises(tmp_path: Path, table: str, column: str):
 
 def test_other_mistakes_raise_one_clear_sentence(mimic3: Path, tmp_path: Path):
     out = tmp_path / "events"
-    with pytest.raises(ValueError, match="none of mimic3:DIR, mimic4:DIR, meds:DIR"):
+    with pytest.raises(ValueError, match="none of mimic3:DIR, mimic4:DIR, eicu:DIR, meds:DIR"):
         run(str(mimic3), out)
     with pytest.raises(ValueError, match="there is no folder"):
         run(f"mimic3:{tmp_path / 'nowhere'}", out)

@@ -197,3 +197,38 @@ def test_what_is_no_meds_data_raises(tmp_path: Path):
     pl.read_parquet(short / "data" / "0.parquet").drop("time").write_parquet(short / "data" / "0.parquet")
     with pytest.raises(ValueError, match="column time is missing"):
         extract(f"meds:{short}", tmp_path / "events", held_out, 1.0)
+
+
+# --- where a visit was, in columns ------------------------------------------------------------------------------------
+
+
+def test_columns_of_places_say_where_a_visit_was(tmp_path: Path):
+    rows = [
+        (1, "2100-01-01", "HOSPITAL_ADMISSION//A", 11),
+        (1, "2100-01-02", "HOSPITAL_DISCHARGE//B", 11),
+        (1, "2100-02-01", "HOSPITAL_ADMISSION//A", 12),
+        (1, "2100-02-01", "SITE//region=South", 12),
+        (1, "2100-02-02", "HOSPITAL_DISCHARGE//B", 12),
+    ]
+    folder = write_meds(tmp_path / "meds", rows)
+    file = folder / "data" / "0.parquet"
+    places = {"region": ["South", None, "South", "South", "South"], "hospital": [7, 7, 7, 7, 8]}
+    pl.read_parquet(file).with_columns(pl.Series(name, cells) for name, cells in places.items()).write_parquet(file)
+    report = extract(f"meds:{folder}", tmp_path / "events", held_out, 1.0)
+    sites = [row for row in codes_of(tmp_path / "events", "held_out") if row[0].startswith("SITE//")]
+    assert sorted(sites) == [("SITE//hospital=7", 11), ("SITE//region=South", 11), ("SITE//region=South", 12)]
+    assert report["notes"]["visits of several values of hospital, left without"] == 1
+    assert report["notes"]["visits of several values of region, left without"] == 0
+
+
+def test_unit_stays_of_one_name_are_not_merged(tmp_path: Path):
+    rows = [
+        (1, "2100-01-01", "HOSPITAL_ADMISSION//A", 11),
+        (1, "2100-01-02", "ICU_ADMISSION//MICU", 11),
+        (1, "2100-01-03", "ICU_DISCHARGE//Floor", None),  # placed by its time
+        (1, "2100-01-04", "ICU_ADMISSION//MICU", 11),
+        (1, "2100-01-05", "ICU_DISCHARGE//Floor", 11),
+        (1, "2100-01-06", "HOSPITAL_DISCHARGE//B", 11),
+    ]
+    extract(f"meds:{write_meds(tmp_path / 'meds', rows)}", tmp_path / "events", held_out, 1.0)
+    assert codes_of(tmp_path / "events", "held_out") == [(code, 11) for _, _, code, _ in rows]
