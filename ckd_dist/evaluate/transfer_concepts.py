@@ -21,6 +21,8 @@ from ckd_dist.evaluate.transfer_sites import subjects_at
 
 NEAREST = 3  # neighbours shown of a concept
 MOST_TSNE = 3000  # concepts; more are mapped by PCA alone, and as many of them are drawn
+LEAST_TSNE = 10  # fewer are mapped by PCA alone too
+TSNE_FROM = 50  # directions of PCA that t-SNE starts from
 MAP_LABELS = 12  # concepts of each side that a map may name, the most frequent; it names those that find room
 MOST_CARRIERS = 10  # concepts shown either way
 LEAST_PROBABILITY = 1e-6  # a surer prediction counts as this sure: no single case may be an infinite loss
@@ -114,15 +116,16 @@ def maps(results: TransferResults) -> list[dict[str, Any]]:
 def flatten(vectors_CD: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     """Two coordinates of every vector, and by which way: t-SNE of directions where they are few enough, else PCA."""
     directions_CD = unit(vectors_CD)
-    few = 10 <= len(vectors_CD) <= MOST_TSNE and len(np.unique(directions_CD, axis=0)) > 3
-    width = min(50 if few else 2, *directions_CD.shape)
-    places_CD = PCA(width, svd_solver="full", random_state=seed).fit_transform(directions_CD)
-    if few:
-        perplexity = min(30.0, (len(vectors_CD) - 1) / 3)
-        return TSNE(2, perplexity=perplexity, init="pca" if width >= 2 else "random", random_state=seed).fit_transform(
-            places_CD
-        ), "t-SNE"
-    return np.pad(places_CD, ((0, 0), (0, 2 - width))), "PCA"
+    if not np.ptp(directions_CD, axis=0).any():
+        return np.zeros((len(directions_CD), 2)), "PCA"
+    few = LEAST_TSNE <= len(directions_CD) <= MOST_TSNE
+    width = min(TSNE_FROM if few else 2, *directions_CD.shape)
+    places_CD = PCA(width, random_state=seed).fit_transform(directions_CD)
+    places_CD = np.pad(places_CD, ((0, 0), (0, max(0, 2 - width))))
+    if not few:
+        return places_CD, "PCA"
+    perplexity = min(30.0, (len(places_CD) - 1) / 3)
+    return TSNE(2, perplexity=perplexity, random_state=seed).fit_transform(places_CD), "t-SNE"
 
 
 def carriers(results: TransferResults, draws: dict[str, Resamples]) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def blocks(numbers: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str, 
 def table(
     title: str, columns: list[tuple[str, str, str, str]], rows: list[tuple[str, str, str, Callable[..., Any]]]
 ) -> dict[str, Any]:
-    """rows: group, title, role, how to find the cell of (source, target, outcome).  A row without a cell is left out."""
+    """rows: group, title, role, how to find the cell of (source, target, outcome); left out where there is none."""
     found = [
         {"group": group, "title": name, "role": role, "cells": [cell_of(*column[1:]) for column in columns]}
         for group, name, role, cell_of in rows

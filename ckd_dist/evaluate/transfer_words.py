@@ -7,7 +7,7 @@ from ckd_dist.evaluate.wording import difference, estimate, number
 FEW_SUBJECTS = 10  # held out; fewer get no interval at all
 MACRO = "macro"  # the mean over outcomes
 MOST_OUTCOMES = 5  # shown beside one another; the others are in metrics.json alone
-MOST_SAID = 12  # differences said in words, the largest
+MOST_SAID = 8  # differences of a kind said in words either way, the largest
 KINDS = {  # kind of difference -> its heading, and how one is said
     "embedding": "Each embedding against {one_hot}",
     "full − local": "Tuned in full against learned at the target alone",
@@ -69,18 +69,18 @@ def findings(numbers: dict[str, Any]) -> list[dict[str, Any]]:
         lines = [line for line in numbers["differences"] if line["kind"] == kind]
         cells = [(line, outcome, line["auroc"][outcome]) for line in lines for outcome in shown_outcomes(numbers)]
         clear = [entry for entry in cells if entry[2]["verdict"] != "unclear"]
-        better = sum(cell["verdict"] == "better" for *_, cell in clear)
         clear.sort(key=lambda entry: -abs(entry[2]["value"]))
+        better, worse = ([entry for entry in clear if entry[2]["verdict"] == way] for way in ("better", "worse"))
         if lines:
             told.append(
                 {
                     "kind": kind,
                     "heading": heading.format(one_hot=numbers["one_hot"]),
                     "compared": len(cells),
-                    "better": better,
-                    "worse": len(clear) - better,
+                    "better": len(better),
+                    "worse": len(worse),
                     "by_chance": 0.05 * len(cells),
-                    "said": [sentence(*entry, numbers) for entry in clear[:MOST_SAID]],
+                    "said": [sentence(*entry, numbers) for way in (better, worse) for entry in way[:MOST_SAID]],
                 }
             )
     return told
