@@ -22,11 +22,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import openai
 from openai.types.chat import ChatCompletion
 
+from ckd_dist.config_concepts import EmbeddingEndpoint
 from ckd_dist.config_ner import Endpoint
 from ckd_dist.labelers.cache import Answer
 from ckd_dist.labelers.egress import check_egress, is_loopback
@@ -51,8 +54,19 @@ def ask(
     check_egress(settings)
     if not questions:
         return {}, 0
+    with connect(settings, pacer(settings.requests_per_minute)) as (client, sent):
+        return dict(_answers(questions, Asker(client, settings, system, schema), settings, keep)), len(sent)
+
+
+@contextmanager
+def connect(
+    settings: Endpoint | EmbeddingEndpoint, wait_for_turn: Callable[[], None] = lambda: None
+) -> Iterator[tuple[openai.OpenAI, list[None]]]:
+    """A client of `settings.url` that sends what the recipe says and no more, and a list with an item a request sent.
+
+    wait_for_turn: called before each.  Call `check_egress` beforehand.
+    """
     sent: list[None] = []  # threads append safely; they do not add safely
-    wait_for_turn = pacer(settings.requests_per_minute)
     key = _key(settings)
 
     def prepare(request: Any) -> None:
@@ -73,7 +87,7 @@ def ask(
         max_retries=settings.retries,
         http_client=transport,
     ) as client:
-        return dict(_answers(questions, Asker(client, settings, system, schema), settings, keep)), len(sent)
+        yield client, sent
 
 
 class Asker:
@@ -82,6 +96,13 @@ class Asker:
     def __init__(self, client: openai.OpenAI, settings: Endpoint, system: str, schema: dict[str, Any]) -> None:
         self.client, self.settings, self.system = client, settings, system
         self.forms = forms(schema, settings.max_output_tokens)
+        self.words = Words(
+            who=f"labeler {settings.name!r}",
+            overloaded="lower parallel or set requests_per_minute",
+            refused="a question in every form",
+            see=f"takes a system message and temperature {settings.temperature:g}, and has room for max_words and "
+            "max_output_tokens",
+        )
         self.form = 0
 
     def __call__(self, question: str) -> Answer:
@@ -106,7 +127,7 @@ class Asker:
             return _answer(completion), False, ""
         except Exception as error:  # of any kind: each may quote the question or the answer
             refused = getattr(error, "status_code", None) in REFUSED or "response_format" in str(error)
-            return None, refused, _problem(error, self.settings)
+            return None, refused, problem(error, self.settings, self.words)
 
 
 def forms(schema: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
@@ -164,14 +185,24 @@ def _answer(completion: Any) -> Answer:
     return Answer(str(text), cut, usage and usage.prompt_tokens, usage and usage.completion_tokens)
 
 
-def _key(settings: Endpoint) -> str:
+def _key(settings: Endpoint | EmbeddingEndpoint) -> str:
     key = os.environ.get(settings.key_variable, "").strip()
     if not all("!" <= letter <= "~" for letter in key):
         raise ValueError(f"environment variable {settings.key_variable} holds characters that no key has: set it again")
     return key
 
 
-def _problem(error: Exception, settings: Endpoint) -> str:
+@dataclass(frozen=True)
+class Words:
+    """In which the problems of those who ask differ."""
+
+    who: str
+    overloaded: str  # what to do about it
+    refused: str  # what was
+    see: str  # that the server does so
+
+
+def problem(error: Exception, settings: Endpoint | EmbeddingEndpoint, said: Words) -> str:
     """What happened at which address and what to do about it.  Nothing of the error but its kind and status is used."""
     status = getattr(error, "status_code", None)
     attempts = f"{settings.retries + 1} attempts"
@@ -191,16 +222,13 @@ def _problem(error: Exception, settings: Endpoint) -> str:
             f"knows no model {settings.model} or no such path (404): correct model, or url, which mostly ends in /v1"
         )
     elif status == 429:
-        words = f"is still overloaded after {attempts} (429): lower parallel or set requests_per_minute"
+        words = f"is still overloaded after {attempts} (429): {said.overloaded}"
     elif status in REFUSED:
-        words = (
-            f"refuses a question in every form ({status}): see that it serves model {settings.model}, takes a system "
-            f"message and temperature {settings.temperature:g}, and has room for max_words and max_output_tokens"
-        )
+        words = f"refuses {said.refused} ({status}): see that it serves model {settings.model}, {said.see}"
     elif status is not None and 300 <= status < 400:
         words = f"sends elsewhere ({status}), which is not followed: give the address itself as url"
     elif status is not None and status >= 400:
         words = f"fails ({status}) in {attempts}: see the server's own log"
     else:
         words = f"answers, but not as an OpenAI-compatible server ({type(error).__name__}): correct url"
-    return f"labeler {settings.name!r}: {settings.url} {words}"
+    return f"{said.who}: {settings.url} {words}"

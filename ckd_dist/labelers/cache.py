@@ -1,17 +1,20 @@
 """Answers of a language model kept by content: who asks the same again, or goes on after a kill, pays nothing.
 
-One JSON file a question, named by a hash of all that shaped the answer.  It is written to a temporary name and renamed,
-so a reader sees a whole answer or none; what cannot be read is asked again.  Answers quote notes: files are 0600, the
-folder is 0700, and both belong with the run's other protected data.  Left out: an index and a way to forget answers;
-delete the folder.
+One file a question, JSON of an answer or npy of a vector, named by a hash of all that shaped it.  It is written to a
+temporary name and renamed, so a reader sees a whole answer or none; what cannot be read is asked again.  Answers quote
+notes: files are 0600, the folder is 0700, and both belong with the run's other protected data.  Left out: an index and
+a way to forget answers; delete the folder.
 """
 
 import hashlib
+import io
 import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,33 @@ def find(folder: Path, name: str) -> Answer | None:
 
 def keep(folder: Path, name: str, answer: Answer) -> None:
     """Write an answer where `find` finds it, at once and whole.  Raises OSError where the disk refuses."""
+    put(folder, f"{name}.json", json.dumps(asdict(answer)).encode())
+
+
+def find_vector(folder: Path, name: str) -> np.ndarray | None:
+    """A kept vector, float32 [D]; None where there is none, or none that can be read."""
+    try:
+        kept = np.load(folder / f"{name}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept if kept.ndim == 1 and kept.dtype == np.float32 and np.isfinite(kept).all() else None
+
+
+def keep_vector(folder: Path, name: str, vector_D: np.ndarray) -> None:
+    """Write a vector where `find_vector` finds it, as `keep` does."""
+    payload = io.BytesIO()
+    np.save(payload, vector_D.astype(np.float32), allow_pickle=False)
+    put(folder, f"{name}.npy", payload.getvalue())
+
+
+def put(folder: Path, name: str, payload: bytes) -> None:
+    """A file of the folder, 0600, written under another name and renamed."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)  # 0600
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(answer), file)
-        os.replace(temporary, folder / f"{name}.json")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(payload)
+        os.replace(temporary, folder / name)
     except BaseException:
         os.unlink(temporary)
         raise

@@ -1,4 +1,4 @@
-"""May notes be sent to this address?  Loopback: yes.  Anywhere else: only if the recipe says so in so many words.
+"""May notes or phrases be sent to this address?  Loopback: yes.  Elsewhere: only if the recipe says so in so many words.
 
 The data use agreements of MIMIC and its like forbid sharing rows, and PhysioNet advises local models (its post on
 responsible use, September 2025), so the way out is closed until a person writes ALLOWED into the recipe.  An address
@@ -10,10 +10,24 @@ loopback port looks like this machine; names other than `localhost` are never lo
 import ipaddress
 import re
 import socket
+from dataclasses import dataclass
 
+from ckd_dist.config_concepts import EmbeddingEndpoint
 from ckd_dist.config_ner import Endpoint
 
+
+@dataclass(frozen=True)
+class Sending:
+    """What would leave, who would send it, and the words that allow it."""
+
+    who: str
+    what: str
+    allowed: str
+
+
 ALLOWED = "the data use agreement of these notes allows this endpoint"
+NOTES = Sending("labeler", "notes", ALLOWED)
+PHRASES = Sending("embedding", "phrases", "the data use agreement of these records allows this endpoint")
 PLAIN = re.compile(
     r"(?P<scheme>https?)://(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9][a-z0-9.-]*))(?::(?P<port>[0-9]{1,5}))?"
     r"(?:/[a-z0-9._~/-]*)?",
@@ -21,24 +35,24 @@ PLAIN = re.compile(
 )
 
 
-def check_egress(settings: Endpoint) -> None:
+def check_egress(settings: Endpoint | EmbeddingEndpoint, sending: Sending = NOTES) -> None:
     """Refuse an endpoint off this machine without acknowledgement or https.  Sends nothing; raises ValueError."""
     parts = PLAIN.fullmatch(settings.url)
     if parts is None:
         raise ValueError(
-            f"the url of labeler {settings.name!r} is not of the form http://HOST:PORT/PATH; user names, queries and "
-            "signs beyond letters, digits and .~_- are refused: write it plainly"
+            f"the url of {sending.who} {settings.name!r} is not of the form http://HOST:PORT/PATH; user names, queries "
+            "and signs beyond letters, digits and .~_- are refused: write it plainly"
         )
     if is_loopback(settings.url):
         return
     host = parts["v6"] or parts["name"]
-    if settings.egress != ALLOWED:
+    if settings.egress != sending.allowed:
         raise ValueError(
-            f"labeler {settings.name!r} would send notes to {host}, which is not this machine: use a server on "
-            f'127.0.0.1, or, if it is true, set its egress to exactly "{ALLOWED}"'
+            f"{sending.who} {settings.name!r} would send {sending.what} to {host}, which is not this machine: use a server "
+            f'on 127.0.0.1, or, if it is true, set its egress to exactly "{sending.allowed}"'
         )
     if parts["scheme"].lower() != "https":
-        raise ValueError(f"labeler {settings.name!r} would send notes to {host} unencrypted: use https")
+        raise ValueError(f"{sending.who} {settings.name!r} would send {sending.what} to {host} unencrypted: use https")
 
 
 def is_loopback(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that speaks OpenAI's chat completions, and notes to ask it about."""
+"""A real HTTP server on loopback that speaks OpenAI's chat completions and embeddings, and notes to ask it about."""
 
 import json
 import threading
@@ -38,6 +38,13 @@ def entities(*stated: tuple[int, str, str]) -> Reply:
     return completion(json.dumps({"entities": [dict(zip(("line", "text", "type"), e, strict=True)) for e in stated]}))
 
 
+def vectors(rows: list[list[float]], usage: dict[str, int] | None = USAGE, order: list[int] | None = None) -> Reply:
+    """Embeddings of phrases 0, 1, ...; order: in which they are listed."""
+    data = [{"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)]
+    body = {"object": "list", "model": "m", "data": [data[i] for i in order] if order else data}
+    return Reply(body=body | ({"usage": usage} if usage else {}))
+
+
 @dataclass
 class Server:
     """`answer(body)` replies to a request; what came in is kept."""
@@ -51,6 +58,10 @@ class Server:
     def asked(self) -> list[str]:
         """The user message of every request."""
         return [body["messages"][-1]["content"] for body in self.bodies]
+
+    def phrases(self) -> list[str]:
+        """All phrases of requests for embeddings."""
+        return [phrase for body in self.bodies for phrase in body["input"]]
 
 
 @contextmanager

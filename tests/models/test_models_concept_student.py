@@ -136,8 +136,14 @@ def test_another_last_layer_is_another_model(head, student_tokenizer, tmp_path):
 def test_the_card_speaks_of_concepts(head, student_tokenizer, tmp_path):
     export_concept_student(head, student_tokenizer, tmp_path, card=Card(data="two made-up sites", patients=False))
     card = (tmp_path / "README.md").read_text()
-    for words in ("vectors of clinical concepts", "two made-up sites", "SentenceTransformer(FOLDER)",
-                  "synthetic records", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity"):  # fmt: skip
+    for words in (
+        "vectors of clinical concepts",
+        "two made-up sites",
+        "SentenceTransformer(FOLDER)",
+        "synthetic records",
+        "library_name: sentence-transformers",
+        "pipeline_tag: sentence-similarity",
+    ):
         assert words in card, words
     for words in ("disease", "AutoModelFor", "text-generation", "sigmoid", "Labels"):
         assert words not in card, words
