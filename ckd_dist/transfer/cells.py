@@ -135,14 +135,14 @@ def cells(grid: Grid, embeddings: Sequence[str], num_train: Mapping[str, int]) -
 
 
 def effort(cell: Cell, grid: Grid, model: PatientModel, num_train: Mapping[str, int]) -> float:
-    """About how long a cell takes, in cases read; a Transformer reads one in about ten times the time."""
+    """About how long a cell takes, in cases read; a Transformer reads one in about twenty times the time."""
     if cell.regime == "shared":
         return 0.0
     num = cell.size or sum(num_train[site] for site in members(cell.target, list(num_train)))
     epochs = grid.tune.epochs * max(1, grid.steps_curve) if cell.regime in TUNED else grid.train.epochs
     if cell.regime in ("pooled", "adversarial"):
         num += sum(num_train[site] for site in members(cell.source, list(num_train)))
-    return epochs * num * (10 if model.kind == "transformer" else 1) * (2 if cell.regime == "thawed" else 1)
+    return epochs * num * (20 if model.kind == "transformer" else 1) * (2 if cell.regime == "thawed" else 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from ckd_dist.transfer.tables import draw
 
 CODES, CODE_KEYS = "reads.first.weight", "reads.first.keys"
 THAWED, THAWED_HASH = "reads.rows", "reads.frozen_hash"
-FIRST_CODE = 0.1  # standard deviation of a code's first vector
+FIRST_CODE = 0.02  # standard deviation of a code's first vector: PyTorch's for a linear layer over a thousand codes
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,15 +4,15 @@
 
 Without whitening the space stays as it is, but for one number: embeddings come with lengths from 1 to some hundred, and
 one learning rate has to suit all.  With it (Su et al. 2021, "Whitening sentence representations") the mean goes, the M
-directions of largest variance stay and become equally long.  Either way the source's vectors come out with a root mean
-square of LENGTH, so a target's concept has the length that the source's space gives it.
+directions of largest variance stay and become equally long.  Either way a coordinate's root mean square over the
+source's concepts is 1: with vectors of length 1 instead, Adam at 1e-3 had not learned a planted law after 20 epochs
+(AUROC 0.65 instead of 0.74 from 600 cases, model `max`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-LENGTH = 1.0
 LEAST_VARIANCE = 1e-9  # of a direction, as a share of the largest: below it there is only rounding
 
 
@@ -39,8 +39,8 @@ def fit(vectors_VD: np.ndarray, directions: int | None) -> Whitening:
     """
     vectors_VD = np.asarray(vectors_VD, np.float64)
     if directions is None:
-        length = np.sqrt((vectors_VD**2).sum(1).mean()) if len(vectors_VD) else 0.0
-        return Whitening(np.zeros(vectors_VD.shape[1]), None, LENGTH / length if length > 0 else 1.0)
+        size = np.sqrt((vectors_VD**2).mean()) if len(vectors_VD) else 0.0
+        return Whitening(np.zeros(vectors_VD.shape[1]), None, 1 / size if size > 0 else 1.0)
     if not len(vectors_VD):
         raise ValueError("whitening needs concepts to be fitted on, and the source's training cases have none")
     mean_D = vectors_VD.mean(0)
@@ -55,4 +55,4 @@ def fit(vectors_VD: np.ndarray, directions: int | None) -> Whitening:
     kept_DM = direction_DD[:, :directions]
     largest_M = np.take_along_axis(kept_DM, np.abs(kept_DM).argmax(0)[None], axis=0)[0]
     projection_DM = kept_DM * np.sign(largest_M) / np.sqrt(variance_D[:directions])
-    return Whitening(mean_D, projection_DM, LENGTH / np.sqrt(directions))
+    return Whitening(mean_D, projection_DM, 1.0)
