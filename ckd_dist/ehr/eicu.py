@@ -48,7 +48,7 @@ def _of_stay(own: str = "") -> str:
         WHEN path IS NULL THEN 'says nothing'
         WHEN minute IS NULL THEN 'no readable offset'
         WHEN minute NOT {WITHIN_A_CENTURY} THEN 'offset of more than a century'
-        END AS reason, stays.subject_id, stays.hadm_id, stays.visit, stays.discharged,
+        END AS reason, stays.subject_id, stays.hadm_id, stays.visit,
         CASE WHEN minute {WITHIN_A_CENTURY} THEN stays.began + to_minutes(minute) END AS time
         FROM raw LEFT JOIN stays ON stays.stay_id = raw.stay_id"""
 
@@ -60,7 +60,7 @@ JUDGES = {
     "admissions": _of_stay("WHEN NOT contains(lower(path), '|all diagnosis|') THEN 'not under All Diagnosis'"),
     "treatments": _of_stay(),
     "histories": _of_stay(),
-    "medications": _of_stay("WHEN cancelled = 1 THEN 'order cancelled'"),
+    "medications": _of_stay("WHEN cancelled = 1 THEN 'order cancelled' WHEN path IS NULL THEN 'no drugname'"),
 }
 
 # What a table's paths are called, and how a path becomes a title; a drug's name is its own.

@@ -49,7 +49,7 @@ HADM = """CREATE TABLE hadm AS
 
 # One row a unit stay, skipped ones too, so that their rows can be told from rows of no stay.
 STAYS = f"""CREATE TABLE stays AS SELECT visits.subject_id, stay_id, hadm_id, visits.reason, unit, unit_location,
-    unit_status, discharged, visit,
+    unit_status, visit,
     CASE WHEN reason IS NULL THEN admitted - to_minutes(hospital_begin) END AS began,
     CASE WHEN unit_end BETWEEN 0 AND {CENTURY} THEN began + to_minutes(unit_end) END AS ended
     FROM visits LEFT JOIN hadm USING (hadm_id)
@@ -70,7 +70,7 @@ NOTES = {
     "hospital stays of several lengths, the longest taken": "SELECT count(*) FROM hadm WHERE shortest < longest",
     "hospital stays without a discharge status, taken as alive": "SELECT count(*) FROM hadm WHERE status IS NULL",
     "unit stays that begin before their hospital stay": STAYS_THAT + "began < admitted",
-    "unit stays that end after their hospital stay": STAYS_THAT + "ended > hadm.discharged",
+    "unit stays that end after their hospital stay": STAYS_THAT + "ended > discharged",
     "unit stays without a readable end": STAYS_THAT + "ended IS NULL",
     "unit stays that end in death, their hospital stay alive": STAYS_THAT
     + "lower(unit_status) = 'expired' AND NOT died",
