@@ -48,7 +48,8 @@ class Scored:
 
     @property
     def line(self) -> Line:
-        source = self.target if self.regime == LOCAL else self.source
+        source = REST + self.target if self.source.startswith(REST) else self.source
+        source = self.target if self.regime == LOCAL else source
         return Line(self.embedding, self.model, self.regime, source, self.target, self.size)
 
 
@@ -103,7 +104,7 @@ class TransferResults:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Source and target in the cells' order; a target that has local cells alone is its own source."""
-        found = dict.fromkeys((one.source, one.target) for one in self.scored if one.regime != LOCAL)
+        found = dict.fromkeys((one.line.source, one.target) for one in self.scored if one.regime != LOCAL)
         reached = {target for _, target in found}
         return [*found, *dict.fromkeys((one.target,) * 2 for one in self.scored if one.target not in reached)]
 
