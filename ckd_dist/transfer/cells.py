@@ -27,6 +27,7 @@ from ckd_dist.transfer.tables import write_whole
 # N held-out cases of the target, K outcomes
 
 REST = "all but "
+WEIGHTS = "weights."  # what stands before the name of a source model's tensor in its file
 NO_SIZES: tuple[Regime, ...] = ("shared", "adversarial")  # they read no label of the target
 
 
@@ -77,6 +78,8 @@ def members(site: str, sites: Sequence[str]) -> list[str]:
     """
     if site in sites:
         return [site]
+    if site.removeprefix(REST) not in sites:
+        raise ValueError(f"{site!r} is none of the sites {', '.join(sites)}")
     return [other for other in sites if other != site.removeprefix(REST)]
 
 
@@ -90,11 +93,12 @@ def pairs(asked: Sequence[str], sites: Sequence[str]) -> list[tuple[str, str]]:
     found = []
     for pair in asked:
         source, arrow, target = (part.strip() for part in pair.partition("->"))
-        if not arrow or target not in sites or source == target or (source not in sites and source != "rest"):
+        is_rest = source == "rest" and source not in sites
+        if not arrow or target not in sites or source == target or (source not in sites and not is_rest):
             raise ValueError(f"pair {pair!r} is not SOURCE->TARGET or rest->TARGET of the sites {', '.join(sites)}")
-        if source == "rest" and len(sites) < 2:
+        if is_rest and len(sites) < 2:
             raise ValueError(f"pair {pair!r} needs another site than {target}")
-        found.append((REST + target if source == "rest" else source, target))
+        found.append((REST + target if is_rest else source, target))
     return list(dict.fromkeys(found))
 
 
@@ -198,9 +202,6 @@ class Result:
                 )
         except (safetensors.SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no result of a cell, or is cut short: delete it and run again") from error
-
-
-WEIGHTS = "weights."
 
 
 def path_of(folder: Path, cell: Cell) -> Path:

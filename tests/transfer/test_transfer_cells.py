@@ -61,6 +61,9 @@ def test_pairs_are_those_asked_for():
     assert pairs((), ["a", "b"]) == [("a", "b"), ("b", "a")]
     assert pairs(("a->b", "rest -> b", "a->b"), ["a", "b"]) == [("a", "b"), ("all but b", "b")]
     assert members("all but b", ["a", "b", "c"]) == ["a", "c"]
+    assert pairs(("rest->b",), ["a", "b", "rest"]) == [("rest", "b")]  # a site of that name
+    with pytest.raises(ValueError, match="none of the sites"):
+        members("all but x", ["a", "b"])
     for wrong in ("a", "a->x", "x->a", "a->a", "rest->rest"):
         with pytest.raises(ValueError, match=re.escape(repr(wrong))):
             pairs((wrong,), ["a", "b"])
