@@ -1,4 +1,4 @@
-"""May notes or phrases be sent to this address?  Loopback: yes.  Elsewhere: only if the recipe says so in so many words.
+"""May notes or phrases be sent to this address?  Loopback: yes.  Elsewhere: only if the recipe says so word by word.
 
 The data use agreements of MIMIC and its like forbid sharing rows, and PhysioNet advises local models (its post on
 responsible use, September 2025), so the way out is closed until a person writes ALLOWED into the recipe.  An address
@@ -48,8 +48,8 @@ def check_egress(settings: Endpoint | EmbeddingEndpoint, sending: Sending = NOTE
     host = parts["v6"] or parts["name"]
     if settings.egress != sending.allowed:
         raise ValueError(
-            f"{sending.who} {settings.name!r} would send {sending.what} to {host}, which is not this machine: use a server "
-            f'on 127.0.0.1, or, if it is true, set its egress to exactly "{sending.allowed}"'
+            f"{sending.who} {settings.name!r} would send {sending.what} to {host}, which is not this machine: use a "
+            f'server on 127.0.0.1, or, if it is true, set its egress to exactly "{sending.allowed}"'
         )
     if parts["scheme"].lower() != "https":
         raise ValueError(f"{sending.who} {settings.name!r} would send {sending.what} to {host} unencrypted: use https")

@@ -16,7 +16,7 @@ Pool = Callable[[Tensor, Tensor], Tensor]  # pool(hidden_BLD, attention_BL): flo
 def mean(hidden_BLD: Tensor, attention_BL: Tensor) -> Tensor:
     """Mean over real tokens, float32 [B, D]; a row without any gives zeros."""
     weight_BL = attention_BL.float() / attention_BL.sum(1, keepdim=True).clamp(min=1)
-    return torch.einsum("bl,bld->bd", weight_BL, hidden_BLD.float())
+    return (weight_BL.unsqueeze(2) * hidden_BLD.float()).sum(1)  # no product of matrices: autocast would round it
 
 
 def cls(hidden_BLD: Tensor, attention_BL: Tensor) -> Tensor:

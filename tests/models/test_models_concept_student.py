@@ -15,6 +15,7 @@ from ckd_dist.models.card import Card
 from ckd_dist.models.concept_student import build_concept_student, export_concept_student
 from ckd_dist.models.embed import load_embedder
 from ckd_dist.models.losses import space_loss
+from ckd_dist.models.pooling import mean
 
 WIDTH = 24
 
@@ -37,6 +38,14 @@ def test_a_row_is_the_same_alone_and_beside_longer_ones(head, student_tokenizer)
         alone = torch.cat([vectors(head, student_tokenizer, [phrase]) for phrase in PHRASES])
     assert together.shape == (len(PHRASES), WIDTH) and together.dtype == torch.float32
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_mean_is_taken_in_float32_under_autocast_too(head, student_tokenizer):
+    hidden_BLD, attention_BL = torch.randn(3, 200, 8), torch.ones(3, 200, dtype=torch.int64)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mean(hidden_BLD.bfloat16(), attention_BL), mean(hidden_BLD.bfloat16().float(), attention_BL))
+        assert vectors(head, student_tokenizer).dtype == torch.float32
+    torch.testing.assert_close(mean(hidden_BLD, attention_BL), hidden_BLD.mean(1))
 
 
 def test_the_seed_decides_what_is_fresh_and_nothing_else_is_drawn(student_base):
