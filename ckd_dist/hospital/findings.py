@@ -2,7 +2,8 @@
 
     same names        the same words at both sites
     other names       the same meaning in other words: eight share words or stems ("night sweats", "sweating at night"),
-                      eight are plain synonyms ("fainting", "syncope")
+                      eight are synonyms, everyday ones ("vomiting", "throwing up") and learned ones ("fainting",
+                      "syncope"), which a model must have read about medicine to know
     opaque codes      words at north, at south a number of its own list that says nothing
     reversed effects  words that mean the same, ten of them equal, but what speaks for the outcome at north speaks
                       against it at south
@@ -75,23 +76,23 @@ FINDINGS: dict[str, tuple[Finding, ...]] = {
         # breathing
         Finding("shortness of breath at rest", "short of breath when resting", 1.5, 0.40, 0.30),
         Finding("tight chest when breathing in", "chest tightness on breathing in", -1.2, 0.30, 0.40),
-        Finding("wheezing", "whistling sound from the airways", 0.9, 0.35, 0.45),
-        Finding("rapid breathing", "tachypnea", -0.9, 0.40, 0.30),
+        Finding("wheezing", "whistling sound from the airways", 0.4, 0.35, 0.45),
+        Finding("rapid breathing", "high respiratory rate", -0.6, 0.40, 0.30),
         # temperature
         Finding("fever", "high temperature", 1.2, 0.45, 0.35),
-        Finding("chills with shaking", "shaking chill", -0.6, 0.30, 0.40),
+        Finding("chills with shaking", "shaking chill", -0.9, 0.30, 0.40),
         Finding("night sweats", "sweating at night", 0.3, 0.25, 0.35),
-        Finding("feeling cold", "low temperature", -0.1, 0.25, 0.35),
+        Finding("flushed face", "red and hot cheeks", -0.1, 0.25, 0.35),
         # digestion
-        Finding("vomiting", "emesis", -1.5, 0.40, 0.30),
-        Finding("blood in the stool", "bloody stools", 0.6, 0.25, 0.35),
+        Finding("vomiting", "throwing up", -1.5, 0.40, 0.30),
+        Finding("blood in the stool", "bloody stools", 0.9, 0.25, 0.35),
         Finding("watery diarrhea", "diarrhea like water", -0.4, 0.35, 0.45),
         Finding("pain in the belly after meals", "belly pain after a meal", 0.1, 0.40, 0.45),
         # circulation
-        Finding("fainting", "syncope", 0.4, 0.30, 0.40),
-        Finding("low blood pressure", "hypotension", -0.3, 0.35, 0.25),
-        Finding("heart beats fast and hard", "palpitations", 0.2, 0.35, 0.45),
-        Finding("swollen ankles", "ankle swelling", -0.2, 0.35, 0.40),
+        Finding("fainting", "syncope", 0.2, 0.30, 0.40),
+        Finding("low blood pressure", "hypotension", -0.2, 0.35, 0.25),
+        Finding("heart beats fast and hard", "palpitations", 0.6, 0.35, 0.45),
+        Finding("swollen ankles", "ankle swelling", -0.3, 0.35, 0.40),
     ),
     OPAQUE: (
         # skin

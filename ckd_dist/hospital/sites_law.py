@@ -15,6 +15,15 @@ What it lets a model of north's do at south, unchanged:
     other names       codes are all new there, so one that knows codes alone guesses; one that knows words does not
     opaque codes      neither: what a number means must be learned from south's own cases
     reversed effects  worse than guessing, and the better it knew north, the worse
+
+In numbers: AUROC at south of logistic regressions that learned 2,000 cases of north's, mean of six seeds.  They read
+the meaning whatever its name, one-hot codes, or how words begin; the last learned 1,000 cases of south's own codes.
+
+                      oracle   meaning   codes   words   own codes
+    same names          0.83      0.81    0.82    0.79        0.79
+    other names         0.83      0.82    0.51    0.73        0.79
+    opaque codes        0.83      0.81    0.49    0.48        0.79
+    reversed effects    0.84      0.19    0.24    0.19        0.79
 """
 
 import numpy as np

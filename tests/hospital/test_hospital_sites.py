@@ -180,8 +180,8 @@ def test_law_is_what_its_formula_says():
 
 
 def test_a_finding_moves_its_own_outcome_alone():
-    nothing, emesis = (sites_law.probabilities(s, "south")[0] for s in (state(), state(vomiting=1)))
-    assert (nothing != emesis).tolist() == [name == RENAMED for name in OUTCOMES]
+    nothing, vomiting = (sites_law.probabilities(s, "south")[0] for s in (state(), state(vomiting=1)))
+    assert (nothing != vomiting).tolist() == [name == RENAMED for name in OUTCOMES]
 
 
 def test_law_refuses_a_third_site():
@@ -248,7 +248,9 @@ def auroc(cases, recorded):
             rows = cases.filter(site=site).sort("case_id")
             x[site] = reads(rows, recorded.filter(site=site), site)
             y[site] = rows.select(f"outcome:{name}" for name in OUTCOMES).to_numpy()
-        half = NUM_CASES // 2  # the two halves share nobody: chunks of 1,000 cases have their own people
+        half = NUM_CASES // 2
+        subjects = rows["subject_id"]
+        assert not set(subjects[:half]) & set(subjects[half:]), "south's halves share nobody"
         for regime, learn in (("shared", (x["north"], y["north"])), ("local", (x["south"][:half], y["south"][:half]))):
             for k, name in enumerate(OUTCOMES):
                 model = LogisticRegression(C=0.1, max_iter=500).fit(learn[0], learn[1][:, k])
