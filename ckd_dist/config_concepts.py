@@ -47,6 +47,10 @@ class TextModel:
     base: str = what("tiny", "a folder (also RUN/teacher of another run), a hub name, tiny or tiny_encoder")
     revision: str | None = what(None, "commit of a hub model")
     tiny: Tiny = what(Tiny(), "shape of the tiny base")
+    synonyms: str | None = what(
+        None,
+        "for a tiny base: a CSV of two columns, phrases that mean the same, to learn first; synthetic: a made-up one",
+    )
     pooling: Literal["own", "mean", "cls", "last"] = what(
         "own", "own: as the folder says (sentence-transformers), else mean of an encoder, last of a causal model"
     )
@@ -83,7 +87,9 @@ class Embeddings:
     endpoints: tuple[EmbeddingEndpoint, ...] = what((), "models that are asked")
     one_hot: bool = what(True, "a baseline: a learned vector for every code, none for an unseen one")
     random: int | None = what(None, "a baseline: a fixed random vector of this width for every code; none: left out")
-    phrases: str | None = what(None, "a text file of further phrases, one a line, that a student learns from too")
+    phrases: str | None = what(
+        None, "a text file of further phrases, one a line, that a student learns from too; synthetic: made-up ones"
+    )
     shard_rows: int = what(1024, "phrases in a shard", ge=1)
     order_seed: int = what(0, "seed of the order in which shards are made", ge=0)
     micro_tokens: int = how(16384, "padded tokens in a forward pass", ge=16)
@@ -103,7 +109,7 @@ class SpaceLoss:
 class Encoder:
     """vectors of a large model -> a small encoder with the same space"""
 
-    of: str = what("", "name of the embedding that it learns; empty: no student")
+    of: str | None = what(None, "name of the embedding that it learns; none: no student")
     name: str = what("student", "its name in the report")
     base: str = what("tiny", "BERT-family encoder: a folder, a hub name, or tiny")
     revision: str | None = what(None, "commit of a hub model")

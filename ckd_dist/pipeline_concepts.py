@@ -97,10 +97,10 @@ def distill(
     fitted = distilling.student(
         run,
         settings,
-        recipe.grid,
         base,
         Plan.open(run.softlabels, stages.read(run, "embed").numbers[settings.of]["plan"]),
         phrases,
+        distilling.learned_rows(run, recipe.grid, phrases, recipe.embed.phrases),
         embedding.settings_of(recipe.embed, settings.of).template,
         world,
         watch,
@@ -119,7 +119,7 @@ def tabulate(recipe: ConceptRecipe, run: Run, track: Track = nobody) -> None:
     stages.begin(recipe, run, "tabulate")
     phrases = embedding.phrases_of(run, recipe.embed.phrases)
     plans = {name: Plan.open(run.softlabels, told["plan"]) for name, told in stages.read(run, "embed").numbers.items()}
-    learned = distilling.learned_rows(run, recipe.grid, phrases) if recipe.student.of else []
+    learned = distilling.learned_rows(run, recipe.grid, phrases, recipe.embed.phrases) if recipe.student.of else []
     files, numbers = tabulating.tabulate(run, recipe.embed, recipe.student, plans, phrases, learned)
     stages.finish(recipe, run, "tabulate", files, numbers)
     track(1, 1)

@@ -207,8 +207,13 @@ def concepts_tiny() -> ConceptRecipe:
         name="concepts_tiny",
         sites=concepts.Sites(sources=("synthetic:1500",)),
         embed=concepts.Embeddings(
-            models=(concepts.TextModel(name="tiny teacher", pooling="mean", tiny=Tiny(hidden=128, vocabulary=600)),),
+            models=(
+                concepts.TextModel(
+                    name="tiny teacher", pooling="mean", synonyms="synthetic", tiny=Tiny(hidden=128, vocabulary=600)
+                ),
+            ),
             random=64,
+            phrases="synthetic",
             shard_rows=64,
             workers=workers,
         ),

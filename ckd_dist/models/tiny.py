@@ -67,7 +67,7 @@ def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    _publish(Path(folder), _seeded(lambda: Qwen2ForCausalLM(config), seed), tokenizer)
+    save_tiny(Path(folder), _seeded(lambda: Qwen2ForCausalLM(config), seed), tokenizer)
 
 
 def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int) -> None:
@@ -86,7 +86,7 @@ def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
         attention_probs_dropout_prob=0.0,  # with it, attention on CPU leaves its fast path
         pad_token_id=tokenizer.pad_token_id,
     )
-    _publish(Path(folder), _seeded(lambda: BertModel(config), seed), tokenizer)
+    save_tiny(Path(folder), _seeded(lambda: BertModel(config), seed), tokenizer)
 
 
 def _check(tiny: Tiny, multiple: int) -> None:
@@ -164,7 +164,7 @@ def _seeded(build: Callable[[], PreTrainedModel], seed: int) -> PreTrainedModel:
         return build()
 
 
-def _publish(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def save_tiny(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Save under a temporary name in the same place, then rename: readers see a whole folder or none."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")

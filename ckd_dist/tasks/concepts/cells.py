@@ -148,8 +148,8 @@ class Worker:
         lesson = cases_for(cell.regime, source, target, cell.size, cell.seed)
         settings, first = self.planned.model_of(cell), source_cell(cell)
         adversary = self.grid.adversary_weight if cell.regime == "adversarial" else None
-        seen = lesson.train if first is None else np.concatenate([source.train, lesson.train])
-        reads = self.reads(cell, seen)
+        learns_codes = cell.regime not in ("shared", "frozen")  # those know the source's alone, which its weights bring
+        reads = self.reads(cell, lesson.train if learns_codes else lesson.train[:0])
         model = build_patient(settings, len(self.cases.names), reads, cell.seed, adversary)
         if first is not None:
             load_weights(model, self.source_weights(first))

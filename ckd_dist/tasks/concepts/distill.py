@@ -21,6 +21,7 @@ from ckd_dist.schema import Run
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.read import read_labels
 from ckd_dist.tasks.concepts.cases import read_cases
+from ckd_dist.tasks.concepts.embed import read_phrases
 from ckd_dist.tasks.concepts.task import SpaceTask
 from ckd_dist.tasks.teach import publish, with_scores
 from ckd_dist.tasks.training import Watch, predict, train
@@ -45,10 +46,10 @@ class Rows:
 def student(
     run: Run,
     settings: Encoder,
-    grid: Grid,
     base: str,
     plan: Plan,
     phrases: Sequence[str],
+    learned: np.ndarray,
     template: str,
     world: World,
     watch: Watch,
@@ -57,13 +58,14 @@ def student(
 ) -> Fitted | None:
     """Train and export the encoder; None where it was told to stop.
 
-    plan: of the vectors that it learns, a row a phrase of `phrases`, in order.  template: said around a phrase.
+    plan: of the vectors, a row a phrase of `phrases`, in order.  learned: the rows that it may see.  template: said
+    around a phrase.
     """
     tokenizer, width = load_tokenizer(base, settings.revision), len(plan.names)
     head = build_concept_student(base, width, settings.revision, settings.max_tokens, settings.optim.seed)
     engine = _engine(settings, head, world)
     vectors_ND = vectors_of(run, plan)
-    learn, measure = split(learned_rows(run, grid, phrases), settings)
+    learn, measure = split(learned, settings)
     said = [template.format(phrase) for phrase in phrases]
     ids = tokenizer(said, truncation=True, max_length=settings.max_tokens)["input_ids"]
     anchors_AK = vectors_ND[spread(learn, settings.loss.anchors, settings.optim.seed)]
@@ -106,13 +108,13 @@ def vectors_of(run: Run, plan: Plan) -> np.ndarray:
     return ordered_ND.astype(np.float32)
 
 
-def learned_rows(run: Run, grid: Grid, phrases: Sequence[str]) -> np.ndarray:
-    """Rows of the phrases that the encoder may see: never one that only a target says."""
+def learned_rows(run: Run, grid: Grid, phrases: Sequence[str], further: str | None) -> np.ndarray:
+    """Rows of the phrases that the encoder may see: what the source says, and the recipe's own list."""
     cases = read_cases(run)
     source, _ = pairs(grid.pairs, cases.sites)[0]
     seen_V = cases.seen_V(cases.rows(members(source, cases.sites), "train"))
-    seen, unseen = (set(cases.concepts.filter(pl.Series(chosen_V))["text"]) for chosen_V in (seen_V, ~seen_V))
-    return np.array([row for row, phrase in enumerate(phrases) if phrase in seen or phrase not in unseen])
+    known = {*cases.concepts.filter(pl.Series(seen_V))["text"], *read_phrases(further)}
+    return np.array([row for row, phrase in enumerate(phrases) if phrase in known])
 
 
 def split(rows: np.ndarray, settings: Encoder) -> tuple[np.ndarray, np.ndarray]:

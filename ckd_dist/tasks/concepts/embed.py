@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import polars as pl
 import torch
 
 from ckd_dist import stages
 from ckd_dist.config_concepts import EmbeddingEndpoint, Embeddings, Encoder, TextModel
+from ckd_dist.hospital import thesaurus
 from ckd_dist.models.embed import Embedder, describe, load_embedder
+from ckd_dist.models.synonyms import teach_synonyms
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.schema import Run
 from ckd_dist.softlabels.generate import generate
@@ -23,6 +26,7 @@ from ckd_dist.tasks.concepts.cases import read_concepts
 from ckd_dist.tasks.planned import find
 
 RESERVED = ("one-hot", "random")
+SYNONYM_EPOCHS = 30
 MAKERS = {"tiny": make_tiny_teacher, "tiny_encoder": make_tiny_student}
 
 
@@ -58,6 +62,8 @@ def read_phrases(file: str | None) -> list[str]:
     """A text file of phrases, one a line, each once; none where no file is named."""
     if file is None:
         return []
+    if file == "synthetic":
+        return thesaurus.phrases()
     try:
         lines = Path(file).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -65,12 +71,32 @@ def read_phrases(file: str | None) -> list[str]:
     return sorted({line.strip() for line in lines if line.strip()})
 
 
+def read_synonyms(file: str | None) -> list[tuple[str, str]]:
+    """Pairs of phrases that mean the same, from a CSV of two columns without a header."""
+    if file is None:
+        return []
+    if file == "synthetic":
+        return thesaurus.synonyms()
+    try:
+        frame = pl.read_csv(file, has_header=False, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ValueError(f"synonyms {file} cannot be read as CSV ({type(error).__name__})") from None
+    if frame.width != 2 or frame.null_count().sum_horizontal().item():
+        raise ValueError(f"synonyms {file}: every line must hold two phrases, and the file has {frame.width} columns")
+    return frame.rows()
+
+
 def make_tiny_bases(run: Run, settings: Embeddings) -> None:
-    """Stand-ins for models that the recipe calls tiny: random weights, a vocabulary of these very phrases."""
-    phrases = phrases_of(run, settings.phrases)
+    """Stand-ins for models that the recipe calls tiny: a vocabulary of these very phrases, and synonyms if any."""
     for each in settings.models:
         if each.base in MAKERS:
-            MAKERS[each.base](run.base(each.name), phrases, each.tiny, seed=0)
+            pairs = read_synonyms(each.synonyms)
+            texts = sorted({*phrases_of(run, settings.phrases), *(phrase for pair in pairs for phrase in pair)})
+            MAKERS[each.base](run.base(each.name), texts, each.tiny, seed=0)
+            if pairs:
+                teach_synonyms(run.base(each.name), pairs, each.pooling, SYNONYM_EPOCHS, seed=0)
+        elif each.synonyms:
+            raise ValueError(f"embedding {each.name}: synonyms are for a tiny base alone; {each.base} is read as it is")
 
 
 def base_of(run: Run, settings: TextModel) -> str:

@@ -41,7 +41,7 @@ def notes_of(recipe: ConceptRecipe, tabulated: dict) -> list[str]:
     if any(model.base.startswith("tiny") for model in recipe.embed.models):
         told.append(
             "A tiny model has random weights and a vocabulary learned from the phrases: its vectors know which word "
-            "pieces two phrases share, and nothing of medicine."
+            "pieces two phrases share, and nothing of medicine, but for synonyms that the recipe had it learn."
         )
     if recipe.student.of and "cosine_unlearned" in tabulated:
         told.append(
