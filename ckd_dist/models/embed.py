@@ -9,7 +9,7 @@ in the order of the phrases.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ckd_dist.models.rows import batches, pad
 from ckd_dist.models.sentence_folder import fingerprint_modules, is_sentence_folder, read_sentence_folder
 
 CPU_TOKENS = 768  # of a forward pass on a CPU at most: with more, activations leave the cache
+NEAR = 0.75  # shortest over longest row of a batch
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Embedder:
         budget = micro_tokens if self.body.device.type != "cpu" else min(micro_tokens, CPU_TOKENS)
         vectors_UD = torch.empty(len(rows_U), self.width, device=self.body.device)
         done, causal = 0, is_causal(self.body)
-        for part in batches(lengths_U[order], budget):
+        for part in even_batches(lengths_U[order], budget):
             places = order[part]
             ids_BL, attention_BL = pad([rows_U[i] for i in places], self.tokenizer.pad_token_id)
             padded = lengths_U[places[-1]] < ids_BL.shape[1]
@@ -100,6 +101,20 @@ class Embedder:
             raise ValueError("a phrase to embed has no token: it is empty, or of signs that the model does not know")
         row_of_N = np.array([texts[phrase.lower() if self.lower else phrase] for phrase in phrases])
         return [np.array(ids) for ids in number_of], row_of_N
+
+
+def even_batches(lengths: np.ndarray, micro_tokens: int) -> Iterator[slice]:
+    """`rows.batches`, cut again where a row is much shorter than its batch's longest: few phrases make uneven batches.
+
+    >>> list(even_batches(np.array([9, 8, 5, 4]), 100))
+    [slice(0, 2, None), slice(2, 4, None)]
+    """
+    for part in batches(lengths, micro_tokens):
+        start, end = part.start, min(part.stop, len(lengths))
+        while start < end:
+            stop = start + int(np.searchsorted(-lengths[start:end], -NEAR * lengths[start], side="right"))
+            yield slice(start, stop)
+            start = stop
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ Both programs spend most of their time in the same matrix products (80 % of ours
 beside them: sentence-transformers sorts by letters and pads 32 phrases to their longest, ours sorts by tokens, so that
 nearly every batch holds one length, no padding and no mask.  The first line says how many tokens a forward pass really
 gets.  Budgets of 384 to 1,024 tokens are best on a CPU; 4,096 take a fifth longer, because activations leave the cache.
-bfloat16 (weights cast; autocast takes 6 % longer) needs 1.6 times as long on a CPU without AMX: there only if asked for.
+bfloat16 (weights cast; autocast takes 6 % longer) needs 1.6 times as long on a CPU without AMX; --bf16 asks for it.
 """
 
 import argparse
@@ -35,8 +35,7 @@ from tagger_inference import CLAUSES, product_speed
 from ckd_dist.config import Tiny
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.concept_student import build_concept_student, export_concept_student
-from ckd_dist.models.embed import CPU_TOKENS, Embedder, load_embedder
-from ckd_dist.models.rows import batches
+from ckd_dist.models.embed import CPU_TOKENS, Embedder, even_batches, load_embedder
 from ckd_dist.models.tiny import make_tiny_student
 
 DATA = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data")) / "icd_codes"
@@ -80,7 +79,7 @@ def padded_tokens(texts: Sequence[str], embedder: Embedder) -> tuple[int, int, i
     by_letters = length_N[np.argsort([-len(text) for text in texts], kind="stable")]
     theirs = sum(part.max() * len(part) for part in np.split(by_letters, range(THEIR_BATCH, len(texts), THEIR_BATCH)))
     ordered = -np.sort(-length_N)
-    ours = sum(ordered[part.start] * len(ordered[part]) for part in batches(ordered, CPU_TOKENS))
+    ours = sum(ordered[part.start] * len(ordered[part]) for part in even_batches(ordered, CPU_TOKENS))
     return int(length_N.sum()), int(theirs), int(ours)
 
 

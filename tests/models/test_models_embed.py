@@ -10,7 +10,7 @@ from models_small import LORA, NAMES, PHRASES, TAGS, TEXTS, TINY, shake
 from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
-from ckd_dist.models.embed import describe, load_embedder
+from ckd_dist.models.embed import describe, even_batches, load_embedder
 from ckd_dist.models.export import export_student, export_teacher
 from ckd_dist.models.student import build_student
 from ckd_dist.models.tagger import build_tag_teacher
@@ -67,6 +67,19 @@ def test_batches_of_one_length_need_no_mask_and_hold_no_padding(student_base):
     embedder.body.register_forward_pre_hook(look, with_kwargs=True)
     embedder.embed([f"disease {i} drug {j}" for i in range(10) for j in range(7)], micro_tokens=100)
     assert len(masked) > 3 and not any(masked) and sum(padding) == 0
+
+
+@pytest.mark.parametrize("budget", [5, 60, 400, 100_000])
+def test_batches_hold_every_row_once_and_little_padding(budget):
+    lengths = -np.sort(-np.random.default_rng(0).integers(1, 80, 300))
+    parts = list(even_batches(lengths, budget))
+    assert np.array_equal(np.concatenate([np.arange(300)[part] for part in parts]), np.arange(300))
+    for part in parts:
+        longest, shortest, rows = lengths[part][0], lengths[part][-1], len(lengths[part])
+        assert rows == 1 or rows * longest <= budget
+        assert shortest >= 0.75 * longest
+    if budget > lengths.sum():
+        assert len(parts) < 18  # log(80) / log(4 / 3): cut no finer than the rule asks
 
 
 def test_a_budget_is_kept(teacher_base):
