@@ -212,7 +212,6 @@ def concepts_tiny() -> ConceptRecipe:
                     name="tiny teacher", pooling="mean", synonyms="synthetic", tiny=Tiny(hidden=128, vocabulary=600)
                 ),
             ),
-            random=64,
             phrases="synthetic",
             shard_rows=64,
             workers=workers,
@@ -226,8 +225,10 @@ def concepts_tiny() -> ConceptRecipe:
         grid=concepts.Grid(
             models=(concepts.PatientModel(), concepts.PatientModel(kind="mean")),
             seeds=2,
-            sizes=(50, 100, 500),
-            steps_curve=4,
+            sizes=(50, 200),
+            steps_curve=3,
+            train=dataclasses.replace(concepts.Grid().train, learning_rate=5e-3),
+            tune=dataclasses.replace(concepts.Grid().tune, learning_rate=5e-3),
             workers=workers,
         ),
         evaluate=concepts.Compare(bootstrap_draws=500),

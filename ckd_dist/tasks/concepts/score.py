@@ -14,12 +14,11 @@ from ckd_dist.config_concepts import ConceptRecipe
 from ckd_dist.evaluate import transfer_report
 from ckd_dist.evaluate.transfer_floors import site_floors
 from ckd_dist.evaluate.transfer_measure import measure
-from ckd_dist.evaluate.transfer_results import REST, Scored, Space, TransferResults, target_of
+from ckd_dist.evaluate.transfer_results import Scored, Space, TransferResults, target_of
 from ckd_dist.schema import CASES, CONCEPTS, Run, check_columns
 from ckd_dist.tasks.concepts.cells import ONE_HOT, Planned, embeddings_of
 from ckd_dist.tasks.concepts.words import notes_of, sources_in_words
 from ckd_dist.tasks.words import without_places
-from ckd_dist.transfer import cells
 from ckd_dist.transfer.cells import Result
 from ckd_dist.transfer.tables import Table, keys_of
 
@@ -71,7 +70,7 @@ def _scored(result: Result) -> Scored:
     return Scored(
         embedding=cell.embedding,
         model=cell.model,
-        source=REST if cell.source.startswith(cells.REST) else cell.source,
+        source=cell.source,
         target=cell.target,
         regime=cell.regime,
         size=cell.size,
