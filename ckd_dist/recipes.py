@@ -205,7 +205,7 @@ def concepts_tiny() -> ConceptRecipe:
     workers = Workers(num=2, cpus=1)
     return ConceptRecipe(
         name="concepts_tiny",
-        sites=concepts.Sites(sources=("synthetic:1500",)),
+        sites=concepts.Sites(sources=("synthetic:1200",)),
         embed=concepts.Embeddings(
             models=(
                 concepts.TextModel(
@@ -219,7 +219,7 @@ def concepts_tiny() -> ConceptRecipe:
         student=concepts.Encoder(
             of="tiny teacher",
             tiny=Tiny(vocabulary=600),
-            optim=Optim(epochs=60, learning_rate=3e-3, batch_samples=16),
+            optim=Optim(epochs=40, learning_rate=3e-3, batch_samples=16),
             workers=workers,
         ),
         grid=concepts.Grid(
