@@ -159,6 +159,9 @@ class Grid:
     tune: Optim = what(
         Optim(epochs=10, learning_rate=1e-3, batch_samples=32, warmup_fraction=0.0, clip_norm=1.0), "tuning on a target"
     )
+    rates: tuple[float, ...] = what(
+        (), "learning rates that every training tries, to take what is best on tuning cases; none: the schedule's own"
+    )
     adversary_weight: float = what(0.1, "share of the reversed gradient", ge=0)
     workers: Workers = how(Workers(), "independent jobs")
 

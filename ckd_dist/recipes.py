@@ -256,6 +256,7 @@ def concepts_eicu() -> ConceptRecipe:
             pairs=tuple(f"rest->{region}" for region in ("South", "Midwest", "West", "Northeast")),
             sizes=(50, 100),
             steps_curve=4,
+            rates=(1e-3, 5e-3),  # codes want a larger one than vectors
             workers=workers,
         ),
     )
@@ -282,6 +283,7 @@ def concepts_two_sites() -> ConceptRecipe:
             regimes=("local", "shared", "frozen", "full", "thawed", "pooled", "adversarial"),
             sizes=(50, 100, 500),
             steps_curve=4,
+            rates=(1e-3, 5e-3),
             workers=Workers(num=64, cpus=1),
         ),
     )

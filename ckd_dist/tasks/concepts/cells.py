@@ -16,6 +16,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from ckd_dist import stages
+from ckd_dist.config import Optim
 from ckd_dist.config_concepts import ConceptRecipe, PatientModel
 from ckd_dist.schema import Run
 from ckd_dist.tasks.concepts import fit as fitting
@@ -66,7 +67,12 @@ class Planned:
         """Of all that shapes a cell's result: the same digest, the same result."""
         grid, inputs = self.recipe.grid, self._inputs
         shaped = [dataclasses.asdict(self.model_of(cell)), dataclasses.asdict(grid.train), inputs["cases"]]
-        shaped += [inputs["concepts"], inputs.get(cell.embedding, ONE_HOT), whitening_of(self.recipe, cell.embedding)]
+        shaped += [
+            grid.rates,
+            inputs["concepts"],
+            inputs.get(cell.embedding, ONE_HOT),
+            whitening_of(self.recipe, cell.embedding),
+        ]
         if cell.regime in TUNED:
             shaped += [dataclasses.asdict(grid.tune), grid.steps_curve]
         return stages.digest_of([*shaped, grid.adversary_weight if cell.regime == "adversarial" else 0])
@@ -130,17 +136,28 @@ class Worker:
 
     def trained(self, cell: Cell) -> tuple[Patient, dict[str, float]]:
         """The model of a cell, ready to predict, and how its training went."""
-        model, lesson = self.begun(cell)
         if cell.regime == "shared":
-            return model.to(self.device).eval(), {}
-        task = CaseTask(self.cases, cell.target if cell.regime == "adversarial" else None)
+            return self.begun(cell)[0].to(self.device).eval(), {}
         optim = self.grid.tune if cell.regime in TUNED else self.grid.train
-        num_steps = self.num_steps(cell, lesson)
-        tuned = cell.regime in TUNED
+        tried = [self.trained_at(cell, optim, rate) for rate in self.grid.rates or (optim.learning_rate,)]
+        return min(tried, key=lambda model_numbers: model_numbers[1]["tuning_loss"])
+
+    def trained_at(self, cell: Cell, optim: Optim, rate: float) -> tuple[Patient, dict[str, float]]:
+        """Trained at one learning rate."""
+        model, lesson = self.begun(cell)
+        task = CaseTask(self.cases, cell.target if cell.regime == "adversarial" else None)
         fitted = fitting.fit(
-            model, task, lesson.train, lesson.tuning, optim, num_steps, cell.seed, self.device, from_start=tuned
+            model,
+            task,
+            lesson.train,
+            lesson.tuning,
+            dataclasses.replace(optim, learning_rate=rate),
+            self.num_steps(cell, lesson),
+            cell.seed,
+            self.device,
+            from_start=cell.regime in TUNED,
         )
-        return model, {"step": fitted.step, "num_steps": num_steps, "num_train": len(lesson.train)}
+        return model, {**vars(fitted), "num_train": len(lesson.train), "rate": rate}
 
     def begun(self, cell: Cell) -> tuple[Patient, Lesson]:
         """The model before its training, its trainable parameters chosen, and the cases that it learns from."""
