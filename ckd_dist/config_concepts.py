@@ -145,7 +145,7 @@ class Grid:
 
     models: tuple[PatientModel, ...] = what((PatientModel(),), "patient models")
     regimes: tuple[Regime, ...] = what(
-        ("local", "shared", "frozen", "full", "pooled", "adversarial"),
+        ("local", "shared", "frozen", "full", "thawed", "pooled", "adversarial"),
         "local: target alone; shared: source unchanged; frozen: last layer tuned; full: all but the vectors tuned; "
         "thawed: vectors too; pooled: both sites' cases; adversarial: source with sites made alike (DANN)",
     )

@@ -280,7 +280,6 @@ def concepts_two_sites() -> ConceptRecipe:
         ),
         grid=concepts.Grid(
             models=tuple(concepts.PatientModel(kind=kind) for kind in ("max", "mean", "attention", "transformer")),
-            regimes=("local", "shared", "frozen", "full", "thawed", "pooled", "adversarial"),
             sizes=(50, 100, 500),
             steps_curve=4,
             rates=(1e-3, 5e-3),

@@ -28,7 +28,11 @@ from ckd_dist.transfer.tables import write_whole
 
 REST = "all but "
 WEIGHTS = "weights."  # what stands before the name of a source model's tensor in its file
-NO_SIZES: tuple[Regime, ...] = ("shared", "adversarial")  # they read no label of the target
+NO_SIZES: tuple[Regime, ...] = (
+    "shared",
+    "adversarial",
+    "thawed",
+)  # no label of the target; or asks how long, not how many
 
 
 @dataclass(frozen=True)
