@@ -108,7 +108,7 @@ def _visits(events: pl.LazyFrame) -> pl.DataFrame:
 def _stays(events: pl.LazyFrame, visits: pl.DataFrame, settings: Sites) -> tuple[pl.DataFrame, Flow, tuple[str, ...]]:
     """Cases that begin with an admission: columns of VISIT, begin, at, outcomes."""
     start = schema.ADMISSION if settings.begin == "admission" else schema.ICU_ADMISSION
-    begun = events.filter(pl.col("code").str.starts_with(start)).select(*VISIT, begin="time").unique().collect()
+    begun = events.filter(pl.col("code").str.starts_with(start)).select(*VISIT, begin="time").collect()
     if settings.begin == "admission":  # a visit is admitted once, at its first
         begun = begun.sort("begin", nulls_last=True).unique(VISIT, keep="first", maintain_order=True)
     cases = (
@@ -118,7 +118,10 @@ def _stays(events: pl.LazyFrame, visits: pl.DataFrame, settings: Sites) -> tuple
     )
     days = criteria.days_between(pl.col("admitted"), pl.col("discharged"))
     days_by_then = criteria.days_between(pl.col("admitted"), pl.col("at"))
+    is_first = pl.struct(*VISIT, "begin").is_first_distinct()
+    same = [("begins with another unit stay of the visit: the same case", is_first)] * (settings.begin == "icu")
     judged = [
+        *same,
         (
             "no admission or no discharge recorded",
             pl.col("begin").is_not_null() & pl.col("admitted").is_not_null() & pl.col("discharged").is_not_null(),

@@ -28,11 +28,8 @@ from ckd_dist.transfer.tables import write_whole
 
 REST = "all but "
 WEIGHTS = "weights."  # what stands before the name of a source model's tensor in its file
-NO_SIZES: tuple[Regime, ...] = (
-    "shared",
-    "adversarial",
-    "thawed",
-)  # no label of the target; or asks how long, not how many
+# They read no label of the target; or ask how long to tune, not with how many.
+NO_SIZES: tuple[Regime, ...] = ("shared", "adversarial", "thawed")
 
 
 @dataclass(frozen=True)

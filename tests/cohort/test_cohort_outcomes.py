@@ -176,6 +176,14 @@ def test_every_unit_stay_is_a_case_of_its_visit():
     assert left_by(build(rows, begin="icu")) == {"left or died within 24 hours": 1}
 
 
+def test_unit_stays_that_begin_together_are_one_case():
+    together = (5, "ICU_ADMISSION//MICU"), (5, "ICU_ADMISSION//MICU"), (5, "ICU_ADMISSION//SICU")
+    built = build(visit(1, 10, 0, 300, *together), begin="icu")
+    assert len(built.cases) == 1
+    assert built.flow.rows[0] == ("unit stays", 0, 3)
+    assert left_by(built) == {"begins with another unit stay of the visit: the same case": 2}
+
+
 def test_broken_visits_are_counted():
     no_end = [event(1, 0, "HOSPITAL_ADMISSION//X", 10)]
     built = build(no_end, visit(2, 11, 0, -30), visit(3, 12, 0, 30))

@@ -23,7 +23,7 @@ def test_every_cell_stands_once_and_none_is_missing():
     assert len(set(found)) == len(found) == len({cell.name for cell in found})
     sizes = {"north": 3, "south": 3, "east": 2}  # 100 is more than east has
     num_local = sum(sizes.values())
-    num_of_pair = sum(2 * (4 * sizes[target] + 2) for target in sizes)  # frozen full thawed pooled; shared adversarial
+    num_of_pair = sum(2 * (3 * sizes[target] + 3) for target in sizes)  # frozen full pooled; shared thawed adversarial
     assert len(found) == (num_local + num_of_pair) * 2 * 2 * 2
     assert left_out == ["size 100: east has 90 training cases"]
     assert not [c for c in found if c.size and c.size >= SITES[c.target]]
