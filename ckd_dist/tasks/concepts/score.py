@@ -19,7 +19,7 @@ from ckd_dist.schema import CASES, CONCEPTS, Run, check_columns
 from ckd_dist.tasks.concepts.cells import ONE_HOT, Planned, embeddings_of
 from ckd_dist.tasks.concepts.words import notes_of, sources_in_words
 from ckd_dist.tasks.words import without_places
-from ckd_dist.transfer.cells import Result
+from ckd_dist.transfer.cells import Cell, Result, model_names
 from ckd_dist.transfer.tables import Table, keys_of
 
 PACKAGES = ("torch", "transformers", "peft", "ray", "numpy", "scikit-learn")
@@ -31,7 +31,7 @@ def report(recipe: ConceptRecipe, run: Run, track: Callable[..., None]) -> None:
     cases = check_columns(pl.read_parquet(run.cases), CASES, "cases")
     concepts = check_columns(pl.read_parquet(run.concepts), CONCEPTS, "concepts")
     planned = Planned(recipe, run)
-    found, _ = planned.results()
+    found = sorted(planned.results()[0], key=lambda result: place_of(recipe, result.cell))
     targets = dict.fromkeys(result.cell.target for result in found if result.cell.target in planned.cases.sites)
     track(1, 4)
     read, tabulated = stages.read(run, "read").numbers, stages.read(run, "tabulate").numbers
@@ -63,6 +63,17 @@ def report(recipe: ConceptRecipe, run: Run, track: Callable[..., None]) -> None:
     track(3, 4)
     transfer_report.write(run.report, numbers)
     track(4, 4)
+
+
+def place_of(recipe: ConceptRecipe, cell: Cell) -> tuple:
+    """Where a cell stands in the report: as the recipe names things, not as they were run."""
+    grid = recipe.grid
+    return (
+        embeddings_of(recipe).index(cell.embedding),
+        model_names(grid.models).index(cell.model),
+        grid.regimes.index(cell.regime) if cell.regime in grid.regimes else -1,
+        cell,
+    )
 
 
 def _scored(result: Result) -> Scored:
