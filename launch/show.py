@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -154,6 +154,17 @@ def _bounds(info: Any) -> str:
         for key, sign in signs.items()
         if (limit := getattr(m, key, None)) is not None
     ]
-    choices = getattr(info.annotation, "__args__", ()) if "Literal" in str(info.annotation) else ()
+    choices = _choices(info.annotation)
     words = [" or ".join(map(str, choices))] if choices else []
     return f" ({', '.join(words + limits)})" if words + limits else ""
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """What a Literal allows, or a tuple of them.
+
+    >>> _choices(Literal["max", "mean"]), _choices(tuple[Literal["local", "shared"], ...]), _choices(tuple[int, ...])
+    (('max', 'mean'), ('local', 'shared'), ())
+    """
+    if get_origin(annotation) is tuple:
+        return _choices(get_args(annotation)[0])
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
