@@ -16,7 +16,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from ckd_dist import stages
-from ckd_dist.config import Optim
+from ckd_dist.config import Optim, result_fields
 from ckd_dist.config_concepts import ConceptRecipe, PatientModel
 from ckd_dist.schema import Run
 from ckd_dist.tasks.concepts import fit as fitting
@@ -55,26 +55,19 @@ class Planned:
 
     @cached_property
     def _inputs(self) -> dict[str, str]:
-        """Digests of the cases, and of each table."""
-        tables = {name: stages.hash_file(self.run.vectors(name)) for name in self._tables}
-        return {"cases": stages.hash_file(self.run.cases), "concepts": stages.hash_file(self.run.concepts), **tables}
-
-    @property
-    def _tables(self) -> list[str]:
-        return [name for name in embeddings_of(self.recipe) if name != ONE_HOT]
+        """Digest of what a model of each embedding reads: cases, concepts, and the embedding's table."""
+        common = [stages.hash_file(self.run.cases), stages.hash_file(self.run.concepts)]
+        tables = {name: self.run.vectors(name) for name in embeddings_of(self.recipe) if name != ONE_HOT}
+        read = {name: stages.digest_of([*common, stages.hash_file(table)]) for name, table in tables.items()}
+        return read | {ONE_HOT: stages.digest_of(common)}
 
     def digest(self, cell: Cell) -> str:
         """Of all that shapes a cell's result: the same digest, the same result."""
-        grid, inputs = self.recipe.grid, self._inputs
-        shaped = [dataclasses.asdict(self.model_of(cell)), dataclasses.asdict(grid.train), inputs["cases"]]
-        shaped += [
-            grid.rates,
-            inputs["concepts"],
-            inputs.get(cell.embedding, ONE_HOT),
-            whitening_of(self.recipe, cell.embedding),
-        ]
+        grid = self.recipe.grid
+        shaped = [self._inputs[cell.embedding], whitening_of(self.recipe, cell.embedding), grid.rates]
+        shaped += [result_fields(self.model_of(cell)), result_fields(grid.train)]
         if cell.regime in TUNED:
-            shaped += [dataclasses.asdict(grid.tune), grid.steps_curve]
+            shaped += [result_fields(grid.tune), grid.steps_curve]
         return stages.digest_of([*shaped, grid.adversary_weight if cell.regime == "adversarial" else 0])
 
     def model_of(self, cell: Cell) -> PatientModel:
@@ -116,7 +109,9 @@ class Worker:
             self.result_of(cell).write(self.run.cells)
 
     def result_of(self, cell: Cell) -> Result:
-        """Train and score."""
+        """Train and score.  The clock does not run while a source model is made, whose time is its own."""
+        if first := source_cell(cell):
+            self.source_weights(first)
         begun, held_out = time.time(), self.cases.rows([cell.target], "held_out")
         model, numbers = self.trained(cell)
         logits_NK = fitting.predict(model, CaseTask(self.cases), held_out, self.device)
