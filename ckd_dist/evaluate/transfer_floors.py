@@ -21,10 +21,11 @@ def site_floors(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[str, 
         for split in ("train", "tuning", "held_out")
     }
     has = {split: _matrix(part, num_concepts) for split, part in parts.items()}
+    num_outcomes = len(cases["outcomes"][0])
     outcomes = {
-        split: np.array(part["outcomes"].to_list(), float).reshape(len(part), -1) for split, part in parts.items()
+        split: np.array(part["outcomes"].to_list(), float).reshape(-1, num_outcomes) for split, part in parts.items()
     }
-    share_K = outcomes["train"].mean(0) if len(parts["train"]) else np.full(outcomes["held_out"].shape[1], 0.5)
+    share_K = outcomes["train"].mean(0) if len(parts["train"]) else np.full(num_outcomes, 0.5)
     columns = [
         _logistic(has, outcomes["train"][:, k], outcomes["tuning"][:, k], share) for k, share in enumerate(share_K)
     ]
