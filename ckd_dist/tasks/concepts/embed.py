@@ -46,8 +46,10 @@ def names_of(settings: Embeddings, student: Encoder) -> list[str]:
     """Embeddings by models, in order, the student's last.  Raises ValueError where two have one name."""
     names = [each.name for each in (*settings.models, *settings.endpoints)] + [student.name] * bool(student.of)
     for name in names:
-        if name in RESERVED or not name or "/" in name or names.count(name) > 1:
-            raise ValueError(f"an embedding cannot be called {name!r}: give each a name of its own, without a slash")
+        if name in RESERVED or not name or name[0] == "." or "/" in name or names.count(name) > 1:
+            raise ValueError(
+                f"an embedding cannot be called {name!r}: give each a name of its own, without a slash or a first dot"
+            )
     if student.of and student.of not in names[:-1]:
         raise ValueError(f"student.of names no embedding {student.of!r}: give one of {', '.join(names[:-1]) or 'none'}")
     return names
@@ -78,10 +80,10 @@ def read_synonyms(file: str | None) -> list[tuple[str, str]]:
     if file == "synthetic":
         return thesaurus.synonyms()
     try:
-        frame = pl.read_csv(file, has_header=False, infer_schema=False)
+        frame = pl.read_csv(file, has_header=False, infer_schema=False).select(pl.all().str.strip_chars())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"synonyms {file} cannot be read as CSV ({type(error).__name__})") from None
-    if frame.width != 2 or frame.null_count().sum_horizontal().item():
+    if frame.width != 2 or not frame.select(pl.all_horizontal(pl.all().fill_null("") != "").all()).item():
         raise ValueError(f"synonyms {file}: every line must hold two phrases, and the file has {frame.width} columns")
     return frame.rows()
 
