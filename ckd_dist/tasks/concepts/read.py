@@ -27,13 +27,14 @@ def read_sources(settings: Sites, run: Run, track: Track) -> tuple[Built, list[P
     """Cases of all sources as one, and the files that were written on the way."""
     if not settings.sources:
         raise ValueError("sites.sources is empty: give --source eicu:DIR, findings:DIR, A=mimic3:DIR,B=mimic4:DIR, ...")
+    _check_each_once(settings.sources)
     built, files = [], []
     for place, source in enumerate(settings.sources):
         name, _, where = source.rpartition("=")
         kind, _, path = where.partition(":")
         if kind == "synthetic":
             write_sites(run.tables, num_subjects(where), settings.synthetic_seed)
-            built.append(read_findings(run.tables, settings))
+            built.append(read_findings(run.tables, settings, name=name or None))
             files += files_below(run.tables)
         elif kind == "findings":
             built.append(read_findings(Path(path).expanduser(), settings, name=name or None))
@@ -42,6 +43,15 @@ def read_sources(settings: Sites, run: Run, track: Track) -> tuple[Built, list[P
             files += files_below(run.site_events(place))
         track(place + 1, len(settings.sources))
     return join_sources(built, settings), files
+
+
+def _check_each_once(sources: tuple[str, ...]) -> None:
+    """Two made-up sources are the same patients too, whatever their numbers."""
+    places = [source.rpartition("=")[2] for source in sources]
+    kinds = ["synthetic" if place.startswith("synthetic:") else place for place in places]
+    for place, kind in zip(places, kinds, strict=True):
+        if kinds.count(kind) > 1:
+            raise ValueError(f"source {place!r} is given twice, and its cases would count twice: give each source once")
 
 
 def _from_events(settings: Sites, folder: Path, name: str | None, where: str) -> Built:
