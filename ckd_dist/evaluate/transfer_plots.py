@@ -22,6 +22,7 @@ REGIMES: dict[str, dict[str, Any]] = {
     "pooled": {"color": GREY, "linestyle": (0, (1, 1.2)), "marker": "D"},
     "adversarial": {"color": RUST, "linestyle": (0, (1, 1.2)), "marker": "P"},
 }
+UNLABELLED = "adversarial"  # reads all of the target's cases, and no label of them
 TUNED = ("frozen", "full", "thawed")  # start from the shared model
 SIDES = {"source": (RUST, "{source} only"), "both": (GREY, "both"), "target": (ACCENT, "{target} only")}
 LETTER = 0.055  # inches of a letter of a map's label, about
@@ -42,7 +43,11 @@ def size_plot(numbers: dict[str, Any], model: str) -> str:
         ]
         shared = [line for line in own if line["regime"] == "shared"]
         for regime, style in REGIMES.items():
-            points = {line["size"]: line["auroc"]["macro"] for line in own if line["regime"] == regime}
+            points = {
+                0 if regime == UNLABELLED else line["size"]: line["auroc"]["macro"]
+                for line in own
+                if line["regime"] == regime
+            }
             if regime in TUNED and shared and points:
                 points[0] = shared[0]["auroc"]["macro"]
             at = [size for size in sizes if size in points and points[size]["value"] is not None]
