@@ -254,6 +254,20 @@ def test_gazetteer_runs():
 
 
 @pytest.mark.slow
+def test_grid_cells_run():
+    said = bench("grid_cell.py", "--small", "--kinds", "max")
+    rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| ") and "embedding" not in line]
+    assert [row[0].strip("| ") for row in rows] == ["tiny teacher", "one-hot"]
+    assert all(float(cell.strip(" |")) < 20 for row in rows for cell in row[2:])
+
+
+@pytest.mark.slow
+def test_vectors_are_those_of_sentence_transformers():
+    pytest.importorskip("sentence_transformers", reason="pip install -e .[measure]")
+    assert "cosine" in bench("embedding.py", "--phrases", "100", "--rounds", "1", "--threads", "1")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_students_learn_a_real_corpus(tmp_path):
     """Half the epochs of the long run on NCBI Disease: both students are past the dictionaries that taught one."""
