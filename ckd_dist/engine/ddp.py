@@ -22,13 +22,24 @@ from ckd_dist.world import World
 
 
 class DdpEngine:
-    """See `loop.Engine`.  `dtype` is that of activations; weights and moments keep the module's own (float32)."""
+    """See `loop.Engine`.  `dtype` is that of activations; weights and moments keep the module's own (float32).
+
+    device: of a world of one, which may have been given no GPU on a machine that has some; none: the GPU where one is.
+    """
 
     def __init__(
-        self, module: nn.Module, optim: Optim, world: World, *, dtype: str = "float32", head: Collection[str] = HEAD
+        self,
+        module: nn.Module,
+        optim: Optim,
+        world: World,
+        *,
+        dtype: str = "float32",
+        head: Collection[str] = HEAD,
+        device: str | None = None,
     ) -> None:
         self.world = world
-        self.device = join(world) if world.num_ranks > 1 else device_of(world)
+        alone = torch.device(device) if device else device_of(world)
+        self.device = join(world) if world.num_ranks > 1 else alone
         self.module = module.to(self.device)
         self.clip_norm = optim.clip_norm
         self.optimizer = adamw(parameter_groups(module, optim, head), optim)

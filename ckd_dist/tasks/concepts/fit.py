@@ -50,7 +50,7 @@ def fit(
     from_start: the untrained state may be the best (a model that is tuned may be best left alone).  look: called at the
     steps of `looks` with the model as it then is; where it is given, nothing is chosen and the last state stands.
     """
-    engine = DdpEngine(model.to(device), optim, ALONE)
+    engine = DdpEngine(model, optim, ALONE, device=device)
     factor = schedule(optim, num_steps)
     every = optim.evaluate_every or max(1, -(-len(rows) // optim.batch_samples))
     best = _Best(model, task, tuning) if look is None and len(tuning) else None
