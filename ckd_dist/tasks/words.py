@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ckd_dist.config import Recipe
 from ckd_dist.models.card import Card
@@ -47,8 +48,18 @@ def without_places(fields: dict) -> dict:
 
     >>> without_places({"extract.source": "mimic3:/data/mimic", "teacher.base": "Qwen/Qwen2.5-7B", "seed": 1})
     {'extract.source': 'mimic3:mimic', 'teacher.base': 'Qwen/Qwen2.5-7B', 'seed': 1}
+    >>> without_places({"sites.sources": ["A=eicu:/data/eicu"], "embed.models": [{"base": "/models/minilm"}]})
+    {'sites.sources': ['A=eicu:eicu'], 'embed.models': [{'base': 'minilm'}]}
     """
-    return {k: re.sub(r"(^|:)/.*/", r"\1", v) if isinstance(v, str) else v for k, v in fields.items()}
+    return {name: _without_places(value) for name, value in fields.items()}
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        return without_places(value)
+    if isinstance(value, list | tuple):
+        return [_without_places(each) for each in value]
+    return re.sub(r"(^|:|=)/.*/", r"\1", value) if isinstance(value, str) else value
 
 
 def card_of(recipe: Recipe) -> Card:
