@@ -64,7 +64,10 @@ def finish_vectors(recipe: ConceptRecipe, run: Run) -> None:
     if not stages.is_done(recipe, run, "embed"):
         planned = planned_vectors(recipe, run)
         files = finish_all(run.softlabels, planned)
-        bases = stages.files_below(run.base("")) if run.base("").is_dir() else []
+        made = [
+            each for each in recipe.embed.models if each.base in embedding.MAKERS
+        ]  # the student's is not this stage's
+        bases = [file for each in made for file in stages.files_below(run.base(each.name))]
         told = {name: {"plan": plan.plan_hash, **sums(run.softlabels, plan)} for name, plan in planned.items()}
         stages.finish(recipe, run, "embed", [*files, *bases], told)
 

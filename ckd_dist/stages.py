@@ -133,6 +133,9 @@ NER: dict[str, Stage] = {
     ),
 }
 
+# Which embeddings there are and how far each is whitened: a cell's doing, of which no table knows.
+READ_AS = ("embed.models", "embed.endpoints", "embed.one_hot", "embed.random", "student.of", "student.name")
+
 CONCEPTS: dict[str, Stage] = {
     "read": Stage(
         "Sources to cases of every site: concepts and outcomes.", "sites", "alone", ("sites",), reads="sites.sources"
@@ -156,14 +159,14 @@ CONCEPTS: dict[str, Stage] = {
         "Vectors to tables by concept, outside of every model; the small encoder's too.",
         "embed",
         "alone",
-        ("student.of", "student.name"),
+        ("embed.random", "student.of", "student.name"),
         ("read", "embed", "distill"),
     ),
     "transfer": Stage(
         "Cases and tables to every cell of the grid, by independent Ray workers.",
         "grid",
         "jobs",
-        ("grid",),
+        ("grid", *READ_AS),
         ("read", "tabulate"),
     ),
     "evaluate": Stage(
