@@ -1,6 +1,5 @@
 """The third study at its smallest: a run of two made-up departments, by the pipeline's own functions, without Ray."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -83,12 +82,8 @@ def change(run: Run, cases: pl.DataFrame | None = None, concepts: pl.DataFrame |
 
 def turned(cases: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
     """The same cases, but of those that `which` names every outcome is the other one."""
-    other = 1 - pl.col("outcomes").list.to_array(_width(cases))
+    other = 1 - pl.col("outcomes").list.to_array(len(cases["outcomes"][0]))
     return cases.with_columns(pl.when(which).then(other.arr.to_list()).otherwise(pl.col("outcomes")).alias("outcomes"))
-
-
-def _width(cases: pl.DataFrame) -> int:
-    return len(cases["outcomes"][0])
 
 
 def do(worker: Worker, numbers: Iterable[int]) -> None:
@@ -109,10 +104,6 @@ def numbers_where(worker: Worker, **like) -> list[int]:
 
 def plan_of(recipe: ConceptRecipe, run: Run, name: str = TEACHER) -> Plan:
     return Plan.open(run.softlabels, stages.read(run, "embed").numbers[name]["plan"])
-
-
-def labels(run: Run) -> tuple[str, ...]:
-    return tuple(json.loads(run.outcomes.read_text()))
 
 
 def bce(outcomes_NK: np.ndarray, logits_NK: np.ndarray) -> float:
