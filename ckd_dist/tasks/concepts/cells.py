@@ -121,7 +121,7 @@ class Worker:
             self.planned.digest(cell),
             self.cases.case_id_N[held_out],
             expit(logits_NK),
-            curve=self.steps_curve(cell, held_out) if has_curve else (),
+            curve=self.steps_curve(cell, held_out, numbers["rate"]) if has_curve else (),
             begun=begun,
             ended=time.time(),
             worker=os.getpid(),
@@ -184,10 +184,10 @@ class Worker:
         """Training cases of the target that a size leaves out."""
         return len(self.learners(cell.target).train) - cell.size
 
-    def steps_curve(self, cell: Cell, held_out: np.ndarray) -> tuple[tuple[int, float], ...]:
+    def steps_curve(self, cell: Cell, held_out: np.ndarray, rate: float) -> tuple[tuple[int, float], ...]:
         """Macro AUROC of the target while it is tuned on and on at a constant rate, nothing chosen."""
         model, lesson = self.begun(cell)
-        optim = dataclasses.replace(self.grid.tune, schedule="constant")
+        optim = dataclasses.replace(self.grid.tune, schedule="constant", learning_rate=rate)
         num_steps = self.num_steps(cell, lesson) * self.grid.steps_curve
         task, found = CaseTask(self.cases), []
 

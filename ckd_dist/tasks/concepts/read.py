@@ -13,7 +13,7 @@ from ckd_dist.cohort.splits import split_of
 from ckd_dist.config_concepts import Sites
 from ckd_dist.ehr import codes
 from ckd_dist.ehr.events import read_codes, read_events
-from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.extract import SOURCES, extract
 from ckd_dist.hospital.sites import write_sites
 from ckd_dist.progress import Track
 from ckd_dist.schema import SPLITS, Run
@@ -38,6 +38,10 @@ def read_sources(settings: Sites, run: Run, track: Track) -> tuple[Built, list[P
             files += files_below(run.tables)
         elif kind == "findings":
             built.append(read_findings(Path(path).expanduser(), settings, name=name or None))
+        elif kind not in SOURCES:
+            raise ValueError(
+                f"source {source!r} is none of {', '.join(f'{each}:DIR' for each in SOURCES)}, findings:DIR, synthetic:N"
+            )
         else:
             built.append(_from_events(settings, run.site_events(place), name or None, where))
             files += files_below(run.site_events(place))
