@@ -24,7 +24,7 @@ from ckd_dist.tasks.concepts.words import card_of
 from ckd_dist.tasks.jobs import Jobs
 from ckd_dist.tasks.planned import finish_all, still_missing, sums
 from ckd_dist.tasks.training import Committed, Watch, chosen, never, nobody_waits
-from ckd_dist.transfer.cells import idle_share
+from ckd_dist.transfer.cells import idle_share, tidy
 from ckd_dist.world import World
 
 
@@ -141,6 +141,7 @@ def finish_cells(recipe: ConceptRecipe, run: Run) -> None:
     if not stages.is_done(recipe, run, "transfer"):
         planned = cells.Planned(recipe, run)
         results, files = planned.results()
+        tidy(run.cells)
         told = {"cells": len(results), "seconds": sum(result.seconds for result in results)}
         told |= {"idle_share": idle_share(results), "left_out": planned.left_out}
         stages.finish(recipe, run, "transfer", files, told)

@@ -209,6 +209,12 @@ def path_of(folder: Path, cell: Cell) -> Path:
     return folder / f"{cell.name}.safetensors"
 
 
+def tidy(folder: Path) -> None:
+    """Delete what killed workers left half written; all cells are there, so whoever still writes does so in vain."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def is_done(folder: Path, cell: Cell, digest: str) -> bool:
     """Whether the cell's whole result, from the same inputs, is there."""
     try:

@@ -130,6 +130,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if not (isinstance(error, FileNotFoundError) and path.exists()):  # tidied away: another wrote it first
+            raise

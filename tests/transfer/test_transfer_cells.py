@@ -132,3 +132,17 @@ def test_idle_time_by_hand():
     assert idle_share([at(0, 4, 0), at(5, 9, 0), at(0, 2, 1), at(6, 7, 1)]) == pytest.approx(5 / 12)
     assert idle_share([at(0, 4, 0), at(4, 9, 0)]) == 0
     assert idle_share([at(0, 4, 0)]) == idle_share([]) == 0
+
+
+def test_half_written_cells_are_tidied_and_a_late_writer_writes_in_vain(tmp_path, monkeypatch):
+    """Its file is gone from under it: no error where the cell is there, an error where it is not."""
+    tables.write_whole(tmp_path / "cell.safetensors", b"first")
+    (tmp_path / ".cell.safetensors.killed.tmp").write_bytes(b"half")
+    tidy(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cell.safetensors"]
+    monkeypatch.setattr(tables.os, "fsync", lambda _: tidy(tmp_path))
+    tables.write_whole(tmp_path / "cell.safetensors", b"late")
+    assert (tmp_path / "cell.safetensors").read_bytes() == b"first"
+    with pytest.raises(FileNotFoundError):
+        tables.write_whole(tmp_path / "other.safetensors", b"late")
+    assert [path.name for path in tmp_path.iterdir()] == ["cell.safetensors"]

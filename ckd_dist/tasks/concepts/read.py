@@ -39,9 +39,8 @@ def read_sources(settings: Sites, run: Run, track: Track) -> tuple[Built, list[P
         elif kind == "findings":
             built.append(read_findings(Path(path).expanduser(), settings, name=name or None))
         elif kind not in SOURCES:
-            raise ValueError(
-                f"source {source!r} is none of {', '.join(f'{each}:DIR' for each in SOURCES)}, findings:DIR, synthetic:N"
-            )
+            known = ", ".join(f"{each}:DIR" for each in SOURCES)
+            raise ValueError(f"source {source!r} is none of {known}, findings:DIR, synthetic:N")
         else:
             built.append(_from_events(settings, run.site_events(place), name or None, where))
             files += files_below(run.site_events(place))
