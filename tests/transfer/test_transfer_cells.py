@@ -10,7 +10,19 @@ import torch
 from transfer_fakes import K, logits, random_cases, settings, trained, vectors
 
 from ckd_dist.config_concepts import Grid, PatientModel, Regime
-from ckd_dist.transfer.cells import Cell, Result, cells, idle_share, is_done, members, pairs, path_of, source_cell
+from ckd_dist.transfer import tables
+from ckd_dist.transfer.cells import (
+    Cell,
+    Result,
+    cells,
+    idle_share,
+    is_done,
+    members,
+    pairs,
+    path_of,
+    source_cell,
+    tidy,
+)
 from ckd_dist.transfer.patients import build_patient, load_weights, weights_of
 
 SITES = {"north": 600, "south": 200, "east": 90}
