@@ -254,6 +254,7 @@ def concepts_eicu() -> ConceptRecipe:
         grid=concepts.Grid(
             models=(concepts.PatientModel(), concepts.PatientModel(kind="mean")),
             pairs=tuple(f"rest->{region}" for region in ("South", "Midwest", "West", "Northeast")),
+            seeds=3,
             sizes=(50, 100),
             steps_curve=4,
             rates=(1e-3, 5e-3),  # codes want a larger one than vectors
