@@ -75,7 +75,8 @@ def chosen(worker: Worker, embedding: str, model: str) -> list[Cell]:
     found = [c for c in worker.planned.cells if (c.embedding, c.model) == (embedding, model)]
     longest = max((c for c in found if c.regime == "pooled"), key=lambda c: (c.source.startswith("all"), c.target))
     own = [c for c in found if c.regime == "local" and c.target == longest.source]
-    return own + [c for c in found if (c.source, c.target) == (longest.source, longest.target)]
+    moved = [c for c in found if (c.source, c.target) == (longest.source, longest.target)]
+    return own + sorted(moved, key=lambda c: REGIMES.index(c.regime))
 
 
 def main() -> int:

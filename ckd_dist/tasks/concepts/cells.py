@@ -151,6 +151,7 @@ class Worker:
             cell.seed,
             self.device,
             from_start=cell.regime in TUNED,
+            pays_for_padding=self.planned.model_of(cell).kind == "transformer",
         )
         return model, {**vars(fitted), "num_train": len(lesson.train), "rate": rate}
 

@@ -20,6 +20,7 @@ from ckd_dist.world import World
 
 ALONE = World(0, 1)
 CASES_AT_ONCE = 1024  # when nothing is learned
+WINDOW = 16  # batches that share their cases out by length
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,15 @@ def fit(
     device: str = "cpu",
     *,
     from_start: bool = False,
+    pays_for_padding: bool = False,
     look: Callable[[int], None] | None = None,
     looks: tuple[int, ...] = (),
 ) -> Fitted:
     """Train `model` on cases `rows` for `num_steps` updates, and leave it as it was at its best on `tuning`.
 
-    from_start: the untrained state may be the best (a model that is tuned may be best left alone).  look: called at the
-    steps of `looks` with the model as it then is; where it is given, nothing is chosen and the last state stands.
+    pays_for_padding: cases of one batch are about as long as one another.  from_start: the untrained state may be the
+    best (a model that is tuned may be best left alone).  look: called at the steps of `looks` with the model as it then
+    is; where it is given, nothing is chosen and the last state stands.
     """
     engine = DdpEngine(model, optim, ALONE, device=device)
     factor = schedule(optim, num_steps)
@@ -57,7 +60,8 @@ def fit(
     if best and from_start:
         best.see(engine, 0)
     torch.manual_seed(seed)  # once: a call costs a millisecond, as much as a step
-    for done, chosen in enumerate(_batches(rows, optim.batch_samples, num_steps, seed), 1):
+    length_N = task.cases.length_N[rows] if pays_for_padding else np.zeros(len(rows), np.int64)
+    for done, chosen in enumerate(_batches(rows, length_N, optim.batch_samples, num_steps, seed), 1):
         if look and done - 1 in looks:
             look(done - 1)
         engine.set_learning_rate(factor(done - 1))
@@ -89,14 +93,21 @@ def _cut(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + CASES_AT_ONCE]
 
 
-def _batches(rows: np.ndarray, batch_samples: int, num_steps: int, seed: int) -> Iterator[np.ndarray]:
-    """Every case once an epoch, in an order of its own; `num_steps` batches."""
+def _batches(
+    rows: np.ndarray, length_N: np.ndarray, batch_samples: int, num_steps: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Every case once an epoch, in an order of its own; `num_steps` batches, of like lengths within a window."""
     if len(rows) == 0:
         raise ValueError("there is no case to learn from")
     done, epoch = 0, 0
     while done < num_steps:
-        order = np.random.default_rng([seed, epoch]).permutation(len(rows))
-        for start in range(0, len(rows), batch_samples):
+        random = np.random.default_rng([seed, epoch])
+        order = random.permutation(len(rows))
+        if length_N.any():
+            windows = np.split(order, np.arange(WINDOW * batch_samples, len(order), WINDOW * batch_samples))
+            order = np.concatenate([window[np.argsort(length_N[window], kind="stable")] for window in windows])
+        starts = np.arange(0, len(rows), batch_samples)
+        for start in random.permutation(starts) if length_N.any() else starts:
             if done == num_steps:
                 return
             yield rows[order[start : start + batch_samples]]
