@@ -25,10 +25,11 @@ def _read(recipe: ConceptRecipe, run: Run) -> Size:
 
 
 def _embed(recipe: ConceptRecipe, run: Run) -> Size:
-    models = len(recipe.embed.models) + len(recipe.embed.endpoints)
+    num = len(recipe.embed.models) + len(recipe.embed.endpoints)
+    said = f"{num} embedding{'s' if num != 1 else ''}"
     if not run.concepts.is_file():
-        return f"{models} embeddings", None
-    return f"{models} embeddings of {len(phrases_of(run, recipe.embed.phrases)):,} phrases", None
+        return said, None
+    return f"{said} of {len(phrases_of(run, recipe.embed.phrases)):,} phrases", None
 
 
 def _distill(recipe: ConceptRecipe, run: Run) -> Size:
