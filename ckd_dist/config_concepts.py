@@ -6,6 +6,8 @@ from pydantic.dataclasses import dataclass
 
 from ckd_dist.config import STRICT, Optim, Tiny, Workers, how, what
 
+TEMPLATE = r"^[^{}]*\{\}[^{}]*$"  # exactly one pair of braces, or every phrase would be the same
+
 
 @dataclass(frozen=True, config=STRICT)
 class Sites:
@@ -54,7 +56,7 @@ class TextModel:
     pooling: Literal["own", "mean", "cls", "last"] = what(
         "own", "own: as the folder says (sentence-transformers), else mean of an encoder, last of a causal model"
     )
-    template: str = what("{}", "what is said around a phrase")
+    template: str = what("{}", "what is said around a phrase, which stands for {}", pattern=TEMPLATE)
     whiten: int | None = what(None, "directions kept and made equally long, fitted on the source; none: left", ge=1)
     max_tokens: int = what(128, "longest phrase, tokens", ge=8)
     dtype: Literal["float32", "bfloat16"] = what("float32", "precision of the forward pass")
@@ -72,7 +74,7 @@ class EmbeddingEndpoint:
     )
     key_variable: str = how("OPENAI_API_KEY", "environment variable that holds the key, if one is needed")
     dimensions: int | None = what(None, "shortened vectors, where the model can; none: its own width", ge=1)
-    template: str = what("{}", "what is said around a phrase")
+    template: str = what("{}", "what is said around a phrase, which stands for {}", pattern=TEMPLATE)
     whiten: int | None = what(None, "directions kept and made equally long, fitted on the source; none: left", ge=1)
     batch: int = how(64, "phrases in a question", ge=1)
     timeout: float = how(120.0, "seconds for an answer", gt=0)

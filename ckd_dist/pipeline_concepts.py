@@ -66,7 +66,7 @@ def finish_vectors(recipe: ConceptRecipe, run: Run) -> None:
         files = finish_all(run.softlabels, planned)
         made = [
             each for each in recipe.embed.models if each.base in embedding.MAKERS
-        ]  # the student's is not this stage's
+        ]  # the student's is another stage's
         bases = [file for each in made for file in stages.files_below(run.base(each.name))]
         told = {name: {"plan": plan.plan_hash, **sums(run.softlabels, plan)} for name, plan in planned.items()}
         stages.finish(recipe, run, "embed", [*files, *bases], told)

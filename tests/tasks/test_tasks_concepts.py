@@ -45,7 +45,7 @@ from ckd_dist.models.card import Card
 from ckd_dist.models.embed import load_embedder
 from ckd_dist.models.synonyms import teach_synonyms
 from ckd_dist.models.tiny import make_tiny_student
-from ckd_dist.schema import Run
+from ckd_dist.schema import CONCEPTS, Run
 from ckd_dist.softlabels.generate import finish, generate
 from ckd_dist.softlabels.plan import make_plan
 from ckd_dist.tasks.concepts import distill as distilling
@@ -863,3 +863,24 @@ def test_several_sources_are_told_apart_by_commas_and_a_name_makes_one_site(tmp_
     named = recipes.with_source(SMALL, "A=synthetic:60")
     built, _ = read_sources(named.sites, Run(tmp_path), lambda *_, **__: None)
     assert built.cases["site"].unique().to_list() == ["A"]
+
+
+@pytest.mark.parametrize("template", ["", "a finding", "{name}", "{} and {}", "{"])
+def test_a_template_that_does_not_hold_the_phrase_once_is_refused(template):
+    with pytest.raises(ValueError):
+        TextModel(template=template)
+
+
+@pytest.mark.parametrize(("base", "pooling"), [("tiny", "own"), ("tiny_encoder", "own"), ("tiny_encoder", "cls")])
+def test_synonyms_are_learned_as_they_will_be_read(tmp_path, base, pooling):
+    run, small = Run(tmp_path), Tiny(hidden=16, layers=1, heads=2, vocabulary=400)
+    run.concepts.parent.mkdir()
+    rows = [(0, "finding", "fever", "F1", False)]
+    pl.DataFrame(rows, schema=CONCEPTS, orient="row").write_parquet(run.concepts)
+    model = TextModel(name="m", base=base, pooling=pooling, synonyms="synthetic", tiny=small)
+    make_tiny_bases(run, Embeddings(models=(model,)))
+    north, south = zip(*thesaurus.synonyms(), strict=True)
+    embedder = load_embedder(run.base("m"), pooling=pooling)
+    own, other = (torch.from_numpy(embedder.embed(side, micro_tokens=512)) for side in (north, south))
+    alike = cosine_similarity(own[:, None], other[None], dim=2)
+    assert alike.diagonal().mean() > alike.mean() + 0.3

@@ -96,7 +96,8 @@ def make_tiny_bases(run: Run, settings: Embeddings) -> None:
             texts = sorted({*phrases_of(run, settings.phrases), *(phrase for pair in pairs for phrase in pair)})
             MAKERS[each.base](run.base(each.name), texts, each.tiny, seed=0)
             if pairs:
-                teach_synonyms(run.base(each.name), pairs, each.pooling, SYNONYM_EPOCHS, seed=0)
+                pooling = describe(run.base(each.name), **how_of(each)).pooling
+                teach_synonyms(run.base(each.name), pairs, pooling, SYNONYM_EPOCHS, seed=0)
         elif each.synonyms:
             raise ValueError(f"embedding {each.name}: synonyms are for a tiny base alone; {each.base} is read as it is")
 
@@ -181,15 +182,6 @@ class Worker:
         """The weights of one model at a time: two large ones may not fit."""
         if self.loaded is None or self.loaded[0] != settings.name:
             self.loaded = None
-            self.loaded = (
-                settings.name,
-                load_embedder(
-                    base_of(self.run, settings),
-                    revision=settings.revision,
-                    pooling=settings.pooling,
-                    max_tokens=settings.max_tokens,
-                    dtype=getattr(torch, settings.dtype),
-                    device=self.device,
-                ),
-            )
+            base = base_of(self.run, settings)
+            self.loaded = settings.name, load_embedder(base, **how_of(settings), device=self.device)
         return self.loaded[1]
