@@ -9,11 +9,9 @@ Tuning starts from the source model of its own seed, every time anew.  A model o
 learns: full trains them, and thawed is the same.  Held-out cases appear in none of this.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from ckd_dist.config_concepts import Regime
 from ckd_dist.transfer.patients import Patient, Projection
@@ -45,16 +43,6 @@ class Learners:
     train: np.ndarray
     tuning: np.ndarray
     subject_N: np.ndarray
-
-    @classmethod
-    def of(cls, cases: pl.DataFrame, sites: Sequence[str]) -> "Learners":
-        """Of these sites' rows of CASES."""
-        here = cases.with_row_index("row").filter(pl.col("site").is_in(list(sites)))
-        rows = {
-            split: here.filter(pl.col("split") == split)["row"].to_numpy().astype(np.int64)
-            for split in ("train", "tuning")
-        }
-        return cls(**rows, subject_N=cases["subject_id"].to_numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +85,3 @@ def subset(rows: np.ndarray, subject_N: np.ndarray, num: int, seed: int) -> np.n
     subject = subject_N[rows].astype(np.int64).view(np.uint64)
     order = np.lexsort((rows, subject, mix(subject ^ mix(np.array([seed], np.uint64)))))
     return np.sort(rows[order[:num]])
-
-
-def seen_in(concepts: pl.Series, num_concepts: int) -> np.ndarray:
-    """Which rows of CONCEPTS some of these cases have, bool [V].  concepts: CASES.concepts of the cases of a lesson."""
-    seen_V = np.zeros(num_concepts, bool)
-    seen_V[concepts.explode().drop_nulls().to_numpy()] = True
-    return seen_V
