@@ -19,17 +19,14 @@ stays flat: 40,000 cases with 1.5 million findings take 1.5 seconds.  Left out: 
 together (each is there or not whatever the others are), and what a person is like beyond its findings.
 """
 
-import gzip
-import io
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from ckd_dist.hospital import sites_law
+from ckd_dist.hospital.files import append, tables_in
 from ckd_dist.hospital.findings import ALL, FINDINGS, OPAQUE, OPAQUE_SYSTEM, OUTCOMES, SITES, SYSTEM
 
 CHUNK = 1000  # cases that share a seed
@@ -49,11 +46,10 @@ def write_sites(folder: Path, num_cases: int, seed: int) -> dict[str, int]:
     """
     if not 1 <= num_cases <= MOST:
         raise ValueError(f"synthetic sites have between 1 and {MOST:,} cases each, got {num_cases}")
-    folder.mkdir(parents=True, exist_ok=True)
     num_rows = dict.fromkeys(FILES, 0)
-    with _files(folder) as files:
+    with tables_in(folder, FILES) as files:
         for name, table in _tables(num_cases, seed):
-            _append(files[name], table)
+            append(files[name], table)
             num_rows[name] += len(table)
     return num_rows
 
@@ -120,26 +116,3 @@ def _findings(case_N: np.ndarray, concept_V: pl.Series, state_NV: np.ndarray) ->
     row, column = np.nonzero(state_NV)
     state = np.where(state_NV[row, column] > 0, "present", "absent")
     return pl.DataFrame({"case_id": case_N[row], "concept": concept_V[column], "state": state})
-
-
-@contextmanager
-def _files(folder: Path) -> Iterator[dict[str, gzip.GzipFile]]:
-    """One gzip file a table, written beside its place and moved there when all are whole."""
-    places = {name: (folder / f"{name}.csv.gz.part", folder / f"{name}.csv.gz") for name in FILES}
-    with ExitStack() as stack:
-        raw = {name: stack.enter_context(open(part, "wb")) for name, (part, _) in places.items()}
-        files = {name: gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) for name, file in raw.items()}
-        yield files
-        for name in FILES:
-            files[name].close()
-            raw[name].flush()
-            os.fsync(raw[name].fileno())
-    for part, place in places.values():
-        os.replace(part, place)
-
-
-def _append(file: gzip.GzipFile, table: pl.DataFrame) -> None:
-    """Write the rows of `table`; the very first write starts with the header."""
-    text = io.BytesIO()
-    table.write_csv(text, include_header=file.tell() == 0)
-    file.write(text.getvalue())
