@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from ckd_dist import stages
 from ckd_dist.config import Optim, result_fields
 from ckd_dist.config_concepts import ConceptRecipe, PatientModel
+from ckd_dist.evaluate.metrics import auroc
 from ckd_dist.schema import Run
 from ckd_dist.tasks.concepts import fit as fitting
 from ckd_dist.tasks.concepts.cases import read_cases
@@ -225,6 +225,6 @@ class Worker:
 
 def macro_auroc(outcomes_NK: np.ndarray, logits_NK: np.ndarray) -> float:
     """Mean over the outcomes that have both classes; NaN where none has."""
-    both = [k for k in range(outcomes_NK.shape[1]) if 0 < outcomes_NK[:, k].sum() < len(outcomes_NK)]
-    scores = [roc_auc_score(outcomes_NK[:, k], logits_NK[:, k]) for k in both]
-    return float(np.mean(scores)) if scores else float("nan")
+    scores = [auroc(outcome_N, logit_N) for outcome_N, logit_N in zip(outcomes_NK.T, logits_NK.T, strict=True)]
+    known = [score for score in scores if not np.isnan(score)]
+    return float(np.mean(known)) if known else float("nan")
