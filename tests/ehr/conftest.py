@@ -1,11 +1,12 @@
 """Where the open data lies, and the small hospital on disk."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ehr_small import MIMIC3, write
+
+from tests.data import DATA
+from tests.ehr.small import MIMIC3, write
 
 
 @pytest.fixture
@@ -16,11 +17,10 @@ def mimic3(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def open_data() -> Callable[[str], Path]:
     """A path below the open data, or a skip."""
-    root = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
     def find(name: str) -> Path:
-        if not (root / name).exists():
+        if not (DATA / name).exists():
             pytest.skip(f"open data {name} is not there: set CKD_DATA")
-        return root / name
+        return DATA / name
 
     return find

@@ -1,0 +1,122 @@
+"""The whole road at its smallest, by the command line that people type, in this process: `--local`, no Ray."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from ckd_dist.hospital.tables import write_tables
+from ckd_dist.schema import Run
+from launch import run as command_line
+
+# Everything that costs time made small; the phases are all there.
+SMALL = [
+    "select.absent_labels=allow",
+    "prompt.teacher_tokens=384",
+    "prompt.student_tokens=128",
+    *(f"{part}.tiny.{shape}" for part in ("teacher", "student") for shape in ("hidden=32", "layers=1", "heads=2")),
+    "teacher.tiny.vocabulary=600",
+    "student.tiny.vocabulary=600",
+    "teacher.answers.epochs=1",
+    "teacher.labels.epochs=1",
+    "student.optim.epochs=1",
+    "label.shard_rows=64",
+    "evaluate.bootstrap_draws=100",
+    "evaluate.timing_samples=4",
+]
+SYNTHETIC = "synthetic:300"
+
+THREE_LABELS = """
+Heart failure:
+  use_in_benchmark: true
+  type: chronic
+  id: 108
+High blood pressure:
+  use_in_benchmark: true
+  type: chronic
+  codes: ["401.0", "401.1", "401.9"]
+Kidney failure, acute:
+  use_in_benchmark: true
+  type: acute
+  id: 157
+"""
+
+
+DRUG = "CANARYDRUG77"
+FREE_TEXT = "CANARY FREE TEXT 4711"
+SUBJECT, VISIT = 770_000_000, 880_000_000  # added to every id: nothing else has nine digits that start so
+
+
+class Said(NamedTuple):
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def ckd(*arguments: str | Path) -> Said:
+    """`python -m launch.run ARGUMENTS`, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = command_line.main([str(argument) for argument in arguments])
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def go(command: str, run: Run, *overrides: str) -> Said:
+    """A stage, or all of them, in a run folder that already has its recipe."""
+    return ckd(command, "--run", run.root, "--local", *overrides)
+
+
+def travel(folder: Path, source: str, *overrides: str) -> Run:
+    """The whole road, from nothing."""
+    arguments = ["--recipe", "tiny", "--source", source, "--run", folder, "--local", *SMALL, *overrides]
+    said = ckd("pipeline", *arguments)
+    assert said.code == 0, said.err
+    return Run(folder)
+
+
+def copy_of(run: Run, folder: Path) -> Run:
+    return Run(Path(shutil.copytree(run.root, folder)))
+
+
+def hashes(run: Run) -> dict[str, str]:
+    """sha256 of every file of a run folder, by path."""
+    return {str(file.relative_to(run.root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files(run.root)}
+
+
+def times(run: Run) -> dict[str, int]:
+    """When every file of a run folder was last written."""
+    return {str(file.relative_to(run.root)): file.stat().st_mtime_ns for file in files(run.root)}
+
+
+def files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def flip(file: Path, place: float = 0.9) -> None:
+    """Another bit at `place` (0 to 1) of a file; its size and, as after a bad disk, its time stay."""
+    before, data = file.stat(), bytearray(file.read_bytes())
+    data[int(place * len(data))] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+
+
+def hospital(folder: Path, num_subjects: int, seed: int = 1) -> dict[str, pl.DataFrame]:
+    """A synthetic hospital's tables on disk and in hand, all text."""
+    write_tables(folder, num_subjects, seed)
+    return {
+        file.name.removesuffix(".csv.gz"): pl.read_csv(file, infer_schema=False) for file in folder.glob("*.csv.gz")
+    }
+
+
+def write_table(folder: Path, name: str, table: pl.DataFrame) -> None:
+    """Put a table back, changed."""
+    with gzip.open(folder / f"{name}.csv.gz", "wb") as file:
+        file.write(table.write_csv().encode())

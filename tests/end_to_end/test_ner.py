@@ -1,0 +1,303 @@
+"""The second study from made-up notes to its report, by the command line, without Ray; and what a user may do after."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+
+from ckd_dist import recipes, stages
+from ckd_dist.note import Mention, decode
+from ckd_dist.notes.read import read_corpus
+from ckd_dist.notes.store import read_notes
+from ckd_dist.schema import SPLITS, Run
+from tests.end_to_end.small import ckd, files, hashes, times
+
+CANARY = "xyzzycanaryitis"
+SMALL = [
+    *(f"{part}.tiny.{shape}" for part in ("teacher", "student") for shape in ("hidden=32", "layers=1", "heads=2")),
+    "teacher.optim.epochs=1",
+    "student.optim.epochs=2",
+    "student.gold_sizes=[0]",
+    "label.shard_rows=32",
+    "evaluate.bootstrap_draws=100",
+    "evaluate.timing_documents=2",
+]
+RECORDS = ("notes", "tables", "entities", "answers")  # the folders that hold text of notes
+
+
+def travel(run, *arguments):
+    said = ckd("pipeline", "--recipe", "ner_tiny", "--run", run.root, "--local", *SMALL, *arguments)
+    assert said.code == 0, said.err
+    return said
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """A finished run.  Read it; copy it to change anything."""
+    run = Run(tmp_path_factory.mktemp("ner") / "run")
+    travel(run, "--source", "synthetic:60")
+    return run
+
+
+@pytest.fixture
+def copy(road, tmp_path):
+    return Run(shutil.copytree(road.root, tmp_path / "copy"))
+
+
+def test_the_road_ends_and_a_second_run_does_nothing(road):
+    recipe = recipes.load(str(road.recipe))
+    assert {state.state for state in stages.status(recipe, road)} == {"done"}
+    before = hashes(road)
+    said = ckd("pipeline", "--run", road.root, "--local")
+    assert [line.split()[0] for line in said.out.splitlines() if "done already" in line] == list(stages.NER)
+    assert hashes(road) == before
+    assert ckd("verify", road.root).code == 0
+
+
+def test_every_labeler_is_scored_beside_the_students(road):
+    told = json.loads((road.report / "metrics.json").read_text())
+    names = [system["name"] for system in told["systems"]]
+    assert names == ["ontology", "local lists", "teacher", "combination", "student", "human"]
+    assert {line["system"] for line in told["costs"]} == {"ontology", "local lists", "teacher", "student"}
+    assert [point["gold_notes"] for point in told["curve"] if point["way"] == "distilled"] == [0, 60]
+
+
+def test_no_patient_and_no_text_lies_in_two_splits(road):
+    stored = {split: read_notes(road.notes(split)) for split in SPLITS}
+    for what in (lambda s: s.subjects, lambda s: [note.text for note in s.notes]):
+        seen = [set(what(stored[split])) for split in SPLITS]
+        assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+
+
+def test_gold_of_every_note_is_the_planted_characters(road):
+    written = {line["name"]: line for line in map(json.loads, (road.tables / "notes.jsonl").read_text().splitlines())}
+    for split in SPLITS:
+        stored = read_notes(road.notes(split))
+        for name, note in zip(stored.names, stored.notes, strict=True):
+            planted = {(m["start"], m["end"], m["type"]) for m in written[name]["mentions"]}
+            assert {tuple(mention) for mention in note.mentions} == planted
+
+
+def test_the_student_leaves_home(road, tmp_path):
+    """Text in, entities out: JSON lines and brat say the same, and so does Hugging Face's own pipeline."""
+    source = tmp_path / "notes"
+    source.mkdir()
+    stored = read_notes(road.notes("held_out"))
+    for name, note in zip(stored.names[:6], stored.notes[:6], strict=True):
+        (source / f"{name.replace('/', '_')}.txt").write_text(note.text, newline="")
+    said = ckd("extract", "--model", road.student, "--notes", source, "--out", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert "6 notes" in said.out and "words a second" in said.out
+    lines = [json.loads(line) for line in (tmp_path / "out" / "entities.jsonl").read_text().splitlines()]
+    assert len(lines) == 6
+    for line in lines:
+        for entity in line["entities"]:
+            assert line["text"][entity["start"] : entity["end"]] == entity["text"] and 0 < entity["score"] <= 1
+    in_brat = {document.name: set(document.mentions) for document in read_corpus(f"brat:{tmp_path}/out/brat").documents}
+    in_json = {line["name"]: {Mention(e["start"], e["end"], e["type"]) for e in line["entities"]} for line in lines}
+    assert in_brat == in_json
+    assert (tmp_path / "out" / "entities.html").is_file()
+
+
+def test_the_folder_runs_in_hugging_faces_pipeline(road):
+    run_pipeline = pipeline("token-classification", model=str(road.student), aggregation_strategy="simple")
+    note = read_notes(road.notes("held_out")).notes[0]
+    for entity in run_pipeline(note.text[:400]):
+        assert entity["entity_group"] in {"disease", "medication", "symptom"}
+        assert 0 <= entity["start"] < entity["end"] <= 400
+
+
+def test_the_saved_tagger_gives_the_logits_that_were_exported(road):
+    """Plain transformers, every word alone at its first sub-word, against `extract`'s own windows."""
+    from ckd_dist.tasks.ner import new_notes
+
+    model, tokenizer = (kind.from_pretrained(road.student) for kind in (AutoModelForTokenClassification, AutoTokenizer))
+    stored = read_notes(road.notes("held_out"))
+    note = min((n for n in stored.notes if len(n) > 5), key=len)
+    words, types = note.words(), json.loads(road.tags.read_text())["types"]
+    encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
+    if encoded.input_ids.shape[1] <= 128:  # one window
+        tags = model(**encoded).logits[0].argmax(1).numpy()
+        first = [encoded.word_ids().index(word) for word in range(len(words))]
+        ours = [claim.mention for claim in next(new_notes.tag(road.student, [note], "cpu"))]
+        assert ours == decode(note, tags[first], types) or not _follows(tags[first])
+
+
+def _follows(tags):
+    before = np.concatenate([[0], tags[:-1]])
+    inside = (tags > 0) & (tags % 2 == 0)
+    return not (inside & (before != tags) & (before != tags - 1)).any()
+
+
+def test_a_lost_shard_is_made_again_and_alone(copy):
+    """The same tags to the bit; no other shard of any labeler is touched."""
+    plans = json.loads(copy.stage("label").read_text())["numbers"]["plans"]
+    lost = sorted((copy.softlabels / plans["train"]["ontology"]).glob("shard-*.safetensors"))[0]
+    content, before = lost.read_bytes(), times(copy)
+    lost.unlink()
+    said = ckd("label", "--run", copy.root, "--local")
+    assert said.code == 0, said.err
+    assert lost.read_bytes() == content
+    after = times(copy)
+    written = {path for path in before if path.endswith(".safetensors") and after[path] != before[path]}
+    assert written == {str(lost.relative_to(copy.root))}
+
+
+def test_another_vocabulary_redoes_labels_and_not_windows(copy):
+    said = ckd("status", copy.root, "label.ontologies=[{name: ontology, vocabularies: ['disease=synthetic:problems']}]")
+    state = {line.split()[0]: line.split()[1] for line in said.out.splitlines() if len(line.split()) > 1}
+    assert (state["read"], state["window"], state["train_teacher"]) == ("done",) * 3
+    assert (state["label"], state["combine"], state["distill"]) == ("stale",) * 3
+
+
+@pytest.mark.parametrize("way", ["read", "combine"])
+def test_a_field_of_how_redoes_nothing(copy, way):
+    said = ckd("status", copy.root, "label.micro_tokens=99", "student.workers.num=1", "teacher.optim.micro_tokens=512")
+    assert "stale" not in said.out
+
+
+def test_a_label_model_and_a_crf_go_the_road_too(copy):
+    """No gold for the combination; transitions beside the weights, put back when notes are read."""
+    said = ckd(
+        "pipeline", "--run", copy.root, "--local", "combine.by=model", "student.crf=true", "student.gold_sizes=[]"
+    )
+    assert said.code == 0, said.err
+    assert "windows" not in said.out or "train_teacher  done already" in said.out
+    told = json.loads((copy.report / "metrics.json").read_text())
+    assert told["choices"] == [] and "curve" in told
+    assert (copy.student / "crf.safetensors").is_file()
+    out = copy.root / "out"
+    with_crf = ckd("extract", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
+    assert with_crf.code == 0, with_crf.err
+    entities = (out / "entities.jsonl").read_bytes()
+    (copy.student / "crf.safetensors").unlink()
+    said = ckd("extract", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
+    assert said.code == 2 and (out / "entities.jsonl").read_bytes() == entities
+
+
+# --- mistakes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("label.ontologies=[{name: a},{name: a}]", "two labelers are called 'a'"),
+        ("label.ontologies=[{name: student}]", "cannot be called 'student'"),
+        ("label.ontologies=[{name: x, vocabularies: ['disease=tsv:/nowhere/x.tsv']}]", "x.tsv"),
+        ("label.endpoints=[{name: far, url: 'https://api.example.com/v1'}]", "egress"),
+        ("student.max_tokens=40", "window of 40"),
+        ("combine.by=guess", "combine.by"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_loses_nothing(copy, override, sentence):
+    before = {path: digest for path, digest in hashes(copy).items() if path.startswith(("softlabels", "student"))}
+    said = ckd("pipeline", "--run", copy.root, "--local", override, "student.context_tokens=19")
+    assert said.code == 2, said.out
+    assert sentence in said.err and len(said.err.strip().splitlines()) == 1
+    after = hashes(copy)
+    assert all(after[path] == digest for path, digest in before.items())
+
+
+def test_a_stage_of_the_other_study_is_refused_by_name(copy):
+    said = ckd("prompt", "--run", copy.root, "--local")
+    assert said.code == 2 and "study ner has no stage prompt" in said.err
+
+
+def test_extract_says_what_it_wants(road, tmp_path):
+    assert "wants --model, --notes and --out" in ckd("extract", "--notes", tmp_path).err
+    assert "no tagger of this project" in ckd(
+        "extract", "--model", road.teacher, "--notes", f"jsonl:{road.tables}", "--out", tmp_path / "out"
+    ).err  # fmt: skip
+
+
+# --- records -----------------------------------------------------------------------------------------------------
+
+
+def test_no_word_of_a_note_leaves_the_notes(tmp_path):
+    """A planted word, in every note of one patient, is found where notes are kept and nowhere else."""
+    lines = []
+    for number in range(40):
+        text = f"Patient with diabetes and {CANARY}. Was given aspirin."
+        mentions = [
+            {"start": 13, "end": 21, "type": "disease"},
+            {"start": 26, "end": 26 + len(CANARY), "type": "disease"},
+        ]
+        text = text if number == 0 else text.replace(CANARY, "a mild headache and gout"[: number % 12 + 8])
+        lines.append(
+            {"name": f"note{number}", "subject": str(number), "text": text, "mentions": mentions[: 1 + (number == 0)]}
+        )
+    corpus = tmp_path / "notes.jsonl"
+    corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    names = tmp_path / "names.tsv"
+    names.write_text("diabetes\naspirin\n")
+    run = Run(tmp_path / "run")
+    travel(
+        run, "--source", f"jsonl:{corpus}", f"label.ontologies=[{{name: names, vocabularies: ['disease=tsv:{names}']}}]"
+    )
+    where = [read_notes(run.notes(split)) for split in SPLITS]
+    assert any(CANARY in note.text for stored in where for note in stored.notes)
+    for file in files(run.root):
+        if file.relative_to(run.root).parts[0] not in RECORDS:
+            assert CANARY.encode() not in file.read_bytes().lower(), file
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    assert pl.read_parquet(run.notes("train"))["text"].len() > 0
+
+
+# --- a language model that is asked ----------------------------------------------------------------------------
+
+
+def test_a_language_model_labels_and_is_never_asked_twice(copy):
+    """A real server on loopback.  Its answers, tokens and price come into the report; a second run asks nothing."""
+    from tests.endpoints.server import completion, serve
+
+    def answer(body):
+        """Says that the first word of every line is a disease, and makes one up."""
+        lines = [line.partition(" ")[2] for line in body["messages"][-1]["content"].splitlines() if line[:1].isdigit()]
+        stated = [{"line": n, "text": line.split()[0], "type": "disease"} for n, line in enumerate(lines, 1)]
+        return completion(json.dumps({"entities": [*stated, {"line": 1, "text": "plague", "type": "disease"}]}))
+
+    with serve(answer) as server:
+        asked = f"{{name: llm, url: '{server.url}', model: m, usd_per_million_input: 2, usd_per_million_output: 8}}"
+        said = ckd("pipeline", "--run", copy.root, "--local", f"label.endpoints=[{asked}]")
+        assert said.code == 0, said.err
+        num_asked = len(server.bodies)
+        assert num_asked > 0
+        told = json.loads((copy.report / "metrics.json").read_text())
+        for name in ("label", "combine", "evaluate"):
+            copy.stage(name).unlink()
+        shutil.rmtree(copy.softlabels)
+        assert ckd("pipeline", "--run", copy.root, "--local").code == 0
+        assert len(server.bodies) == num_asked
+    again = json.loads((copy.report / "metrics.json").read_text())
+    for report in (told, again):
+        assert report["answers"]["llm"]["invented"] == num_asked
+        cost = next(line for line in report["costs"] if line["system"] == "llm")
+        num_notes = report["answers"]["llm"]["notes"]
+        assert cost["input_tokens"] == pytest.approx(100 * num_asked / num_notes * 1000)
+        assert cost["usd"] == pytest.approx((100 * 2 + 20 * 8) / 1e6 * num_asked / num_notes * 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_road_on_two_ray_workers_and_zero3(tmp_path):
+    """What `make demo-ner` does, at its smallest, with an adapter."""
+    run = Run(tmp_path / "run")
+    lora = ["teacher.tuning=lora", "teacher.sharding=zero3_lora"]  # the other tests here train all of it
+    command = [sys.executable, "-m", "launch.run", "pipeline", "--recipe", "ner_tiny", "--run", str(run.root), *lora]
+    done = subprocess.run(
+        [*command, "--source", "synthetic:60", *SMALL], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ranks = {int(file.parent.name.split("-w")[1].split("-")[0]) for file in run.root.rglob("COMMITTED")}
+    assert ranks == {2}, "every checkpoint is one of two ranks"
+    assert {state.state for state in stages.status(recipes.load(str(run.recipe)), run)} == {"done"}
+    assert json.loads((run.report / "metrics.json").read_text())["primary"] == "student"
+    assert (run.teacher / "adapter_model.safetensors").is_file()

@@ -1,0 +1,161 @@
+"""The road as people travel it: one command, Ray, two workers, ZeRO-3.  Minutes each."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from ckd_dist import recipes, stages
+from ckd_dist.progress import last
+from ckd_dist.schema import Run
+from tests.end_to_end.small import SMALL, SYNTHETIC, ckd, copy_of, go, hashes
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+LONGER = ["student.optim.epochs=6", "student.optim.evaluate_every=8"]  # a student that can be met in the middle
+FLOORS = ("prevalence", "copy_last_visit")
+
+
+def command(name, run, *arguments):
+    """`python -m launch.run NAME`, as a process of its own; Ray is started by it."""
+    return [sys.executable, "-m", "launch.run", name, "--run", str(run.root), *arguments]
+
+
+def on_ray(name, run, *arguments):
+    done = subprocess.run(
+        command(name, run, *arguments), env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory):
+    """A finished road of two Ray workers under ZeRO-3."""
+    run = Run(tmp_path_factory.mktemp("ray") / "run")
+    on_ray("pipeline", run, "--recipe", "tiny", "--source", SYNTHETIC, *SMALL)
+    recipe = recipes.load(str(run.recipe))
+    assert recipe.teacher.workers.num == recipe.student.workers.num == recipe.label.workers.num == 2
+    assert recipe.teacher.sharding.startswith("zero3")
+    return run
+
+
+def test_the_road_ends_and_a_second_run_does_nothing(on_two):
+    ranks = {int(file.parent.name.split("-w")[1].split("-")[0]) for file in on_two.root.rglob("COMMITTED")}
+    assert ranks == {2}, "every checkpoint is one of two ranks"
+    before = hashes(on_two)
+    said = on_ray("pipeline", on_two)
+    assert [line.split()[0] for line in said.splitlines() if "done already" in line] == list(stages.DISEASE)
+    assert hashes(on_two) == before
+    assert ckd("verify", on_two.root).code == 0
+    assert {state.state for state in stages.status(recipes.load(str(on_two.recipe)), on_two)} == {"done"}
+    assert not (on_two.root / "driver.lock").exists() and not (on_two.root / "STOP").exists()
+    for path in [on_two.root, *on_two.root.rglob("*")]:
+        assert not path.stat().st_mode & 0o077, path
+
+
+def weights(folder):
+    return load_file(next(file for file in folder.glob("*model.safetensors")))
+
+
+@pytest.mark.parametrize("stage, folder", [("train_teacher", "teacher"), ("distill", "student")])
+def test_one_worker_and_two_take_the_same_steps(on_two, tmp_path, stage, folder):
+    """The same global batches: weights and tuning scores agree to what summing in another order leaves."""
+    alone = copy_of(on_two, tmp_path / "alone")
+    alone.stage(stage).unlink()
+    shutil.rmtree(alone.root / folder)
+    said = go(stage, alone)  # --local: one rank
+    assert said.code == 0, said.err
+    wanted, found = weights(on_two.root / folder), weights(alone.root / folder)
+    assert wanted.keys() == found.keys()
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, atol=2e-3, err_msg=name)
+    scores, scores_alone = (stages.read(run, stage).numbers for run in (on_two, alone))
+    if stage == "distill":
+        scores, scores_alone = scores["soft"], scores_alone["soft"]
+    assert scores["step"] == scores_alone["step"]
+    assert scores["tuning"] == pytest.approx(scores_alone["tuning"], abs=0.02)
+
+
+def kill_in_the_middle(run, *overrides):
+    """Start distill, kill its driver when the student has a checkpoint and is not done; say at which step it was."""
+    driver = subprocess.Popen(
+        command("distill", run, *overrides), env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True
+    )
+    deadline = time.monotonic() + 600
+    while not list(run.student.glob("step_*/COMMITTED")):
+        assert driver.poll() is None, "the driver ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL, "the fault fired"
+    point = last(run.progress("distill"))
+    while living := in_session(driver.pid):  # workers notice that their driver is gone
+        assert time.monotonic() < deadline, f"{len(living)} processes outlive their driver"
+        time.sleep(0.5)
+    return point
+
+
+def in_session(session):
+    """Processes of a session that are not dead."""
+    living = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                living.append(int(folder.name))
+    return living
+
+
+def test_a_killed_driver_costs_nothing_but_time(on_two, tmp_path):
+    undisturbed, killed = (copy_of(on_two, tmp_path / name) for name in ("undisturbed", "killed"))
+    for run in (undisturbed, killed):
+        shutil.rmtree(run.student)
+        shutil.rmtree(run.hard_student)
+        run.stage("distill").unlink()
+    on_ray("distill", undisturbed, *LONGER)
+    point = kill_in_the_middle(killed, *LONGER)
+    assert not killed.stage("distill").exists() and not (killed.student / "model.safetensors").exists()
+    assert point is None or point.done < point.total
+    on_ray("distill", killed)  # the folder knows the overrides
+    for folder in ("student", "student_hard"):
+        for file in ("model.safetensors", "calibration.json", "config.json"):
+            assert (killed.root / folder / file).read_bytes() == (undisturbed.root / folder / file).read_bytes(), file
+    first = min(int(file.parent.name[5:11]) for file in killed.student.glob("step_*/COMMITTED"))
+    assert first <= stages.read(killed, "distill").numbers["soft"]["step"]
+    assert stages.verify(killed) == []
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo as `make demo` runs it: a finished one in CKD_DEMO_RUN, else run now."""
+    if os.environ.get("CKD_DEMO_RUN"):
+        return Run(Path(os.environ["CKD_DEMO_RUN"]))
+    run = Run(tmp_path_factory.mktemp("demo") / "run")
+    on_ray("pipeline", run, "--recipe", "tiny")
+    return run
+
+
+def test_the_planted_law_is_recovered(demo):
+    told = json.loads((demo.report / "metrics.json").read_text())
+    assert not told["held_out"]["too_small"]
+    difference = {(pair["first"], pair["second"]): pair["metrics"] for pair in told["differences"]}
+    for metric in ("macro_auroc", "macro_auprc"):
+        for model in ("teacher", "student"):
+            for floor in FLOORS:
+                interval = difference[model, floor][metric]
+                assert interval["low"] > 0, f"{model} - {floor}: {metric} {interval}"
+            assert difference["oracle", model][metric]["value"] > 0, "nobody beats the law itself"
+    models = {model["name"] for model in told["models"]}
+    assert {"oracle", "teacher", "student", "student_hard", "logistic_regression", "predict_nothing", *FLOORS} <= models

@@ -1,0 +1,185 @@
+"""A finished road: nothing is done twice, what changed is found, and no subject is where it should not be."""
+
+import json
+import math
+
+import polars as pl
+import pytest
+
+from ckd_dist import recipes, stages
+from ckd_dist.models.fingerprint import fingerprint
+from ckd_dist.pipeline import Labeller, finish_labels, label_names, plan_labels
+from ckd_dist.schema import SPLITS
+from ckd_dist.softlabels.read import read_labels
+from tests.end_to_end.small import ckd, flip, go, hashes, times
+
+BEFORE_STUDENT = ("extract", "select", "prompt", "train_teacher", "label")
+SHARDS = "softlabels/*/shard-*.safetensors"
+
+
+def states(run, *overrides):
+    chosen = recipes.load(str(run.recipe), overrides)
+    return {state.name: state for state in stages.status(chosen, run)}
+
+
+def test_every_stage_is_done_and_every_file_holds(travelled):
+    assert {state.state for state in states(travelled).values()} == {"done"}
+    assert stages.verify(travelled) == []
+    assert ckd("verify", travelled.root).code == 0
+
+
+def test_a_second_run_writes_nothing_and_says_so(travelled):
+    before, written = hashes(travelled), times(travelled)
+    said = go("pipeline", travelled)
+    assert said.code == 0
+    assert [line.split()[0] for line in said.out.splitlines() if "done already" in line] == list(stages.DISEASE)
+    assert hashes(travelled) == before
+    del written["recipe.json"]  # the driver's own note, the same again
+    assert times(travelled).items() >= written.items()
+
+
+def test_another_schedule_of_the_student_redoes_student_and_report_only(copy):
+    found = states(copy, "student.optim.epochs=2")
+    assert [found[name].state for name in BEFORE_STUDENT] == ["done"] * 5
+    assert found["distill"].why == "student.optim.epochs changed from 1.0 to 2.0"
+    assert found["evaluate"].why == "distill will be done again"
+    shown = ckd("status", copy.root, "student.optim.epochs=2").out
+    assert "student.optim.epochs changed from 1.0 to 2.0" in shown
+
+    before = times(copy)
+    said = go("pipeline", copy, "student.optim.epochs=2")
+    assert said.code == 0, said.err
+    assert said.out.count("done already") == 5
+    after = times(copy)
+    changed = {name.split("/")[0] for name in after if after[name] != before.get(name)}
+    records = {name for name in after if name.startswith("stages/") and after[name] != before[name]}
+    assert changed <= {"recipe.json", "stages", "progress", "student", "student_hard", "tensorboard", "report"}
+    assert records == {"stages/distill.json", "stages/evaluate.json"}
+    assert stages.verify(copy) == []
+    assert {state.state for state in states(copy).values()} == {"done"}  # the folder keeps the changed recipe
+
+
+def test_an_edited_label_set_under_the_same_name_is_noticed(marked, own_labels):
+    text = own_labels.read_text()
+    try:
+        own_labels.write_text(text.replace("Heart failure", "Weak heart"))
+        found = states(marked)
+    finally:
+        own_labels.write_text(text)
+    assert found["extract"].state == "done"
+    assert "select.labels_files changed" in found["select"].why
+    assert {state.state for state in states(marked).values()} == {"done"}
+
+
+def test_a_flipped_bit_of_a_shard_is_found_by_verify_and_by_the_student(copy):
+    shard = next(copy.root.glob(f"softlabels/{stages.read(copy, 'label').numbers['train']}/shard-*.safetensors"))
+    flip(shard)
+    assert [shard.name in problem for problem in stages.verify(copy)] == [True]
+    said = ckd("verify", copy.root)
+    assert said.code == 1 and shard.name in said.err
+    said = go("distill", copy, "student.optim.epochs=2")
+    assert said.code == 2
+    assert shard.name in said.err and "altered" in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
+def test_a_lost_shard_is_labelled_again_alone_and_to_the_same_bytes(copy):
+    recipe = recipes.load(str(copy.recipe))
+    before, written = hashes(copy), times(copy)
+    lost = sorted(copy.root.glob(SHARDS))[3]
+    lost.unlink()
+    copy.stage("label").unlink()
+    missing = plan_labels(recipe, copy)
+    assert len(missing) == 1
+    labeller = Labeller(recipe, copy, "cpu")
+    for number in missing:
+        labeller.do(number)
+    finish_labels(recipe, copy)
+    assert hashes(copy) == before
+    other_shards = {str(file.relative_to(copy.root)) for file in copy.root.glob(SHARDS) if file != lost}
+    assert {name: times(copy)[name] for name in other_shards} == {name: written[name] for name in other_shards}
+    assert {state.state for state in states(copy).values()} == {"done"}
+
+
+def test_another_teacher_than_the_soft_labels_is_refused_with_both_fingerprints(copy):
+    before = fingerprint(copy.teacher)
+    flip(copy.teacher / "adapter_model.safetensors")
+    after = fingerprint(copy.teacher)
+    assert before != after
+    said = go("distill", copy, "student.optim.epochs=2")
+    assert said.code == 2
+    assert before[:16] in said.err and after[:16] in said.err
+
+
+def test_other_label_columns_than_the_soft_labels_are_refused(copy):
+    told = json.loads(copy.labels.read_text())
+    told["names"][0] += " (renamed)"
+    copy.labels.write_text(json.dumps(told))
+    said = go("distill", copy, "student.optim.epochs=2")
+    assert said.code == 2
+    assert "25 columns" in said.err and "label again" in said.err
+
+
+def test_unlabelled_visits_get_soft_labels_and_teach_the_student(travelled, recipe):
+    samples = pl.read_parquet(travelled.samples("train"), columns=["sample_id", "labels"])
+    plan = stages.read(travelled, "label").numbers["train"]
+    sample_id_N, _ = read_labels(travelled.softlabels, plan, label_names(travelled))
+    assert sorted(sample_id_N) == samples["sample_id"].to_list()
+    num_labelled = len(samples) - samples["labels"].null_count()
+    batch = recipe.student.optim.batch_samples
+    steps, steps_of_labelled = math.ceil(len(samples) / batch), math.ceil(num_labelled / batch)
+    assert steps_of_labelled < steps
+    assert stages.read(travelled, "distill").numbers["soft"]["step"] == steps  # of its one epoch
+
+
+def subjects(run, split):
+    """Subjects of a split, by every file that knows one."""
+    told = pl.read_parquet(run.events / "metadata" / "subject_splits.parquet")
+    samples = pl.read_parquet(run.samples(split), columns=["sample_id", "subject_id"])
+    prompts = pl.read_parquet(run.prompts(split), columns=["sample_id"])
+    prompted = prompts.join(samples, on="sample_id", how="left")
+    assert prompted["subject_id"].null_count() == 0, "a prompt of another split's sample"
+    events = pl.read_parquet(run.events / "data" / split, columns=["subject_id"])
+    return {
+        "splits": set(told.filter(pl.col("split") == split)["subject_id"]),
+        "events": set(events["subject_id"]),
+        "samples": set(samples["subject_id"]),
+        "prompts": set(prompted["subject_id"]),
+    }
+
+
+def test_no_subject_is_in_two_splits_in_any_file(travelled):
+    everywhere = {split: subjects(travelled, split) for split in SPLITS}
+    for split, told in everywhere.items():
+        assert told["prompts"] and told["prompts"] <= told["samples"] <= told["events"] <= told["splits"]
+        for other in SPLITS:
+            if other != split:
+                assert not set.union(*told.values()) & set.union(*everywhere[other].values())
+
+
+def test_soft_labels_of_train_are_of_training_subjects_only(travelled):
+    plans = stages.read(travelled, "label").numbers
+    for split in SPLITS:
+        sample_id_N, _ = read_labels(travelled.softlabels, plans[split], label_names(travelled))
+        assert set(sample_id_N) == set(pl.read_parquet(travelled.samples(split))["sample_id"])
+
+
+@pytest.mark.parametrize("how", ["altered", "emptied"])
+def test_knowledge_and_vocabularies_do_not_depend_on_other_subjects(copy, how):
+    before = hashes(copy)
+    for split in ("tuning", "held_out"):
+        samples = pl.read_parquet(copy.samples(split))
+        if how == "emptied":
+            samples = samples.clear()
+        else:
+            other = pl.col("labels").list.eval(1 - pl.element())
+            drugs = pl.lit(["metformin", "heparin"]).alias("medications")
+            samples = samples.with_columns(other, drugs).select(samples.columns)
+        samples.write_parquet(copy.samples(split))
+    copy.stage("prompt").unlink()
+    said = go("prompt", copy)
+    assert said.code == 0, said.err
+    after = hashes(copy)
+    changed = {name for name in before if after.get(name) != before[name]}
+    assert f"prompts/{SPLITS[2]}.parquet" in changed, "the held-out subjects really are others"
+    assert not [name for name in changed if name.startswith(("base/", "prompts/train", "prompts/knowledge"))]

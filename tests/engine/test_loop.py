@@ -1,0 +1,241 @@
+"""What the loop tells, when it stops, and what it leaves behind where something goes wrong."""
+
+import errno
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from ckd_dist.config import Optim
+from ckd_dist.engine import checkpoint
+from ckd_dist.engine.ddp import DdpEngine
+from ckd_dist.engine.loop import Course, ahead, course, fit
+from ckd_dist.engine.optim import num_dimensions, parameter_groups, schedule
+from ckd_dist.engine.pulse import Diverged
+from ckd_dist.engine.zero import checked, full_config, read_sharding
+from ckd_dist.world import World
+from tests.engine.fakes import OPTIM, TinyReader, collate, loss_fn, planned
+
+COURSE = Course(num_steps=12, evaluate_every=4, better="score")
+
+
+def fitted(folder, *, engine=None, loss_fn=loss_fn, course=COURSE, **others):
+    others = {"evaluate": lambda: {"score": 0.5}} | others
+    engine = engine or DdpEngine(TinyReader(), OPTIM, World())
+    return fit(
+        engine,
+        lambda start: planned(start, World()),
+        collate,
+        loss_fn,
+        course,
+        schedule=lambda step: 1.0,
+        folder=folder,
+        digest="d",
+        **others,
+    )
+
+
+def test_it_learns(tmp_path):
+    told = []
+    fitted(
+        tmp_path, course=Course(150, 150, better="score"), track=lambda done, total, **n: told.append((done, total, n))
+    )
+    assert [done for done, _, _ in told] == list(range(1, 151)) and told[0][1] == 150
+    losses = [numbers["loss"] for _, _, numbers in told]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    assert {"tokens_per_second", "gradient_norm", "learning_rate"} <= told[9][2].keys()
+
+
+def test_evaluates_saves_and_commits_on_time(tmp_path):
+    seen = []
+
+    def committed(path, step, numbers):
+        assert checkpoint.read(path, "d").step == step, "it is whole by then"
+        seen.append((step, numbers))
+
+    result = fitted(tmp_path, course=Course(10, 4, save_every=3, better="score"), committed=committed)
+    assert [step for step, _ in seen] == [3, 4, 6, 8, 9, 10]
+    assert {step for step, numbers in seen if numbers} == {4, 8, 10}
+    assert result.complete and result.step == 10
+
+
+def test_the_engine_ends_with_the_best_weights(tmp_path):
+    engine = DdpEngine(TinyReader(), OPTIM, World())
+    scores, weights = iter([0.1, 0.9, 0.3]), []
+
+    def evaluate():
+        weights.append(engine.module.mix.weight.detach().clone())
+        return {"score": next(scores)}
+
+    result = fitted(tmp_path, engine=engine, evaluate=evaluate)
+    assert result.best.step == 8
+    assert torch.equal(engine.module.mix.weight, weights[1])
+    again = DdpEngine(TinyReader(), OPTIM, World())
+    assert fitted(tmp_path, engine=again).best.step == 8, "a complete run only loads"
+    assert torch.equal(again.module.mix.weight, weights[1])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_it_and_leaves_earlier_checkpoints(tmp_path, bad):
+    calls = []
+
+    def loss(logits_UK, batch):
+        calls.append(1)
+        return loss_fn(logits_UK, batch) * (bad if len(calls) > 4 * 6 else 1.0)  # four micro-batches a step
+
+    with pytest.raises(Diverged, match="at step 7"):
+        fitted(tmp_path, loss_fn=loss)
+    found, skipped = checkpoint.newest_whole(tmp_path, "d")
+    assert found.step == 4 and not skipped
+
+
+def test_a_bad_loss_at_a_saving_step_is_not_saved(tmp_path):
+    calls = []
+
+    def loss(logits_UK, batch):
+        calls.append(1)
+        return loss_fn(logits_UK, batch) * (float("nan") if len(calls) > 4 * 7 else 1.0)
+
+    with pytest.raises(Diverged, match="at step 8"):
+        fitted(tmp_path, loss_fn=loss)
+    assert checkpoint.newest_whole(tmp_path, "d")[0].step == 4
+
+
+def test_asked_to_stop_it_saves_and_says_incomplete(tmp_path):
+    asked = iter(range(100))
+    result = fitted(tmp_path, should_stop=lambda: next(asked) >= 4)
+    assert not result.complete and 5 <= result.step <= 6
+    assert checkpoint.newest_whole(tmp_path, "d")[0].step == result.step
+
+
+class FullDisk(DdpEngine):
+    """From the second save on there is no room."""
+
+    num_saves = 0
+
+    def save(self, folder):
+        self.num_saves += 1
+        if self.num_saves > 1:
+            (folder / "half").write_bytes(b"x")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().save(folder)
+
+
+@pytest.mark.fault
+def test_a_full_disk_is_one_sentence_and_earlier_checkpoints_stand(tmp_path):
+    with pytest.raises(OSError, match=r"No space left.*earlier ones stand") as caught:
+        fitted(tmp_path, engine=FullDisk(TinyReader(), OPTIM, World()))
+    assert caught.value.errno == errno.ENOSPC
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000004-w1-a1"]
+    assert fitted(tmp_path).complete
+
+
+def test_a_torn_checkpoint_is_told(tmp_path):
+    fitted(tmp_path, course=Course(4, 4, better="score"))
+    newest = checkpoint.newest_whole(tmp_path, "d")[0]
+    (newest.path / "trainable.safetensors").write_bytes(b"")
+    result = fitted(tmp_path, course=Course(4, 4, better="score"))
+    assert result.complete and "trainable.safetensors has 0 bytes" in result.skipped[0]
+
+
+def test_a_stream_that_ends_early_is_an_error(tmp_path):
+    engine = DdpEngine(TinyReader(), OPTIM, World())
+    with pytest.raises(ValueError, match="ended after step 0 of 12"):
+        fit(
+            engine,
+            lambda start: iter(()),
+            collate,
+            loss_fn,
+            COURSE,
+            schedule=lambda step: 1.0,
+            folder=tmp_path,
+            digest="d",
+            evaluate=dict,
+        )
+
+
+def test_scalars_are_written(tmp_path):
+    fitted(tmp_path / "steps", scalars=tmp_path / "board")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "board"))
+    events.Reload()
+    assert {"train/loss", "train/learning_rate", "train/tokens_per_second", "tuning/score"} <= set(
+        events.Tags()["scalars"]
+    )
+
+
+def test_ahead_keeps_order_passes_errors_on_and_leaves_no_thread():
+    assert list(ahead(range(7))) == list(range(7))
+
+    def broken():
+        yield 1
+        raise ValueError("row 3")
+
+    items = ahead(broken())
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="row 3"):
+        next(items)
+    endless = ahead(iter(int, 1))
+    next(endless)
+    endless.close()
+    for thread in threading.enumerate():
+        if "ThreadPool" in thread.name:
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_groups_by_head_and_decay():
+    module = TinyReader()
+    groups = parameter_groups(module, Optim(learning_rate=1.0, head_learning_rate=2.0, weight_decay=0.5))
+    found = {(g["lr"], g["weight_decay"]): sum(p.numel() for p in g["params"]) for g in groups}
+    assert found == {(1.0, 0.5): 65 + 25, (1.0, 0.0): 5, (2.0, 0.5): 15, (2.0, 0.0): 3}
+    sharded = torch.nn.Parameter(torch.zeros(4))
+    sharded.ds_shape = torch.Size([2, 2])
+    assert num_dimensions(sharded) == 2
+    with pytest.raises(ValueError, match="no parameter"):
+        parameter_groups(module.requires_grad_(False), Optim())
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear", "constant"])
+@pytest.mark.parametrize("warmup", [0.0, 0.25, 1.0])
+def test_schedules(name, warmup):
+    rate = schedule(Optim(schedule=name, warmup_fraction=warmup), 40)
+    factors = [rate(step) for step in range(40)]
+    assert max(factors) == pytest.approx(1.0) and min(factors) > 0
+    num_warm = round(40 * warmup)
+    assert factors[:num_warm] == sorted(factors[:num_warm])
+    assert factors[num_warm:] == sorted(factors[num_warm:], reverse=True)
+
+
+def test_course_from_a_recipe():
+    assert course(Optim(epochs=2.5, seed=3), 10) == Course(25, 10, 0, "macro_auroc", 3)
+    assert course(Optim(epochs=1, evaluate_every=4, save_every=2), 10).evaluate_every == 4
+
+
+@pytest.mark.parametrize("name", ["zero1", "zero2", "zero3_lora", "zero3_full", "zero3_offload"])
+def test_the_shipped_shardings_hold_only_sharding(name):
+    config = full_config(read_sharding(name), clip_norm=0.5, dtype="bfloat16")
+    assert config["gradient_clipping"] == 0.5 and config["bf16"]["enabled"]
+    assert config["zero_optimization"]["stage"] == int(name[4])
+
+
+@pytest.mark.parametrize(
+    "key", ["gradient_clipping", "train_batch_size", "optimizer", "scheduler", "bf16", "wandb", "checkpoint"]
+)
+def test_a_sharding_that_says_more_is_refused(key):
+    with pytest.raises(ValueError, match=f"x.json sets '{key}'"):
+        checked({"zero_optimization": {"stage": 3}, key: 1}, "x.json")
+
+
+def test_shardings_that_cannot_be(tmp_path):
+    with pytest.raises(ValueError, match="stage must be"):
+        checked({"zero_optimization": {}}, "x.json")
+    with pytest.raises(ValueError, match="elastic_checkpoint"):
+        checked({"zero_optimization": {"stage": 3, "elastic_checkpoint": True}}, "x.json")
+    with pytest.raises(ValueError, match="one of zero1, zero2, zero3_full"):
+        read_sharding("zero4")
+    (tmp_path / "torn.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        read_sharding(str(tmp_path / "torn.json"))

@@ -1,0 +1,113 @@
+"""JSON lines, folders of text, and the notes of MIMIC: nothing lost, offsets exact, nothing of a note in a message."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from ckd_dist.notes.jsonl import read_jsonl
+from ckd_dist.notes.mimic import read_mimic3, read_mimic4
+from ckd_dist.notes.text import read_folder
+from tests.notes.synthetic import annotated, check_round_trip
+
+NOTE = '  Pt. says "I\'m fine",\nno fever.\n\n\tPlan: café; 2\u2005mg 😀\n'
+
+
+@settings(deadline=None)  # other work may keep the machine busy
+@given(annotated())
+def test_jsonl_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, made) -> None:
+    text, mentions = made
+    spans = [mention._asdict() for mention in reversed(mentions)]
+    rows = [{"name": "a", "text": text, "subject": 7, "mentions": spans}, {"name": "b", "text": text}]
+    file = tmp_path_factory.getbasetemp() / "valid.jsonl.gz"
+    file.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    one, other = read_jsonl(file).documents
+    assert (one.text, one.subject, one.split, other.mentions) == (text, "7", "tuning", None)
+    check_round_trip(one, mentions)
+
+
+def test_jsonl_counts_what_it_cannot_take(tmp_path: Path) -> None:
+    rows = [
+        {"name": "a", "text": "No fever", "mentions": [{"start": 3, "end": 9, "type": "S"}]},
+        {"name": "b", "text": "No fever", "mentions": [{"start": 3, "end": "8", "type": "S"}]},
+        {"name": "c", "text": None},
+        {"text": "No name"},
+        ["a list"],
+        {"name": "d", "text": "half a character \ud83d"},
+        {"name": "e", "text": "Well", "mentions": [], "other": 1},
+    ]
+    (tmp_path / "x.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, rows)) + "\n{broken\n\n")
+    corpus = read_jsonl(tmp_path)
+    assert [(d.name, d.mentions, d.subject) for d in corpus.documents] == [("a", (), None), ("e", (), None)]
+    assert corpus.counts["malformed_lines"] == 6 and corpus.counts["out_of_text"] == 1
+
+
+def test_a_folder_of_text(tmp_path: Path) -> None:
+    (tmp_path / "ward" / "train").mkdir(parents=True)
+    (tmp_path / "ward" / "train" / "a.test.txt").write_bytes(NOTE.encode())
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(NOTE.encode()))
+    (tmp_path / "c.pdf").write_bytes(b"%PDF")
+    corpus = read_folder(tmp_path)
+    assert [(d.name, d.split) for d in corpus.documents] == [("b", None), ("ward/train/a.test", "train")]
+    assert all(d.text == NOTE and d.mentions is None for d in corpus.documents)
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_mimic3_keeps_every_character(tmp_path: Path, ending: str) -> None:
+    folder = tmp_path / "mimic [demo]*"
+    folder.mkdir()
+    (tmp_path / "mimic decoy").mkdir()  # what the folder's name would match, were it a pattern
+    write_csv(tmp_path / "mimic decoy" / f"NoteEvents{ending}", ["ROW_ID", "SUBJECT_ID", "TEXT"], [[1, 1, "decoy"]])
+    texts = {str(number): NOTE * (number % 40) + str(number) for number in range(1, 400)}  # 0.4 MB: several buffers
+    rows = [[int(name), int(name) % 7, 1, text, ""] for name, text in texts.items()]
+    rows += [[900, 1, 1, "written in error", "1"], [901, 1, 1, " \n", ""]]
+    write_csv(folder / f"NoteEvents{ending}", ["ROW_ID", "SUBJECT_ID", "HADM_ID", "TEXT", "ISERROR"], rows)
+    corpus = read_mimic3(folder)
+    assert {d.name: d.text for d in corpus.documents} == texts
+    assert all(d.subject == str(int(d.name) % 7) and d.mentions is None for d in corpus.documents)
+    assert corpus.counts["in_error"] == 1 and corpus.counts["empty"] == 1 and corpus.counts["malformed_lines"] == 0
+    assert read_mimic3(folder / f"NoteEvents{ending}") == corpus
+
+
+def test_mimic4_counts_broken_rows(tmp_path: Path) -> None:
+    (tmp_path / "note").mkdir()
+    (tmp_path / "note" / "discharge.csv").write_text(
+        'note_id,subject_id,text\n1-DS-1,10,"ab\nc"\n1-DS-2,10,"a","one too many"\n1-DS-3,11\n'
+        '1-DS-4,11,"say ""ah"" \n"\n'
+    )
+    corpus = read_mimic4(tmp_path)
+    assert [(d.name, d.subject, d.text) for d in corpus.documents] == [
+        ("1-DS-1", "10", "ab\nc"),
+        ("1-DS-4", "11", 'say "ah" \n'),
+    ]
+    assert corpus.counts["malformed_lines"] == 2
+
+
+def test_mimic_refusals(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds neither NOTEEVENTS\.csv nor NOTEEVENTS\.csv\.gz"):
+        read_mimic3(tmp_path)
+    write_csv(tmp_path / "noteevents.csv", ["row_id", "note"], [[1, "secret"]])
+    with pytest.raises(ValueError, match="column subject_id, text is missing"):
+        read_mimic3(tmp_path)
+    (tmp_path / "NOTEEVENTS.csv.gz").write_bytes(b"secret")
+    with pytest.raises(ValueError, match=r"NOTEEVENTS\.csv\.gz and noteevents\.csv: give one"):
+        read_mimic3(tmp_path)
+    with pytest.raises(ValueError, match=r"cannot be read \(BadGzipFile\)") as caught:
+        read_mimic3(tmp_path / "NOTEEVENTS.csv.gz")
+    assert "secret" not in str(caught.value)
+    good = gzip.compress(("ROW_ID,SUBJECT_ID,TEXT\n" + '1,1,"secret text"\n' * 50_000).encode())
+    (tmp_path / "NOTEEVENTS.csv.gz").write_bytes(good[: len(good) // 2])
+    with pytest.raises(ValueError, match="cannot be read to its end") as caught:
+        read_mimic3(tmp_path / "NOTEEVENTS.csv.gz")
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,103 @@
+"""IOB: any scheme reads alike, the text is the tokens, every mention its tokens."""
+
+import gzip
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckd_dist.note import Mention
+from ckd_dist.notes.iob import read_iob
+from ckd_dist.notes.read import read_corpus
+from tests.notes.synthetic import TYPES, check_round_trip, data, spoken, tokens
+
+WORDS = ["Breast", "cancer", "Ataxia", "and", "fever", "."]
+SCHEMES = {  # breast cancer; ataxia, at once after it; fever
+    "IOB1": "I-D I-D B-D O I-S O",
+    "IOB2": "B-D I-D B-D O B-S O",
+    "BIOES": "B-D E-D S-D O S-S O",
+    "BILOU": "B-D L-D U-D O U-S O",
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_says_the_same(tmp_path: Path, scheme: str) -> None:
+    lines = [f"{word}\tNN\t{tag}\n" for word, tag in zip(WORDS, SCHEMES[scheme].split(), strict=True)]
+    (tmp_path / "a.tsv").write_text("".join(lines) + "\n\n" + "".join(lines).replace("\n", "\r\n"))
+    corpus = read_iob(tmp_path)
+    mentions = [("Breast cancer", "D"), ("Ataxia", "D"), ("fever", "S")]
+    assert spoken(corpus) == {"a:1": mentions, "a:2": mentions}
+    assert corpus.documents[0].text == "Breast cancer Ataxia and fever ."
+    assert corpus.counts["malformed_lines"] == 0
+
+
+def test_where_a_mention_ends(tmp_path: Path) -> None:
+    """Another type, or an I after an end, begins a new one in any scheme."""
+    tags = {"one": "I-D", "two": "I-S", "three": "B-D", "four": "E-D", "five": "I-D", "six": "S-D", "seven": "E-D"}
+    (tmp_path / "d.tsv").write_text("".join(f"{word}\t{tag}\n" for word, tag in tags.items()))
+    assert spoken(read_iob(tmp_path))["d:1"] == (
+        [("one", "D"), ("two", "S"), ("three four", "D"), ("five", "D"), ("six", "D"), ("seven", "D")]
+    )
+
+
+def test_docstart_makes_documents(tmp_path: Path) -> None:
+    (tmp_path / "b.conll").write_text(
+        "-DOCSTART- -X- O\n\nNo NN O\nfever NN B-S\n\nNo NN O\ncough NN B-S\n-DOCSTART- -X- O\n\nWell NN O\n"
+    )
+    corpus = read_iob(tmp_path)
+    assert [d.text for d in corpus.documents] == ["No fever\nNo cough", "Well"]
+    assert spoken(corpus)["b:1"] == [("fever", "S"), ("cough", "S")]
+
+
+def test_malformed_lines_are_counted_and_a_wrong_file_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.tsv"
+    file.write_text("No\tO\nfever\nor\tX-S\nchills\tB-S\nnow\tO\n")
+    corpus = read_iob(file)
+    assert corpus.counts["malformed_lines"] == 2
+    assert corpus.documents[0].text == "No fever or chills now" and spoken(corpus)["c:1"] == [("chills", "S")]
+    file.write_text("The patient\nis well\nand secret\n")
+    with pytest.raises(ValueError, match="3 of 3 lines end in no tag") as caught:
+        read_iob(file)
+    assert "secret" not in str(caught.value)
+
+
+@settings(deadline=None)  # other work may keep the machine busy
+@given(st.data())
+def test_any_tokens_come_back(tmp_path_factory: pytest.TempPathFactory, draws) -> None:
+    words = [word for word in draws.draw(tokens()) if word.strip()] or ["x"]
+    begins = draws.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words)))
+    kinds = draws.draw(st.lists(st.sampled_from([None, *TYPES]), min_size=len(words), max_size=len(words)))
+    lines, mentions, place = [], [], 0
+    for index, (word, kind, begin) in enumerate(zip(words, kinds, begins, strict=True)):
+        goes_on = index > 0 and kind is not None and kinds[index - 1] == kind and not begin
+        lines.append(f"{word}\t{'O' if kind is None else ('I-' if goes_on else 'B-') + kind}\n")
+        if goes_on:
+            mentions[-1] = mentions[-1]._replace(end=place + len(word))
+        elif kind is not None:
+            mentions.append(Mention(place, place + len(word), kind))
+        place += len(word) + 1
+    file = tmp_path_factory.getbasetemp() / "train.tsv.gz"
+    file.write_bytes(gzip.compress("".join(lines).encode()))
+    [document] = read_iob(file).documents
+    assert (document.text, document.split) == (" ".join(words), "train")
+    check_round_trip(document, tuple(mentions))
+
+
+def test_ncbi_disease(tmp_path: Path) -> None:
+    for file in data("ncbi_disease").glob("*.tsv.gz"):
+        shutil.copy(file, tmp_path)
+    whole = read_iob(tmp_path)
+    sentences, mentions = Counter(), Counter()
+    for document in whole.documents:
+        sentences[document.split] += 1
+        mentions[document.split] += len(document.mentions)
+    assert sentences == {"train": 5432, "tuning": 923, "held_out": 940}  # LICENSE-NOTE.txt
+    assert mentions == {"train": 5145, "tuning": 787, "held_out": 960}
+    clean = read_corpus(f"iob:{tmp_path}")
+    assert clean.counts["duplicates_across_splits"] == 14  # sentences that train or devel share with a later part
+    assert Counter(d.split for d in clean.documents)["held_out"] == 940
+    texts = [{d.text for d in clean.documents if d.split == split} for split in ("train", "tuning", "held_out")]
+    assert not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])

@@ -1,0 +1,62 @@
+"""From events to prompts: what lies after a sample's prediction_time is in nothing that is read."""
+
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from ckd_dist import schema
+from ckd_dist.cohort.samples import build_samples
+from ckd_dist.config import Prompt as Settings
+from ckd_dist.config import Select
+from ckd_dist.prompts.stage import texts
+from tests.studies.disease.prompts.samples import LABELS
+
+DISCHARGE = datetime(2150, 1, 6)
+SETTINGS = Settings(efficacies=0)
+
+
+def event(days_after: float, code: str, hadm: int) -> dict:
+    """One event of the patient, counted from the discharge of the index visit."""
+    time = DISCHARGE + timedelta(days=days_after)
+    return {"subject_id": 1, "time": time, "code": code, "numeric_value": None, "hadm_id": hadm}
+
+
+def visit(hadm: int, start: float, end: float, diagnosis: str, drug: str) -> list[dict]:
+    return [
+        event(start, "HOSPITAL_ADMISSION//EMERGENCY", hadm),
+        event(start, f"MEDICATION//{drug}", hadm),
+        event(end, f"DIAGNOSIS//ICD//9//{diagnosis}", hadm),
+        event(end, "HOSPITAL_DISCHARGE//HOME", hadm),
+    ]
+
+
+def read_of_index_visit(planted: list[dict]) -> str:
+    """All that the two readers read of the first sample: index visit 10, next visit 11."""
+    events = [*visit(10, -5, 0, "old", "aspirin"), *visit(11, 30, 35, "new", "heparin"), *planted]
+    frame = pl.DataFrame(events, schema=schema.EVENTS).sort("time", maintain_order=True)
+    samples, _ = build_samples(
+        frame.lazy(), SimpleNamespace(names=LABELS), Select(), lambda code: (0,) if code.endswith("new") else ()
+    )
+    first = samples.filter(pl.col("hadm_id") == 10)
+    assert first["labels"].to_list() == [[1, 0, 0, 0, 0]]
+    name_of = {"DIAGNOSIS//ICD//9//old": "old disease"}.get
+    readers = [
+        texts(first, LABELS, lambda code: name_of(code, code), SETTINGS, None, r) for r in ("teacher", "student")
+    ]
+    return "\n".join(text for reader in readers for text in reader if not text.startswith("Disease that"))
+
+
+@pytest.mark.parametrize("days", [0.01, 3, 31])
+@pytest.mark.parametrize("code", ["DIAGNOSIS//ICD//9//planted", "MEDICATION//planted", "PROCEDURE//ICD//9//planted"])
+@pytest.mark.parametrize("hadm", [10, 11])
+def test_a_code_after_discharge_is_not_read(days, code, hadm):
+    read = read_of_index_visit([event(days, code, hadm)])
+    assert "old disease" in read and "aspirin" in read
+    assert "planted" not in read and "new" not in read and "heparin" not in read
+
+
+def test_the_plant_is_read_where_it_belongs():
+    """The same code before discharge is in the text: the test above looks for something that can be found."""
+    assert "planted" in read_of_index_visit([event(-1, "MEDICATION//planted", 10)])
