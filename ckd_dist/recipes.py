@@ -11,8 +11,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, TypeAdapter, ValidationError
 
-from ckd_dist import config_concepts as concepts
-from ckd_dist import config_ner as ner
 from ckd_dist import stages
 from ckd_dist.config import (
     Evaluate,
@@ -30,9 +28,11 @@ from ckd_dist.config import (
     Workers,
     walk,
 )
-from ckd_dist.config_concepts import ConceptRecipe
-from ckd_dist.config_ner import NerRecipe
 from ckd_dist.stages import AnyRecipe
+from ckd_dist.studies.concepts import config as concepts
+from ckd_dist.studies.concepts.config import ConceptRecipe
+from ckd_dist.studies.ner import config as ner
+from ckd_dist.studies.ner.config import NerRecipe
 
 RECIPE = TypeAdapter(Annotated[AnyRecipe, Field(discriminator="study")])
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ckd_dist.config import Recipe, result_fields
-from ckd_dist.config_concepts import ConceptRecipe
-from ckd_dist.config_ner import NerRecipe
 from ckd_dist.schema import Run
+from ckd_dist.studies.concepts.config import ConceptRecipe
+from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.world import World
 
 AnyRecipe = Recipe | NerRecipe | ConceptRecipe

@@ -56,7 +56,7 @@ from ray.train.torch import TorchConfig, TorchTrainer  # noqa: E402
 from ckd_dist.config import Workers  # noqa: E402
 from ckd_dist.progress import Track  # noqa: E402
 from ckd_dist.world import World  # noqa: E402
-from launch.guard import Failure  # noqa: E402
+from launch.lock import Failure  # noqa: E402
 
 Work = Callable[..., None]  # work(world=, committed=, should_stop=)
 

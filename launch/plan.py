@@ -22,7 +22,7 @@ from ckd_dist.config import Optim, Recipe, Workers
 from ckd_dist.progress import seconds_in_words
 from ckd_dist.schema import SPLITS, Run
 from ckd_dist.stages import AnyRecipe
-from ckd_dist.tasks.words import num_subjects
+from ckd_dist.studies.disease.describe import num_subjects
 
 EFFICIENCY = 0.4  # of the matmul speed, for a whole model
 STEP_SECONDS = 0.05  # what a step costs beside arithmetic
@@ -160,7 +160,7 @@ def _lengths(
     recipe: Recipe, run: Run, reader: str, splits: tuple[str, ...] = SPLITS, labelled: bool = False
 ) -> np.ndarray | None:
     """Tokens of every prompt; None before the prompt stage is done.  `labelled`: of training samples with labels."""
-    from ckd_dist.prompts.tokens import TokenTable
+    from ckd_dist.studies.disease.prompts.tokens import TokenTable
 
     splits = ("train",) if labelled else splits
     if not all(run.tokens(split, reader).is_file() for split in splits):

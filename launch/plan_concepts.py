@@ -5,10 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ckd_dist.config_concepts import ConceptRecipe
 from ckd_dist.schema import Run
-from ckd_dist.tasks.concepts.cells import Planned, embeddings_of
-from ckd_dist.tasks.concepts.embed import phrases_of
+from ckd_dist.studies.concepts.config import ConceptRecipe
+from ckd_dist.studies.concepts.embed import phrases_of
+from ckd_dist.studies.concepts.experiment import Planned, embeddings_of
 from launch.plan import Size, gigabytes, num_steps
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ckd_dist.config_ner import NerRecipe
-from ckd_dist.notes.windows import Windows
 from ckd_dist.schema import SPLITS, Run
+from ckd_dist.studies.ner.config import NerRecipe
+from ckd_dist.studies.ner.windows import Windows
 from launch.plan import Size, gigabytes, num_steps, of_parameters, parameters, seconds_of
 
 

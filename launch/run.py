@@ -15,16 +15,17 @@ from typer.core import TyperCommand
 
 from ckd_dist import recipes, stages
 from ckd_dist.config import Recipe
-from ckd_dist.config_concepts import ConceptRecipe
-from ckd_dist.config_ner import NerRecipe
 from ckd_dist.schema import Run
 from ckd_dist.stages import STUDIES, AnyRecipe
-from launch import guard, show
+from ckd_dist.studies.concepts.config import ConceptRecipe
+from ckd_dist.studies.ner.config import NerRecipe
+from launch import lock as guard
+from launch import show
 
 CONTENTS = {
-    "disease": "pipeline",
-    "ner": "pipeline_ner",
-    "concepts": "pipeline_concepts",
+    "disease": "studies.disease.stages",
+    "ner": "studies.ner.stages",
+    "concepts": "studies.concepts.stages",
 }  # study -> its table of contents
 
 app = typer.Typer(
@@ -115,8 +116,8 @@ def extract(
         return go("extract", run, recipe, source, local, overrides)
     if notes is None or out is None or run or recipe or source or overrides:
         raise ValueError("extract --model wants --notes and --out, and nothing else")
-    from ckd_dist import pipeline_ner
     from ckd_dist.progress import Tracker
+    from ckd_dist.studies.ner import stages as pipeline_ner
 
     os.umask(0o077)
     progress = out / "progress.jsonl"
@@ -158,7 +159,7 @@ def go(
     name: str | None, run: Path, recipe: str | None, source: str | None, local: bool, overrides: list[str] | None
 ) -> None:
     """Run a stage, or all; keep the whole of a failure in the run folder, because only its sentence is shown."""
-    from launch import road
+    from launch import driver as road
 
     folder = run_folder(run)
     chosen = choose(folder, recipe, source, overrides)
@@ -182,8 +183,8 @@ def predict(
     out: Annotated[Path, typer.Option(help="folder for predictions, in the project's table and in MEDS form")],
 ) -> None:
     """Calibrated probabilities for new patients."""
-    from ckd_dist import pipeline as contents
     from ckd_dist.progress import Tracker
+    from ckd_dist.studies.disease import stages as contents
 
     os.umask(0o077)
     progress = out / "progress.jsonl"
@@ -196,7 +197,7 @@ def predict(
 @app.command()
 def export(run: RunArgument, out: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the files go")]) -> None:
     """Prompts and soft labels in CKD-EHR's own form (JSONL and JSON); label.import_from reads such soft labels."""
-    from ckd_dist import pipeline as contents
+    from ckd_dist.studies.disease import stages as contents
 
     os.umask(0o077)
     folder = run_folder(run)

@@ -19,14 +19,14 @@ name = rooms
 type = layers
 layers =
     launch
-    ckd_dist.pipeline | ckd_dist.pipeline_ner | ckd_dist.pipeline_concepts
+    ckd_dist.studies.disease.stages | ckd_dist.studies.ner.stages | ckd_dist.studies.concepts.stages
     ckd_dist.recipes
     ckd_dist.tasks
     ckd_dist.evaluate | ckd_dist.engine | ckd_dist.softlabels | ckd_dist.models | ckd_dist.prompts | ckd_dist.cohort | ckd_dist.notes | ckd_dist.labelers | ckd_dist.transfer
     ckd_dist.ehr | ckd_dist.hospital
     ckd_dist.stages
-    ckd_dist.config_ner | ckd_dist.config_concepts
-    ckd_dist.schema | ckd_dist.config | ckd_dist.world | ckd_dist.progress | ckd_dist.note
+    ckd_dist.studies.ner.config | ckd_dist.studies.concepts.config
+    ckd_dist.schema | ckd_dist.config | ckd_dist.world | ckd_dist.progress | ckd_dist.notes.note
 
 [importlinter:contract:ray]
 name = Ray stays in launch

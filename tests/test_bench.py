@@ -182,9 +182,9 @@ def test_a_student_epoch_reads_each_row_once_in_few_positions():
     from ckd_dist.config import Loss, Optim
     from ckd_dist.engine.ddp import DdpEngine
     from ckd_dist.engine.loop import Step, train_step
-    from ckd_dist.models.heads import Head
+    from ckd_dist.models.wrapper import Head
     from ckd_dist.softlabels.stream import steps
-    from ckd_dist.tasks.disease import DiseaseTask
+    from ckd_dist.studies.disease.task import DiseaseTask
     from ckd_dist.world import World
 
     records, ones = Records(64), np.ones(64)

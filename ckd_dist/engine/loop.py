@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ckd_dist.config import Optim
 from ckd_dist.engine.checkpoint import Checkpoint
-from ckd_dist.engine.pulse import Log, Pulse
+from ckd_dist.engine.reduce import Log, Pulse
 from ckd_dist.engine.saver import Saver
 from ckd_dist.world import World
 

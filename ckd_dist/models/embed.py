@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ckd_dist.models.backbone import is_adapter, is_causal, load_body, outline
 from ckd_dist.models.base import check_fit, find_base, open_tokenizer
-from ckd_dist.models.body import is_adapter, is_causal, load_body, outline
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.pooling import POOLINGS
 from ckd_dist.models.rows import batches, pad

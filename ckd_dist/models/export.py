@@ -29,8 +29,8 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 from ckd_dist.models.base import labels_of
 from ckd_dist.models.card import DISEASES, TAGS, Card, write_card
 from ckd_dist.models.fingerprint import fingerprint
-from ckd_dist.models.heads import Head
 from ckd_dist.models.teacher import ADAPTER
+from ckd_dist.models.wrapper import Head
 
 ADAPTED = re.compile(r"\.lora_[AB]\.|\.modules_to_save\.")
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}

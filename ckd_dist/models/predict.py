@@ -20,9 +20,9 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from ckd_dist.models.heads import Head
 from ckd_dist.models.rows import Tokens, batches, pad
 from ckd_dist.models.saved import load_saved
+from ckd_dist.models.wrapper import Head
 
 MIN_PREFIX = 16  # tokens; a shorter shared start is not worth a cache
 

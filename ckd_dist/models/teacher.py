@@ -35,7 +35,7 @@ from ckd_dist.models.base import (
     load_tokenizer,
     quiet,
 )
-from ckd_dist.models.heads import Head, Kind
+from ckd_dist.models.wrapper import Head, Kind
 
 ADAPTER = "adapter_model.safetensors"
 

@@ -11,9 +11,9 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from ckd_dist.note import Mention
 from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
 from ckd_dist.notes.files import find_files, read_text, split_of_folder
+from ckd_dist.notes.note import Mention
 
 TEXT_BOUND = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)", re.DOTALL)
 OTHERS = re.compile(r"(?:[REAMN]\d+|\*|#\d*)\t.*")

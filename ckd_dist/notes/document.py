@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ckd_dist.note import Mention
+from ckd_dist.notes.note import Mention
 
 COUNTS = (  # every corpus has every one of them
     "annotated",  # documents whose mentions someone marked, be they none

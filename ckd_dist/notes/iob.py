@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ckd_dist.note import Mention
 from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.files import SourceFile, find_files, lines
+from ckd_dist.notes.note import Mention
 
 DOCUMENT = "-DOCSTART-"
 TAG = re.compile(r"([BIESLU])-(.+)")

@@ -8,9 +8,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from ckd_dist.note import Mention
 from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
 from ckd_dist.notes.files import find_files, lines
+from ckd_dist.notes.note import Mention
 
 
 def read_jsonl(path: Path) -> Corpus:

@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ckd_dist.note import Mention
 from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
 from ckd_dist.notes.files import SourceFile, find_files, lines
+from ckd_dist.notes.note import Mention
 
 TEXT = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 

@@ -11,12 +11,12 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from ckd_dist.note import Mention, Note
 from ckd_dist.notes.brat import read_brat
 from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.iob import read_iob
 from ckd_dist.notes.jsonl import read_jsonl
 from ckd_dist.notes.mimic import read_mimic3, read_mimic4
+from ckd_dist.notes.note import Mention, Note
 from ckd_dist.notes.pubtator import read_pubtator
 from ckd_dist.notes.splits import split_corpus, text_key
 from ckd_dist.notes.text import read_folder

@@ -34,9 +34,9 @@ from tagger_inference import CLAUSES, product_speed
 
 from ckd_dist.config import Tiny
 from ckd_dist.models.base import load_tokenizer
-from ckd_dist.models.concept_student import build_concept_student, export_concept_student
 from ckd_dist.models.embed import CPU_TOKENS, Embedder, even_batches, load_embedder
 from ckd_dist.models.tiny import make_tiny_student
+from ckd_dist.studies.concepts.encoder import build_concept_student, export_concept_student
 
 DATA = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data")) / "icd_codes"
 TITLES = {"icd10cm-order-Jan-2021.csv.gz": "long", "CMS32_DESC_LONG_SHORT_DX.csv.gz": "LONG DESCRIPTION"}

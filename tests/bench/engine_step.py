@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, PreTrainedModel
 
 from ckd_dist.config import Loss, Optim
-from ckd_dist.config_ner import TagLoss
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, ahead, train_step
-from ckd_dist.models.heads import Head
-from ckd_dist.notes.windows import Windows
+from ckd_dist.engine.task import Batch
+from ckd_dist.models.wrapper import Head
 from ckd_dist.softlabels.stream import Step as Planned
 from ckd_dist.softlabels.stream import steps
-from ckd_dist.tasks.disease import DiseaseTask
-from ckd_dist.tasks.ner.task import CONTINUATION, NerTask
-from ckd_dist.tasks.task import Batch
+from ckd_dist.studies.disease.task import DiseaseTask
+from ckd_dist.studies.ner.config import TagLoss
+from ckd_dist.studies.ner.task import CONTINUATION, NerTask
+from ckd_dist.studies.ner.windows import Windows
 from ckd_dist.world import World
 
 OPTIM = Optim(learning_rate=2e-5, batch_samples=8, micro_tokens=4096)

@@ -29,10 +29,11 @@ import numpy as np
 import polars as pl
 from machine import describe
 
-from ckd_dist import pipeline, recipes
+from ckd_dist import recipes
 from ckd_dist.hospital.tables import write_tables
-from ckd_dist.prompts.tokens import TokenTable
 from ckd_dist.schema import SPLITS, Run
+from ckd_dist.studies.disease import stages as pipeline
+from ckd_dist.studies.disease.prompts.tokens import TokenTable
 
 MEAN_VISITS = 1.28
 TARGET_SECONDS, TARGET_GB = 180, 4.0

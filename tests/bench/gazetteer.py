@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from machine import describe
 
-from ckd_dist.config_ner import Ontology
-from ckd_dist.labelers.gazetteer import Gazetteer
-from ckd_dist.labelers.vocabularies import Vocabulary, read_terms
-from ckd_dist.note import Note
+from ckd_dist.notes.note import Note
+from ckd_dist.studies.ner.config import Ontology
+from ckd_dist.studies.ner.labelers.gazetteer import Gazetteer
+from ckd_dist.studies.ner.labelers.vocabularies import Vocabulary, read_terms
 
 DATA = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SPECS = {

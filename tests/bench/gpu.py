@@ -38,10 +38,10 @@ from ckd_dist.engine.group import device_of
 from ckd_dist.engine.loop import Engine, Step, ahead, train_step
 from ckd_dist.engine.zero import ZeroEngine, read_sharding
 from ckd_dist.models.base import quiet
-from ckd_dist.models.heads import Head
 from ckd_dist.models.predict import predict_logits
+from ckd_dist.models.wrapper import Head
 from ckd_dist.softlabels.stream import steps
-from ckd_dist.tasks.disease import DiseaseTask
+from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
 # U units, K columns, N rows

@@ -20,11 +20,12 @@ from pathlib import Path
 import torch
 from machine import describe
 
-from ckd_dist import pipeline_concepts, recipes
-from ckd_dist.config_concepts import ConceptRecipe, PatientModel, TextModel
+from ckd_dist import recipes
 from ckd_dist.schema import Run
-from ckd_dist.tasks.concepts.cells import ONE_HOT, Worker, embeddings_of
-from ckd_dist.transfer.cells import Cell, model_names
+from ckd_dist.studies.concepts import stages as pipeline_concepts
+from ckd_dist.studies.concepts.config import ConceptRecipe, PatientModel, TextModel
+from ckd_dist.studies.concepts.experiment import ONE_HOT, Worker, embeddings_of
+from ckd_dist.studies.concepts.grid import Cell, model_names
 
 DATA = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data")) / "eicu_demo"
 REGIMES = ("local", "full", "thawed", "pooled", "adversarial")  # shared trains nothing, frozen less than full

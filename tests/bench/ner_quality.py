@@ -19,9 +19,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from ckd_dist import config_ner as ner
 from ckd_dist import recipes
 from ckd_dist.config import Optim, Workers
+from ckd_dist.studies.ner import config as ner
 from launch.run import main
 
 DATA = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data")).absolute()

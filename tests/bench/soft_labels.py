@@ -14,8 +14,8 @@ from machine import describe, has_amx, ratio, take_turns
 from published import label
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2ForSequenceClassification
 
-from ckd_dist.models.heads import Head
 from ckd_dist.models.predict import predict_logits
+from ckd_dist.models.wrapper import Head
 
 NUM_LABELS, SHARED, MEAN, SPREAD = 25, 190, 640, 120
 

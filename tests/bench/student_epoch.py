@@ -18,9 +18,9 @@ from transformers import BertConfig, BertForSequenceClassification
 from ckd_dist.config import Loss, Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
-from ckd_dist.models.heads import Head
+from ckd_dist.models.wrapper import Head
 from ckd_dist.softlabels.stream import padding_share, steps
-from ckd_dist.tasks.disease import DiseaseTask
+from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
 NUM_LABELS, BUDGET = 25, 512

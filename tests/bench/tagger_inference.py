@@ -32,13 +32,13 @@ from transformers import pipeline
 
 from ckd_dist.config import Tiny
 from ckd_dist.models.base import load_tokenizer
-from ckd_dist.models.heads import Head
-from ckd_dist.models.tag import predict_units
-from ckd_dist.models.tagger import build_tagger
 from ckd_dist.models.tiny import make_tiny_student
-from ckd_dist.note import Note, tag_names
-from ckd_dist.notes.windows import cut
+from ckd_dist.models.wrapper import Head
+from ckd_dist.notes.note import Note, tag_names
 from ckd_dist.notes.words import cut_words
+from ckd_dist.studies.ner.tagger import build_tagger
+from ckd_dist.studies.ner.windows import cut
+from ckd_dist.studies.ner.word_scores import predict_units
 
 TARGET = 5.0
 TAGS = tag_names(["disease", "medication", "symptom"])

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from ckd_dist import config
-from ckd_dist.cohort.samples import build_samples
 from ckd_dist.ehr.codes import load_label_set
 from ckd_dist.ehr.events import read_events
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.samples import build_samples
 from tests.data import DATA
 
 DEMO = DATA / "mimic_iii_demo"

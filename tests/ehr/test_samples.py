@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist import schema
-from ckd_dist.cohort.samples import build_samples
 from ckd_dist.config import Select
+from ckd_dist.ehr.samples import build_samples
 
 DAY = timedelta(days=1)
 START = datetime(2150, 1, 1, 12)

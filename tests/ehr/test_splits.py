@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ckd_dist.cohort.splits import check_disjoint, check_labels, split_of
+from ckd_dist.ehr.splits import check_disjoint, check_labels, split_of
 from ckd_dist.schema import SPLITS
 
 FRACTIONS = {"train": 0.7, "tuning": 0.15}

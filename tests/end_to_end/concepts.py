@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ckd_dist.hospital.sites import FILES, write_sites
 from ckd_dist.schema import Run
-from ckd_dist.transfer.cells import Cell, Result
+from ckd_dist.studies.concepts.grid import Cell, Result
+from ckd_dist.studies.concepts.synthetic.sites import FILES, write_sites
 from tests.end_to_end.small import Said, ckd
 
 TINY = "{hidden: 32, layers: 1, heads: 2, vocabulary: 600}"

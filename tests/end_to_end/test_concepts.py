@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from ckd_dist import recipes, stages
-from ckd_dist.cohort.splits import split_of
-from ckd_dist.config_concepts import Sites
+from ckd_dist.ehr.splits import split_of
 from ckd_dist.schema import Run
-from ckd_dist.transfer.cells import Result
+from ckd_dist.studies.concepts.config import Sites
+from ckd_dist.studies.concepts.grid import Result
 from tests.end_to_end.concepts import SYNTHETIC, TEACHER, findings, metrics, put, results, travel
 from tests.end_to_end.small import ckd, files, hashes, times
 from tests.endpoints.server import serve, vectors

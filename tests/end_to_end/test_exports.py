@@ -11,10 +11,10 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from ckd_dist import stages
-from ckd_dist.evaluate.calibrate import Calibration
-from ckd_dist.pipeline import label_names
+from ckd_dist.report.calibrate import Calibration
 from ckd_dist.softlabels.read import read_labels
-from ckd_dist.tasks.score import predictor
+from ckd_dist.studies.disease.evaluate import predictor
+from ckd_dist.studies.disease.stages import label_names
 
 NUM = 12  # visits of held_out to compare on
 WEIGHTS = re.compile(r"\.(bin|pt|pth|pkl|pickle|ckpt|npy|npz|h5|msgpack|onnx|safetensors)$")
@@ -86,7 +86,7 @@ def test_teacher_with_plain_transformers_gives_the_logits_of_the_shards(travelle
 
 @pytest.mark.parametrize("reader", ["teacher", "student"])
 def test_texts_encode_to_the_token_tables(travelled, texts, reader):
-    from ckd_dist.prompts.tokens import TokenTable
+    from ckd_dist.studies.disease.prompts.tokens import TokenTable
 
     table = TokenTable.open(travelled.tokens("held_out", reader))
     tokenizer = AutoTokenizer.from_pretrained(getattr(travelled, reader))

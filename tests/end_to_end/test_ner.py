@@ -13,10 +13,10 @@ import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from ckd_dist import recipes, stages
-from ckd_dist.note import Mention, decode
+from ckd_dist.notes.note import Mention, decode
 from ckd_dist.notes.read import read_corpus
-from ckd_dist.notes.store import read_notes
 from ckd_dist.schema import SPLITS, Run
+from ckd_dist.studies.ner.store import read_notes
 from tests.end_to_end.small import ckd, files, hashes, times
 
 CANARY = "xyzzycanaryitis"
@@ -116,7 +116,7 @@ def test_the_folder_runs_in_hugging_faces_pipeline(road):
 
 def test_the_saved_tagger_gives_the_logits_that_were_exported(road):
     """Plain transformers, every word alone at its first sub-word, against `extract`'s own windows."""
-    from ckd_dist.tasks.ner import new_notes
+    from ckd_dist.studies.ner import predict as new_notes
 
     model, tokenizer = (kind.from_pretrained(road.student) for kind in (AutoModelForTokenClassification, AutoTokenizer))
     stored = read_notes(road.notes("held_out"))

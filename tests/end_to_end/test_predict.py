@@ -9,13 +9,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from ckd_dist import pipeline, recipes, stages
-from ckd_dist.evaluate.calibrate import Calibration
-from ckd_dist.pipeline import label_names
-from ckd_dist.prompts.exchange import export_soft_labels
+from ckd_dist import recipes, stages
+from ckd_dist.report.calibrate import Calibration
 from ckd_dist.schema import PREDICTIONS, SPLITS, Run, check_columns
 from ckd_dist.softlabels.read import read_labels
-from ckd_dist.tasks import score
+from ckd_dist.studies.disease import evaluate as score
+from ckd_dist.studies.disease import stages as pipeline
+from ckd_dist.studies.disease.prompts.exchange import export_soft_labels
+from ckd_dist.studies.disease.stages import label_names
 from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital
 
 MEDS_COLUMNS = ["subject_id", "prediction_time", "boolean_value", "predicted_boolean_value"]

@@ -8,9 +8,9 @@ import pytest
 
 from ckd_dist import recipes, stages
 from ckd_dist.models.fingerprint import fingerprint
-from ckd_dist.pipeline import Labeller, finish_labels, label_names, plan_labels
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.read import read_labels
+from ckd_dist.studies.disease.stages import Labeller, finish_labels, label_names, plan_labels
 from tests.end_to_end.small import ckd, flip, go, hashes, times
 
 BEFORE_STUDENT = ("extract", "select", "prompt", "train_teacher", "label")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ckd_dist.note import Note
+from ckd_dist.notes.note import Note
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ckd_dist.config import Optim
-from ckd_dist.tasks.task import Batch
+from ckd_dist.engine.task import Batch
 from ckd_dist.world import World
 
 # B samples, L tokens, U units, K columns, D hidden

@@ -12,7 +12,7 @@ from ckd_dist.engine import checkpoint
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Course, ahead, course, fit
 from ckd_dist.engine.optim import num_dimensions, parameter_groups, schedule
-from ckd_dist.engine.pulse import Diverged
+from ckd_dist.engine.reduce import Diverged
 from ckd_dist.engine.zero import checked, full_config, read_sharding
 from ckd_dist.world import World
 from tests.engine.fakes import OPTIM, TinyReader, collate, loss_fn, planned

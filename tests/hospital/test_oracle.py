@@ -11,11 +11,11 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ckd_dist import config
-from ckd_dist.cohort.samples import build_samples
-from ckd_dist.cohort.splits import split_of
 from ckd_dist.ehr.codes import load_label_set
 from ckd_dist.ehr.events import read_events
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.samples import build_samples
+from ckd_dist.ehr.splits import split_of
 from ckd_dist.hospital import law
 from ckd_dist.hospital.tables import write_tables
 from ckd_dist.schema import SPLITS

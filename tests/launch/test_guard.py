@@ -11,7 +11,7 @@ import time
 import pytest
 
 from ckd_dist.schema import Run
-from launch import guard
+from launch import lock as guard
 
 HOLD = """
 import sys, time

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ckd_dist.config import Lora, Tiny
-from ckd_dist.note import tag_names
+from ckd_dist.notes.note import tag_names
 
 NAMES = ("Asthma", "Shock", "Gout; acute", "Fluid/electrolyte", "Stroke")
 TAGS = tuple(tag_names(["disease", "symptom"]))

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ckd_dist.config import Lora
+from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student
-from ckd_dist.models.student import build_student
 from ckd_dist.models.teacher import build_classifier
 from tests.models.small import LORA, NAMES
 

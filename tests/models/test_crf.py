@@ -9,7 +9,7 @@ import torch
 from ckd_dist.models.crf import BARRED, LinearChain, barred_steps, log_marginals
 from ckd_dist.models.losses import mixed_tag_loss
 from ckd_dist.models.rows import pad
-from ckd_dist.models.tagger import build_tagger
+from ckd_dist.studies.ner.tagger import build_tagger
 from tests.models.small import TAGS, random_rows, shake
 
 SMALL = ("O", "B-x", "I-x")

@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
 from ckd_dist.models.embed import describe, even_batches, load_embedder
+from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student, export_teacher
-from ckd_dist.models.student import build_student
-from ckd_dist.models.tagger import build_tag_teacher
 from ckd_dist.models.teacher import build_answerer, build_classifier
 from ckd_dist.models.tiny import make_tiny_student
+from ckd_dist.studies.ner.tagger import build_tag_teacher
 from tests.models.small import LORA, NAMES, PHRASES, TAGS, TEXTS, TINY, shake
 
 HOW = {"tuning": "lora", "lora": LORA, "dtype": torch.float32}

@@ -16,10 +16,10 @@ from transformers import (
 
 from ckd_dist.config import Lora
 from ckd_dist.models.card import Card
+from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student, export_teacher
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.predict import load_merged_teacher
-from ckd_dist.models.student import build_student
 from ckd_dist.models.teacher import adopt_adapter, build_answerer, build_classifier
 from tests.models.small import LORA, NAMES, TEXTS, shake
 

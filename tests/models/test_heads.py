@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from ckd_dist.models.encoder import build_student
 from ckd_dist.models.rows import pad
-from ckd_dist.models.student import build_student
 from ckd_dist.models.teacher import build_answerer, build_classifier
 from tests.models.small import LORA, NAMES, random_rows, shake
 

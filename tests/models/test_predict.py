@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from ckd_dist.models.encoder import build_student
 from ckd_dist.models.predict import predict_logits, shared_prefix
-from ckd_dist.models.student import build_student
 from ckd_dist.models.teacher import build_answerer, build_classifier
 from tests.models.small import LORA, NAMES, Rows, random_rows, shake
 

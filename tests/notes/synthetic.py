@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from ckd_dist.note import Lost, Mention, Note, decode, encode
 from ckd_dist.notes.document import Corpus, Document
+from ckd_dist.notes.note import Lost, Mention, Note, decode, encode
 from ckd_dist.notes.read import to_notes
 from ckd_dist.notes.words import cut_words
 from tests.data import DATA

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from ckd_dist.note import Found, decode, encode
 from ckd_dist.notes.brat import read_brat
-from ckd_dist.notes.publish import write_brat
+from ckd_dist.notes.note import Found, decode, encode
 from ckd_dist.notes.read import read_corpus, split_corpus, to_notes
+from ckd_dist.studies.ner.standoff import write_brat
 from tests.notes.synthetic import TYPES, annotated, check_round_trip, data, spoken
 
 TEXT = "He had chest\npain, no fever.\nTook aspirin 81 mg.\n"

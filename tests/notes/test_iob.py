@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.note import Mention
 from ckd_dist.notes.iob import read_iob
+from ckd_dist.notes.note import Mention
 from ckd_dist.notes.read import read_corpus
 from tests.notes.synthetic import TYPES, check_round_trip, data, spoken, tokens
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from ckd_dist.note import decode, encode
+from ckd_dist.notes.note import decode, encode
 from ckd_dist.notes.pubtator import read_pubtator
 from ckd_dist.notes.read import read_corpus, split_corpus, to_notes
 from tests.notes.synthetic import TYPES, annotated, check_round_trip, data, spoken

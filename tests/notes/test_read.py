@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ckd_dist.note import Mention
 from ckd_dist.notes.document import Document
 from ckd_dist.notes.files import split_of_name
+from ckd_dist.notes.note import Mention
 from ckd_dist.notes.read import read_corpus, to_notes
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from ckd_dist.evaluate import bootstrap, calibrate, metrics
+from ckd_dist.report import bootstrap, calibrate, metrics
 
 
 def cohort(num_subjects: int, num_labels: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, ...]:

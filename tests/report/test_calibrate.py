@@ -12,7 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from ckd_dist.evaluate import calibrate, metrics
+from ckd_dist.report import calibrate, metrics
 
 NAMES = ("common", "rare", "constant")
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from ckd_dist.evaluate import metrics
+from ckd_dist.report import metrics
 
 
 def with_ties(num_rows: int, num_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

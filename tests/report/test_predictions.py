@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from ckd_dist import schema
-from ckd_dist.evaluate import predictions
+from ckd_dist.report import predictions
 
 NAMES = ["Shock", "Gout, acute", "gout acute", "%"]
 

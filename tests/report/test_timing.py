@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ckd_dist.evaluate import timing
+from ckd_dist.report import timing
 
 
 class Clock:

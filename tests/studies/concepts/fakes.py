@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ckd_dist.config_concepts import PatientModel
-from ckd_dist.transfer.patients import Codes, Patient, Vectors, build_patient
-from ckd_dist.transfer.regimes import tune
+from ckd_dist.studies.concepts.config import PatientModel
+from ckd_dist.studies.concepts.patients import Codes, Patient, Vectors, build_patient
+from ckd_dist.studies.concepts.regimes import tune
 
 # V concepts, B cases, L concepts in a case, K outcomes, D width of a vector
 V, D, K = 13, 5, 2

@@ -8,13 +8,14 @@ from shutil import copytree
 import numpy as np
 import polars as pl
 
-from ckd_dist import pipeline_concepts, recipes, stages
+from ckd_dist import recipes, stages
 from ckd_dist.config import Tiny
-from ckd_dist.config_concepts import ConceptRecipe, PatientModel
 from ckd_dist.schema import CASES, CONCEPTS, Run
 from ckd_dist.softlabels.plan import Plan
-from ckd_dist.tasks.concepts.cells import Planned, Worker
-from ckd_dist.transfer.cells import Cell, Result, path_of
+from ckd_dist.studies.concepts import stages as pipeline_concepts
+from ckd_dist.studies.concepts.config import ConceptRecipe, PatientModel
+from ckd_dist.studies.concepts.experiment import Planned, Worker
+from ckd_dist.studies.concepts.grid import Cell, Result, path_of
 from ckd_dist.world import World
 
 TEACHER, STUDENT, ONE_HOT = "tiny teacher", "student", "one-hot"

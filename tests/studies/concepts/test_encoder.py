@@ -11,10 +11,10 @@ from torch.nn.functional import cosine_similarity
 from ckd_dist.config import Optim
 from ckd_dist.engine.optim import parameter_groups
 from ckd_dist.models.card import Card
-from ckd_dist.models.concept_student import build_concept_student, export_concept_student
 from ckd_dist.models.embed import load_embedder
 from ckd_dist.models.losses import space_loss
 from ckd_dist.models.pooling import mean
+from ckd_dist.studies.concepts.encoder import build_concept_student, export_concept_student
 from tests.models.small import PHRASES, shake
 
 WIDTH = 24

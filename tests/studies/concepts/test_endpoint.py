@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ckd_dist.config_concepts import EmbeddingEndpoint
-from ckd_dist.labelers.asking import EndpointError
-from ckd_dist.labelers.egress import ALLOWED, PHRASES, check_egress
-from ckd_dist.labelers.embedding import COUNTS, EndpointEmbedder
+from ckd_dist.endpoints.client import EndpointError
+from ckd_dist.endpoints.egress import ALLOWED, PHRASES, check_egress
+from ckd_dist.studies.concepts.config import EmbeddingEndpoint
+from ckd_dist.studies.concepts.endpoint import COUNTS, EndpointEmbedder
 from tests.endpoints.server import Reply, serve, vectors
 
 CANARY = "CANARYPATIENT77"

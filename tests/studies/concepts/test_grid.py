@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ckd_dist.config_concepts import Grid, PatientModel, Regime
-from ckd_dist.transfer import tables
-from ckd_dist.transfer.cells import (
+from ckd_dist.studies.concepts import tables
+from ckd_dist.studies.concepts.config import Grid, PatientModel, Regime
+from ckd_dist.studies.concepts.grid import (
     Cell,
     Result,
     cells,
@@ -22,7 +22,7 @@ from ckd_dist.transfer.cells import (
     source_cell,
     tidy,
 )
-from ckd_dist.transfer.patients import build_patient, load_weights, weights_of
+from ckd_dist.studies.concepts.patients import build_patient, load_weights, weights_of
 from tests.studies.concepts.fakes import K, logits, random_cases, settings, trained, vectors
 
 SITES = {"north": 600, "south": 200, "east": 90}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ckd_dist.config_concepts import PatientModel
-from ckd_dist.transfer.patients import Codes, Vectors, build_patient, load_weights, weights_of
-from ckd_dist.transfer.regimes import thaw
+from ckd_dist.studies.concepts.config import PatientModel
+from ckd_dist.studies.concepts.patients import Codes, Vectors, build_patient, load_weights, weights_of
+from ckd_dist.studies.concepts.regimes import thaw
 from tests.studies.concepts.fakes import (
     KEYS_V,
     KINDS,

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 import torch
 
-from ckd_dist.config_concepts import Regime
-from ckd_dist.transfer.patients import build_patient, load_weights, weights_of
-from ckd_dist.transfer.regimes import Learners, cases_for, subset, tune
+from ckd_dist.studies.concepts.config import Regime
+from ckd_dist.studies.concepts.patients import build_patient, load_weights, weights_of
+from ckd_dist.studies.concepts.regimes import Learners, cases_for, subset, tune
 from tests.studies.concepts.fakes import KINDS, K, codes, logits, random_cases, settings, train, trained, vectors
 
 REGIMES: tuple[Regime, ...] = Regime.__args__

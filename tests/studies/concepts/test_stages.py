@@ -16,40 +16,41 @@ from sklearn.metrics import log_loss, roc_auc_score
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
 
-from ckd_dist import pipeline_concepts, recipes, stages
+from ckd_dist import recipes, stages
 from ckd_dist.config import Optim, Tiny
-from ckd_dist.config_concepts import EmbeddingEndpoint, Embeddings, Encoder, PatientModel, SpaceLoss, TextModel
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
-from ckd_dist.evaluate.transfer_floors import site_floors
-from ckd_dist.hospital import thesaurus
-from ckd_dist.hospital.findings import ALL, FINDINGS, OPAQUE
+from ckd_dist.engine.train import Watch
 from ckd_dist.models.card import Card
 from ckd_dist.models.embed import load_embedder
-from ckd_dist.models.synonyms import teach_synonyms
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.schema import CONCEPTS, Run
 from ckd_dist.softlabels.generate import finish, generate
 from ckd_dist.softlabels.plan import make_plan
-from ckd_dist.tasks.concepts import distill as distilling
-from ckd_dist.tasks.concepts import fit as fitting
-from ckd_dist.tasks.concepts.cases import read_cases, read_concepts
-from ckd_dist.tasks.concepts.cells import Planned, Worker, macro_auroc
-from ckd_dist.tasks.concepts.embed import (
+from ckd_dist.softlabels.plans import find, still_missing
+from ckd_dist.studies.concepts import distill as distilling
+from ckd_dist.studies.concepts import fit as fitting
+from ckd_dist.studies.concepts import stages as pipeline_concepts
+from ckd_dist.studies.concepts.cases.cases import read_cases, read_concepts
+from ckd_dist.studies.concepts.cases.sources import read_sources
+from ckd_dist.studies.concepts.config import EmbeddingEndpoint, Embeddings, Encoder, PatientModel, SpaceLoss, TextModel
+from ckd_dist.studies.concepts.embed import (
     make_tiny_bases,
     names_of,
     phrases_of,
     read_phrases,
     read_synonyms,
 )
-from ckd_dist.tasks.concepts.read import read_sources
-from ckd_dist.tasks.concepts.task import CaseTask, SpaceTask
-from ckd_dist.tasks.planned import find, still_missing
-from ckd_dist.tasks.training import Watch
-from ckd_dist.transfer.cells import idle_share, path_of, source_cell
-from ckd_dist.transfer.patients import weights_of
-from ckd_dist.transfer.regimes import TUNED
-from ckd_dist.transfer.tables import Table, keys_of, random_table
+from ckd_dist.studies.concepts.experiment import Planned, Worker, macro_auroc
+from ckd_dist.studies.concepts.grid import idle_share, path_of, source_cell
+from ckd_dist.studies.concepts.patients import weights_of
+from ckd_dist.studies.concepts.regimes import TUNED
+from ckd_dist.studies.concepts.report.baselines import site_floors
+from ckd_dist.studies.concepts.synonyms import teach_synonyms
+from ckd_dist.studies.concepts.synthetic import thesaurus
+from ckd_dist.studies.concepts.synthetic.findings import ALL, FINDINGS, OPAQUE
+from ckd_dist.studies.concepts.tables import Table, keys_of, random_table
+from ckd_dist.studies.concepts.task import CaseTask, SpaceTask
 from ckd_dist.world import World
 from tests.studies.concepts.small import (
     ONE_HOT,

@@ -16,9 +16,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from ckd_dist.hospital import sites, sites_law
-from ckd_dist.hospital.findings import ALL, FINDINGS, OPAQUE, OUTCOMES, RENAMED, REVERSED, SAME, SITES
-from ckd_dist.hospital.sites import FILES, write_sites
+from ckd_dist.studies.concepts.synthetic import law as sites_law
+from ckd_dist.studies.concepts.synthetic import sites
+from ckd_dist.studies.concepts.synthetic.findings import ALL, FINDINGS, OPAQUE, OUTCOMES, RENAMED, REVERSED, SAME, SITES
+from ckd_dist.studies.concepts.synthetic.sites import FILES, write_sites
 
 NUM_CASES = 2000  # of each site; the first half of a site learns where it is scored too
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckd_dist.transfer import tables, whiten
-from ckd_dist.transfer.tables import Table, draw, key_of, keys_of, random_table
+from ckd_dist.studies.concepts import tables, whiten
+from ckd_dist.studies.concepts.tables import Table, draw, key_of, keys_of, random_table
 
 
 def concepts(*said: tuple[str, str]) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from ckd_dist.config import Lora, Tiny
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.teacher import build_answerer
 from ckd_dist.models.tiny import make_tiny_teacher
-from ckd_dist.tasks.answers import AnswerTask, encode_answers
+from ckd_dist.studies.disease.sft import AnswerTask, encode_answers
 
 PROMPTS = ["Visit one. Answer:", "A longer record of a visit. Answer:", "No label here. Answer:"]
 ANSWERS = ["asthma, shock", "gout", None]

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from ckd_dist.config import Loss
-from ckd_dist.tasks.disease import DiseaseTask
+from ckd_dist.studies.disease.task import DiseaseTask
 
 
 class Rows:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.note import Found, Mention
-from ckd_dist.notes.highlight import Marked, evenly, write_page
+from ckd_dist.notes.note import Found, Mention
+from ckd_dist.studies.ner.report.highlight import Marked, evenly, write_page
 
 TYPES = ["disease", "medication", "symptom"]
 

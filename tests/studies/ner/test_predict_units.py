@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ckd_dist.models.student import build_student
-from ckd_dist.models.tag import predict_units
-from ckd_dist.models.tagger import build_tag_teacher, build_tagger
+from ckd_dist.models.encoder import build_student
+from ckd_dist.studies.ner.tagger import build_tag_teacher, build_tagger
+from ckd_dist.studies.ner.word_scores import predict_units
 from tests.models.small import LORA, TAGS, WordRows, random_windows, shake
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.note import Found, Mention
 from ckd_dist.notes.brat import read_brat
 from ckd_dist.notes.jsonl import read_jsonl
-from ckd_dist.notes.publish import place_of, write_brat, write_jsonl
+from ckd_dist.notes.note import Found, Mention
+from ckd_dist.studies.ner.standoff import place_of, write_brat, write_jsonl
 
 TEXT = "Chronic kidney\ndisease; no fever.\nGiven lisinopril."
 FOUND = [

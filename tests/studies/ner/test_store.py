@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ckd_dist.notes.document import Document
 from ckd_dist.notes.read import to_notes
-from ckd_dist.notes.store import read_notes, write_notes
+from ckd_dist.studies.ner.store import read_notes, write_notes
 from tests.notes.synthetic import TYPES, annotated
 
 Made = tuple[str, tuple]

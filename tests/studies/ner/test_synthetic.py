@@ -12,12 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckd_dist.hospital import notes as notes_module
 from ckd_dist.hospital.catalogue import OTHER_DRUGS, PHENOTYPES
-from ckd_dist.hospital.notes import assemble, broken, write_notes
-from ckd_dist.hospital.phrases import DISEASES, MARKS, MEDICATIONS, OTHER_DISEASES, SYMPTOMS, SYMPTOMS_OF, held, said
-from ckd_dist.hospital.prose import Named, Stay, Told, misspelled, write
-from ckd_dist.note import Mention, Note, decode, encode
+from ckd_dist.notes.note import Mention, Note, decode, encode
+from ckd_dist.studies.ner.synthetic import notes as notes_module
+from ckd_dist.studies.ner.synthetic.notes import assemble, broken, write_notes
+from ckd_dist.studies.ner.synthetic.phrases import (
+    DISEASES,
+    MARKS,
+    MEDICATIONS,
+    OTHER_DISEASES,
+    SYMPTOMS,
+    SYMPTOMS_OF,
+    held,
+    said,
+)
+from ckd_dist.studies.ner.synthetic.prose import Named, Stay, Told, misspelled, write
 
 TYPES = ["disease", "medication", "symptom"]
 LAW = {  # vocabulary: its type, share of that type's mentions that it has, share of what it finds that is right

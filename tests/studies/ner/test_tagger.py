@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from ckd_dist.models.encoder import build_student
 from ckd_dist.models.rows import pad
-from ckd_dist.models.student import build_student
-from ckd_dist.models.tagger import build_tag_teacher, build_tagger
 from ckd_dist.models.teacher import build_classifier
+from ckd_dist.studies.ner.tagger import build_tag_teacher, build_tagger
 from tests.models.small import LORA, NAMES, TAGS, random_rows, shake
 
 FULL = {"tuning": "full", "lora": LORA, "dtype": torch.float32}

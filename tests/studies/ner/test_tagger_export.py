@@ -10,12 +10,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from ckd_dist.models.card import Card
+from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student, export_teacher
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.predict import load_merged_teacher
-from ckd_dist.models.student import build_student
-from ckd_dist.models.tag import predict_units
-from ckd_dist.models.tagger import build_tag_teacher, build_tagger, load_tagger
+from ckd_dist.studies.ner.tagger import build_tag_teacher, build_tagger, load_tagger
+from ckd_dist.studies.ner.word_scores import predict_units
 from tests.models.small import LORA, NAMES, TAGS, TEXTS, random_windows, shake
 
 CARD = Card(data="NCBI Disease", cohort="abstracts", scores={"entity_f1": 0.8})

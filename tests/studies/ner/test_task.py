@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score
 
-from ckd_dist.config_ner import TagLoss
-from ckd_dist.note import Mention, Note, decode, encode, tag_names
-from ckd_dist.notes.windows import Windows
-from ckd_dist.tasks.ner.rows import chosen_gold, gold_of, only
-from ckd_dist.tasks.ner.task import UNKNOWN, NerTask, going_on, probabilities, tag_weights
+from ckd_dist.notes.note import Mention, Note, decode, encode, tag_names
+from ckd_dist.studies.ner.config import TagLoss
+from ckd_dist.studies.ner.rows import chosen_gold, gold_of, only
+from ckd_dist.studies.ner.task import UNKNOWN, NerTask, going_on, probabilities, tag_weights
+from ckd_dist.studies.ner.windows import Windows
 
 NAMES = tag_names(["disease", "symptom"])
 K = len(NAMES)

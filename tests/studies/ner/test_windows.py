@@ -13,9 +13,9 @@ from transformers import AutoTokenizer
 
 from ckd_dist.config import Tiny
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
-from ckd_dist.note import Note
-from ckd_dist.notes import windows
-from ckd_dist.notes.windows import DTYPES, Windows, cut
+from ckd_dist.notes.note import Note
+from ckd_dist.studies.ner import windows
+from ckd_dist.studies.ner.windows import DTYPES, Windows, cut
 
 SENTENCES = (
     "The patient denies chest pain.",

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from ckd_dist import schema
-from ckd_dist.cohort.built import Built, join_sources
-from ckd_dist.cohort.findings import read_findings
-from ckd_dist.cohort.flow import Flow
-from ckd_dist.config_concepts import Sites
+from ckd_dist.ehr.flow import Flow
+from ckd_dist.studies.concepts.cases.built import Built, join_sources
+from ckd_dist.studies.concepts.cases.findings import read_findings
+from ckd_dist.studies.concepts.config import Sites
 
 CASES = """case_id,subject_id,site,outcome:flu,outcome:Death
 a,1,north,1,0

@@ -10,8 +10,8 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from ckd_dist import schema
-from ckd_dist.cohort.outcomes import build_cases
-from ckd_dist.config_concepts import Sites
+from ckd_dist.studies.concepts.cases.outcomes import build_cases
+from ckd_dist.studies.concepts.config import Sites
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 START = datetime(2150, 1, 1, 10)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckd_dist.cohort import phrases
-from ckd_dist.cohort.phrases import concept_of, drug_name
+from ckd_dist.studies.concepts.cases import phrases
+from ckd_dist.studies.concepts.cases.phrases import concept_of, drug_name
 
 ORDERS = {  # as hospitals of eICU and MIMIC-III write them
     "furosemide": [

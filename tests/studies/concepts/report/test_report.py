@@ -16,10 +16,12 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ckd_dist import schema
-from ckd_dist.evaluate import transfer_concepts, transfer_measure, transfer_report
-from ckd_dist.evaluate.bootstrap import resample
-from ckd_dist.evaluate.transfer_measure import measure
-from ckd_dist.evaluate.transfer_results import Line, Scored, Space, TransferResults, target_of
+from ckd_dist.report.bootstrap import resample
+from ckd_dist.studies.concepts.report import attribution as transfer_concepts
+from ckd_dist.studies.concepts.report import measure as transfer_measure
+from ckd_dist.studies.concepts.report import page as transfer_report
+from ckd_dist.studies.concepts.report.measure import measure
+from ckd_dist.studies.concepts.report.results import Line, Scored, Space, TransferResults, target_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EMBEDDINGS = {"one-hot": 0.9, "tiny | <b>teacher": 0.3, "student": 0.5}  # how far its shared model is off

@@ -1,6 +1,6 @@
 import pytest
 
-from ckd_dist.prompts.render import question
+from ckd_dist.studies.disease.prompts.render import question
 from tests.studies.disease.prompts.samples import LABELS, MEDICATIONS, NAMES, byte_level_bpe, word_piece
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.prompts.encode import Reader, encode, student_reader, table_of, teacher_reader
-from ckd_dist.prompts.render import KINDS, cut, lay_out, num_items, question, record_of
+from ckd_dist.studies.disease.prompts.encode import Reader, encode, student_reader, table_of, teacher_reader
+from ckd_dist.studies.disease.prompts.render import KINDS, cut, lay_out, num_items, question, record_of
 from tests.studies.disease.prompts.samples import LABELS, NAMES, byte_level_bpe, sample, samples
 
 QUESTION = question(LABELS)

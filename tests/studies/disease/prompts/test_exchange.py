@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.prompts.exchange import (
+from ckd_dist.studies.disease.prompts.exchange import (
     SHORT_NAMES,
     Row,
     export_jsonl,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.prompts.knowledge import Knowledge
+from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from tests.studies.disease.prompts.samples import frame, sample
 
 NAMES = ("A", "B")

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from ckd_dist import schema
-from ckd_dist.cohort.samples import build_samples
 from ckd_dist.config import Prompt as Settings
 from ckd_dist.config import Select
-from ckd_dist.prompts.stage import texts
+from ckd_dist.ehr.samples import build_samples
+from ckd_dist.studies.disease.prompts.write import texts
 from tests.studies.disease.prompts.samples import LABELS
 
 DISCHARGE = datetime(2150, 1, 6)

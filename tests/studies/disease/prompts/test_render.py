@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.ehr.codes import ccs_name, load_label_set
-from ckd_dist.prompts.encode import encode, teacher_reader
-from ckd_dist.prompts.render import (
+from ckd_dist.studies.disease.prompts.encode import encode, teacher_reader
+from ckd_dist.studies.disease.prompts.render import (
     answer,
     cut,
     efficacy_line,

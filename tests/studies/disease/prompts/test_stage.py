@@ -7,10 +7,10 @@ import pytest
 
 from ckd_dist import schema
 from ckd_dist.config import Prompt as Settings
-from ckd_dist.prompts import stage
-from ckd_dist.prompts.knowledge import Knowledge
-from ckd_dist.prompts.stage import texts, write_prompts
-from ckd_dist.prompts.tokens import TokenTable
+from ckd_dist.studies.disease.prompts import write as stage
+from ckd_dist.studies.disease.prompts.knowledge import Knowledge
+from ckd_dist.studies.disease.prompts.tokens import TokenTable
+from ckd_dist.studies.disease.prompts.write import texts, write_prompts
 from tests.studies.disease.prompts.samples import LABELS, NAMES, frame, sample
 
 SETTINGS = Settings(teacher_tokens=400, student_tokens=128, min_support=1, shrinkage=1)

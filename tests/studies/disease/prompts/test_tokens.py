@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.prompts.tokens import DTYPES, TokenTable
+from ckd_dist.studies.disease.prompts.tokens import DTYPES, TokenTable
 
 KINDS = ("visit", "section", "diagnosis")
 

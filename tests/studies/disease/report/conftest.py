@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from ckd_dist import schema
-from ckd_dist.evaluate import calibrate, results, table1, timing
+from ckd_dist.report import calibrate, timing
+from ckd_dist.studies.disease.report import results, table1
 
 NUM_LABELS = 4
 NAMES = ("Shock", "Chronic kidney disease", "Gout | pipe & <b>", "Rare disease")

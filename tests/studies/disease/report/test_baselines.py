@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from ckd_dist import schema
-from ckd_dist.evaluate import floors, metrics
+from ckd_dist.report import metrics
+from ckd_dist.studies.disease.report import baselines as floors
 from tests.data import DATA
 
 Make = Callable[..., pl.DataFrame]

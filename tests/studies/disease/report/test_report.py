@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ckd_dist.evaluate import report
-from ckd_dist.evaluate.results import Results
+from ckd_dist.studies.disease.report import page as report
+from ckd_dist.studies.disease.report.results import Results
 
 Make = Callable[..., Results]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

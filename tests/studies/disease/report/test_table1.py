@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from ckd_dist.evaluate import table1
+from ckd_dist.studies.disease.report import table1
 
 Make = Callable[..., pl.DataFrame]
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckd_dist.labelers.align import DROPPED, PLACED, align
-from ckd_dist.labelers.question import EXAMPLE_ENTITIES, EXAMPLE_LINES, questions, show
-from ckd_dist.note import Mention
+from ckd_dist.notes.note import Mention
+from ckd_dist.studies.ner.labelers.align import DROPPED, PLACED, align
+from ckd_dist.studies.ner.labelers.question import EXAMPLE_ENTITIES, EXAMPLE_LINES, questions, show
 from tests.endpoints.server import note
 
 TYPES = ["disease", "medication", "symptom"]

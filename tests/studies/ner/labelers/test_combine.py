@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.labelers.combine import RULES, Choice, Combination, search
-from ckd_dist.labelers.labelled import FLOOR, spread
-from ckd_dist.note import Found, Mention, Note, best_tags, decode, tag_names
+from ckd_dist.notes.note import Found, Mention, Note, best_tags, decode, tag_names
+from ckd_dist.studies.ner.labelers.combine import RULES, Choice, Combination, search
+from ckd_dist.studies.ner.labelers.labelled import FLOOR, spread
 
 NAMES = tuple("ABCD")
 

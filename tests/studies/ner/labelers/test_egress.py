@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from ckd_dist.config_ner import Endpoint
-from ckd_dist.labelers.asking import EndpointError, ask
-from ckd_dist.labelers.egress import ALLOWED, check_egress, is_loopback
-from ckd_dist.labelers.endpoint import EndpointLabeler
+from ckd_dist.endpoints.client import EndpointError, ask
+from ckd_dist.endpoints.egress import ALLOWED, check_egress, is_loopback
+from ckd_dist.studies.ner.config import Endpoint
+from ckd_dist.studies.ner.labelers.endpoint import EndpointLabeler
 from tests.endpoints.server import Reply, entities, note, serve
 
 HERE = [

@@ -19,11 +19,11 @@ from dataclasses import replace
 
 import pytest
 
-from ckd_dist.config_ner import Endpoint
-from ckd_dist.labelers.align import DROPPED, PLACED
-from ckd_dist.labelers.asking import EndpointError, pacer
-from ckd_dist.labelers.endpoint import COUNTS, EndpointLabeler
-from ckd_dist.note import Found, Mention
+from ckd_dist.endpoints.client import EndpointError, pacer
+from ckd_dist.notes.note import Found, Mention
+from ckd_dist.studies.ner.config import Endpoint
+from ckd_dist.studies.ner.labelers.align import DROPPED, PLACED
+from ckd_dist.studies.ner.labelers.endpoint import COUNTS, EndpointLabeler
 from tests.data import ROOT
 from tests.endpoints.server import Reply, completion, entities, note, serve
 
@@ -364,8 +364,8 @@ KILLED = """
     from pathlib import Path
     sys.path.insert(0, {root!r})
     from tests.endpoints.server import note
-    from ckd_dist.config_ner import Endpoint
-    from ckd_dist.labelers.endpoint import EndpointLabeler
+    from ckd_dist.studies.ner.config import Endpoint
+    from ckd_dist.studies.ner.labelers.endpoint import EndpointLabeler
     settings = Endpoint(url={url!r}, parallel=2)
     labeler = EndpointLabeler(settings, ("disease", "symptom"), Path({folder!r}))
     labeler([note(f"Visit {{i}} : CKD .") for i in range(12)])

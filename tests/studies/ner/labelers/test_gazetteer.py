@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.config_ner import Ontology
-from ckd_dist.labelers import negation
-from ckd_dist.labelers.gazetteer import Gazetteer, stop_list
-from ckd_dist.labelers.spelling import folded
-from ckd_dist.labelers.vocabularies import Vocabulary
-from ckd_dist.note import Note
+from ckd_dist.notes.note import Note
+from ckd_dist.studies.ner.config import Ontology
+from ckd_dist.studies.ner.labelers import negation
+from ckd_dist.studies.ner.labelers.gazetteer import Gazetteer, stop_list
+from ckd_dist.studies.ner.labelers.spelling import folded
+from ckd_dist.studies.ner.labelers.vocabularies import Vocabulary
 
 DISEASES = (
     "asthma",

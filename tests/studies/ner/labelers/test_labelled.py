@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from ckd_dist.labelers.labelled import FLOOR, floored, spread
-from ckd_dist.note import Found, Mention, Note, best_tags, decode, encode
+from ckd_dist.notes.note import Found, Mention, Note, best_tags, decode, encode
+from ckd_dist.studies.ner.labelers.labelled import FLOOR, floored, spread
 
 TYPES = ["disease", "symptom"]
 #       0  3     9    14

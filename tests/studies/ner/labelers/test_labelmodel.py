@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ckd_dist.labelers.labelled import FLOOR, floored
-from ckd_dist.labelers.labelmodel import LabelModel, fit
-from ckd_dist.note import Note, best_tags, decode
+from ckd_dist.notes.note import Note, best_tags, decode
+from ckd_dist.studies.ner.labelers.labelled import FLOOR, floored
+from ckd_dist.studies.ner.labelers.labelmodel import LabelModel, fit
 
 TYPES = ["disease", "symptom"]
 COLUMNS = 5

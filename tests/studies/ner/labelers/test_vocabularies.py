@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from ckd_dist.labelers.vocabularies import FORMS, SNOMED_FULL_NAME, SNOMED_SYNONYM, read_terms
+from ckd_dist.studies.ner.labelers.vocabularies import FORMS, SNOMED_FULL_NAME, SNOMED_SYNONYM, read_terms
 from tests.data import DATA
 
 OBO = """format-version: 1.2

@@ -8,9 +8,9 @@ from nervaluate import Evaluator
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
 
-from ckd_dist.evaluate.bootstrap import Resamples, resample
-from ckd_dist.evaluate.entities import CLASSES, MEASURES, SCHEMAS, count, scores
-from ckd_dist.note import Mention, Note, best_tags, decode, tag_names
+from ckd_dist.notes.note import Mention, Note, best_tags, decode, tag_names
+from ckd_dist.report.bootstrap import Resamples, resample
+from ckd_dist.studies.ner.report.entities import CLASSES, MEASURES, SCHEMAS, count, scores
 
 TYPES = ["disease", "medication", "symptom"]
 

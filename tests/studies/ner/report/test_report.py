@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ckd_dist.evaluate import ner_report
-from ckd_dist.evaluate.bootstrap import Estimate, resample
-from ckd_dist.evaluate.entities import count
-from ckd_dist.evaluate.entities import scores as score
-from ckd_dist.evaluate.ner_results import (
+from ckd_dist.notes.note import Mention
+from ckd_dist.report.bootstrap import Estimate, resample
+from ckd_dist.studies.ner.report import page as ner_report
+from ckd_dist.studies.ner.report.entities import count
+from ckd_dist.studies.ner.report.entities import scores as score
+from ckd_dist.studies.ner.report.results import (
     MATCHES,
     MICRO,
     Choice,
@@ -31,7 +32,6 @@ from ckd_dist.evaluate.ner_results import (
     f1_minus,
     scores_of,
 )
-from ckd_dist.note import Mention
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TYPES = ("disease", "medication", "symptom | <b>")

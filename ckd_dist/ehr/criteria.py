@@ -1,0 +1,68 @@
+"""Who enters the cohort, and which time a sample may look at.
+
+    trigger   a visit's discharge, alive: `prediction_time`
+    input     the index visit, admission to discharge, and earlier visits that ended by then; nothing later
+    gap       discharge to the next admission: 0 for a same-day transfer, at most `max_gap_days`
+    target    the subject's next coded visit, in order of admission, to its own end (which may be death)
+
+A visit is what has an admission, a discharge not before it, and a diagnosis; others are counted and never stand in
+between.  Death censors: a visit that ends in it has no next visit and leaves, while the visit before it keeps it as
+its target.  So does a next visit that comes too late.  A visit that is merely the last one recorded stays, unlabelled.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from ckd_dist import config
+from ckd_dist.ehr.flow import Flow
+
+ORDER = ("subject_id", "admitted", "hadm_id")
+DAYS = 24 * 60 * 60 * 1e6  # microseconds
+
+Criterion = tuple[str, pl.Expr]  # why a visit leaves, and whether it stays
+
+IN_INPUT = pl.col("time") <= pl.col("discharged")  # an event of a visit that its discharge has seen
+
+SAME_DAY = pl.col("next_admitted").dt.date() <= pl.col("discharged").dt.date()
+
+
+def days_between(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    """Time from `start` to `end` in days."""
+    return (end - start).dt.total_microseconds() / DAYS
+
+
+def of_visits() -> list[Criterion]:
+    """What makes a visit, whether index, earlier or next.  Wants admitted, discharged, diagnoses."""
+    return [
+        (
+            "no admission or no discharge recorded",
+            pl.col("admitted").is_not_null() & pl.col("discharged").is_not_null(),
+        ),
+        ("discharged before admitted", pl.col("discharged") >= pl.col("admitted")),
+        ("no diagnosis coded", pl.col("diagnoses").list.len() > 0),
+    ]
+
+
+def of_index_visits(select: config.Select) -> list[Criterion]:
+    """What makes an index visit.  Wants age, died, discharged and next_admitted (null: no next visit)."""
+    has_next = pl.col("next_admitted").is_not_null()
+    criteria = [("died in hospital: censored", ~pl.col("died"))]
+    if select.min_age > 0:
+        criteria.append((f"younger than {select.min_age:g} years, or of unknown age", pl.col("age") >= select.min_age))
+    if select.max_gap_days is not None:
+        soon = days_between(pl.col("discharged"), pl.col("next_admitted")) <= select.max_gap_days
+        criteria.append((f"next visit more than {select.max_gap_days:g} days later: censored", ~has_next | soon))
+    if not select.unlabelled:
+        criteria.append(("no next visit", has_next))
+    return criteria
+
+
+def apply(visits: pl.DataFrame, start: str, criteria: Sequence[Criterion]) -> tuple[pl.DataFrame, Flow]:
+    """Keep the visits that pass every criterion in turn, and say how many each took; a null answer does not pass."""
+    rows = [(start, 0, len(visits))]
+    for reason, stays in criteria:
+        num_before = len(visits)
+        visits = visits.filter(stays)
+        rows.append((reason, num_before - len(visits), len(visits)))
+    return visits, Flow(tuple(rows))

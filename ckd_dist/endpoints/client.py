@@ -1,0 +1,234 @@
+"""Questions put to an OpenAI-compatible address, many at once; every one is answered or an error says what to do.
+
+The official client does the talking: it retries overloads, server errors and broken connections, and waits as long as
+`Retry-After` says (up to two minutes).  The first question goes alone, so that a wrong address, key or model costs one
+failure and not `parallel` of them; then threads ask, and each answer is kept before its thread asks on.
+
+Servers differ in structured output, so a request that is refused with 400, 422 or words about response_format is tried
+again with less: JSON schema, JSON object, plain; the fullest form that works is used from then on.  Considered: vLLM
+and Ollama from 0.5 hold to the schema; llama.cpp does, but some of its builds accept and ignore it, as `transformers
+serve` and Ollama's cloud do; older llama.cpp forks know the JSON object only; OpenAI's newer models want
+`max_completion_tokens`.  That is why the prompt states the form as well, and answer.py reads whatever comes.  Ollama
+cuts a prompt that exceeds its `num_ctx` without a word: set that to twice max_output_tokens or more.
+
+Only what the recipe says is sent: no headers from the client's own environment variables, no statistics of the client,
+no redirect is followed, and loopback is reached without a proxy.  An exception of the client can quote the request or
+the answer, so none gets out, not even as the cause of another.  `requests_per_minute` holds for each worker, retries
+included.  Left out: batch interfaces, streaming, a limit on the whole time of an answer that trickles in.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+from openai.types.chat import ChatCompletion
+
+from ckd_dist.endpoints.cache import Answer
+from ckd_dist.endpoints.egress import check_egress, is_loopback
+from ckd_dist.studies.concepts.config import EmbeddingEndpoint
+from ckd_dist.studies.ner.config import Endpoint
+
+HEADERS = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"}
+REFUSED = (400, 422)
+
+Keep = Callable[[str, Answer], None]  # keep(name of the question, its answer)
+
+
+class EndpointError(ValueError):
+    """A question was not answered: one sentence that says where and what to do, without a word of a note."""
+
+
+def ask(
+    questions: Mapping[str, str], settings: Endpoint, system: str, schema: dict[str, Any], keep: Keep
+) -> tuple[dict[str, Answer], int]:
+    """Answers to questions (name -> user message) under their names, each given to `keep` too; and requests sent.
+
+    Raises ValueError for an address that notes may not go to, EndpointError at the first question without an answer.
+    """
+    check_egress(settings)
+    if not questions:
+        return {}, 0
+    with connect(settings, pacer(settings.requests_per_minute)) as (client, sent):
+        return dict(_answers(questions, Asker(client, settings, system, schema), settings, keep)), len(sent)
+
+
+@contextmanager
+def connect(
+    settings: Endpoint | EmbeddingEndpoint, wait_for_turn: Callable[[], None] = lambda: None
+) -> Iterator[tuple[openai.OpenAI, list[None]]]:
+    """A client of `settings.url` that sends what the recipe says and no more, and a list with an item a request sent.
+
+    wait_for_turn: called before each.  Call `check_egress` beforehand.
+    """
+    sent: list[None] = []  # threads append safely; they do not add safely
+    key = _key(settings)
+
+    def prepare(request: Any) -> None:
+        wait_for_turn()
+        sent.append(None)
+        for header in [name for name in request.headers if name.lower() not in HEADERS]:
+            del request.headers[header]
+        if key:
+            request.headers["Authorization"] = f"Bearer {key}"
+
+    transport = openai.DefaultHttpxClient(
+        follow_redirects=False, trust_env=not is_loopback(settings.url), event_hooks={"request": [prepare]}
+    )
+    with openai.OpenAI(
+        base_url=settings.url,
+        api_key=key or "none",
+        timeout=settings.timeout,
+        max_retries=settings.retries,
+        http_client=transport,
+    ) as client:
+        yield client, sent
+
+
+class Asker:
+    """`asker(question)`: the answer.  It remembers the fullest form that the server takes."""
+
+    def __init__(self, client: openai.OpenAI, settings: Endpoint, system: str, schema: dict[str, Any]) -> None:
+        self.client, self.settings, self.system = client, settings, system
+        self.forms = forms(schema, settings.max_output_tokens)
+        self.words = Words(
+            who=f"labeler {settings.name!r}",
+            overloaded="lower parallel or set requests_per_minute",
+            refused="a question in every form",
+            see=f"takes a system message and temperature {settings.temperature:g}, and has room for max_words and "
+            "max_output_tokens",
+        )
+        self.form = 0
+
+    def __call__(self, question: str) -> Answer:
+        for form in range(self.form, len(self.forms)):
+            answer, refused, problem = self._try(question, self.forms[form])
+            if answer is not None:
+                self.form = max(self.form, form)
+                return answer
+            if not refused:
+                break
+        raise EndpointError(problem)  # outside of any `except`: an exception's context is an exception that gets out
+
+    def _try(self, question: str, form: dict[str, Any]) -> tuple[Answer | None, bool, str]:
+        """The answer, or None, whether a lesser form could be accepted, and the problem in a sentence."""
+        try:
+            completion = self.client.chat.completions.create(
+                model=self.settings.model,
+                temperature=self.settings.temperature,
+                messages=[{"role": "system", "content": self.system}, {"role": "user", "content": question}],
+                **form,
+            )
+            return _answer(completion), False, ""
+        except Exception as error:  # of any kind: each may quote the question or the answer
+            refused = getattr(error, "status_code", None) in REFUSED or "response_format" in str(error)
+            return None, refused, problem(error, self.settings, self.words)
+
+
+def forms(schema: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
+    """Ways to say the form and the limit of the answer, the fullest first."""
+    strict = {"type": "json_schema", "json_schema": {"name": "entities", "strict": True, "schema": schema}}
+    return [
+        {"response_format": strict, "max_tokens": max_tokens},
+        {"response_format": strict, "max_completion_tokens": max_tokens},
+        {"response_format": {"type": "json_object"}, "max_tokens": max_tokens},
+        {"max_tokens": max_tokens},
+    ]
+
+
+def pacer(per_minute: float | None) -> Callable[[], None]:
+    """A function that returns at most `per_minute` times a minute, evenly, whatever threads call it."""
+    lock = threading.Lock()
+    next_turn = time.monotonic()
+
+    def wait() -> None:
+        nonlocal next_turn
+        with lock:
+            turn = max(time.monotonic(), next_turn)
+            next_turn = turn + (60 / per_minute if per_minute else 0)
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+    return wait
+
+
+def _answers(
+    questions: Mapping[str, str], asker: Asker, settings: Endpoint, keep: Keep
+) -> Iterator[tuple[str, Answer]]:
+    def ask_and_keep(name: str) -> tuple[str, Answer]:
+        answer = asker(questions[name])
+        keep(name, answer)
+        return name, answer
+
+    first, *rest = questions
+    yield ask_and_keep(first)
+    with ThreadPoolExecutor(settings.parallel) as pool:
+        futures = [pool.submit(ask_and_keep, name) for name in rest]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends, and is kept; the rest never starts
+            raise
+
+
+def _answer(completion: Any) -> Answer:
+    if not isinstance(completion, ChatCompletion) or not completion.choices:
+        raise TypeError("not a chat completion")
+    choice, usage = completion.choices[0], completion.usage
+    text = choice.message.content or ""  # None: a refusal, or all tokens went into thinking
+    cut = choice.finish_reason in ("length", "content_filter")
+    return Answer(str(text), cut, usage and usage.prompt_tokens, usage and usage.completion_tokens)
+
+
+def _key(settings: Endpoint | EmbeddingEndpoint) -> str:
+    key = os.environ.get(settings.key_variable, "").strip()
+    if not all("!" <= letter <= "~" for letter in key):
+        raise ValueError(f"environment variable {settings.key_variable} holds characters that no key has: set it again")
+    return key
+
+
+@dataclass(frozen=True)
+class Words:
+    """In which the problems of those who ask differ."""
+
+    who: str
+    overloaded: str  # what to do about it
+    refused: str  # what was
+    see: str  # that the server does so
+
+
+def problem(error: Exception, settings: Endpoint | EmbeddingEndpoint, said: Words) -> str:
+    """What happened at which address and what to do about it.  Nothing of the error but its kind and status is used."""
+    status = getattr(error, "status_code", None)
+    attempts = f"{settings.retries + 1} attempts"
+    if isinstance(error, openai.APITimeoutError):
+        words = (
+            f"did not answer within {settings.timeout:g} s in {attempts}: see what the server does, or raise timeout"
+        )
+    elif isinstance(error, openai.APIConnectionError):
+        words = (
+            f"cannot be reached or broke the connection in {attempts}: start the server (vllm serve {settings.model}, "
+            "transformers serve), or correct url"
+        )
+    elif status in (401, 403):
+        words = f"refuses the key ({status}): put a valid one into environment variable {settings.key_variable}"
+    elif status == 404:
+        words = (
+            f"knows no model {settings.model} or no such path (404): correct model, or url, which mostly ends in /v1"
+        )
+    elif status == 429:
+        words = f"is still overloaded after {attempts} (429): {said.overloaded}"
+    elif status in REFUSED:
+        words = f"refuses {said.refused} ({status}): see that it serves model {settings.model}, {said.see}"
+    elif status is not None and 300 <= status < 400:
+        words = f"sends elsewhere ({status}), which is not followed: give the address itself as url"
+    elif status is not None and status >= 400:
+        words = f"fails ({status}) in {attempts}: see the server's own log"
+    else:
+        words = f"answers, but not as an OpenAI-compatible server ({type(error).__name__}): correct url"
+    return f"{said.who}: {settings.url} {words}"

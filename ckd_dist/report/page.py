@@ -1,0 +1,88 @@
+"""Numbers to metrics.json, report.md and report.html: a template a study, what all reports share in page.*.jinja.
+
+The page is one file: styles inline, plots as inline SVG, no script, nothing fetched.  It can be mailed and printed.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from ckd_dist.report import wording
+from ckd_dist.report.bootstrap import Estimate
+from ckd_dist.report.predictions import publish
+from ckd_dist.studies.disease.report.table1 import count
+
+FILTERS = {
+    "count": count,
+    "number": wording.number,
+    "signed": wording.signed,
+    "percent": wording.percent,
+    "between": wording.between,
+    "estimate": wording.estimate,
+    "difference": wording.difference,
+    "share": wording.share,
+    "cell": wording.cell,
+    "brief": wording.brief,
+    "lower_first": wording.lower_first,
+    "capitalise": wording.upper_first,
+}
+
+
+def write_pages(
+    folder: Path, package: str, numbers: dict[str, Any], drawings: Mapping[str, str], **words: Any
+) -> None:
+    """Write the three files into `folder`.  package: where report.md.jinja and report.html.jinja lie.
+
+    numbers: what metrics.json holds and the templates read, in types that JSON has.  drawings: SVG by name, for the
+    page.  words: whatever else the templates read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    markdown = render(package, "report.md.jinja", **numbers, **words)
+    page = render(package, "report.html.jinja", **numbers, **words, drawings=drawings)
+    publish(folder / "metrics.json", text(json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)))
+    publish(folder / "report.md", text(markdown))
+    publish(folder / "report.html", text(page))
+
+
+def render(package: str, template: str, **context: Any) -> str:
+    """Fill a template of `package`, which may extend one of this folder; HTML is escaped, drawings are not."""
+    loaders = [jinja2.PackageLoader(name, ".") for name in (package, __package__)]
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(loaders),
+        autoescape=jinja2.select_autoescape(["html.jinja"], default=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=None if template.endswith(".html.jinja") else keep_cells,
+    )
+    environment.filters |= FILTERS
+    return environment.get_template(template).render(context)
+
+
+def keep_cells(value: Any) -> Any:
+    """Text that does not end a cell of a Markdown table."""
+    return value.replace("|", "\\|") if isinstance(value, str) else value
+
+
+def text(content: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(content, encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """The same in types that JSON has; NaN becomes None."""
+    if isinstance(value, Estimate):
+        return plain(vars(value))
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,135 @@
+"""Cases of one source beside the concepts that they name; and several sources as one.
+
+    (cases, concepts) of every source -> sites that count -> one numbering of cases, persons and concepts -> splits
+
+A concept is the same wherever its system and text are.  A person is the same only within one source: the same number
+in two sources means two persons.  The split hangs on the person's number alone, unless the source brought its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from ckd_dist.ehr import criteria
+from ckd_dist.ehr.flow import Flow
+from ckd_dist.ehr.splits import check_disjoint, split_of
+from ckd_dist.schema import CASES, SPLITS, check_columns
+from ckd_dist.studies.concepts.cases.concepts import gather
+from ckd_dist.studies.concepts.config import Sites
+
+SOURCE_BIT = 56  # a source's place is mixed into its persons' numbers here and above: MIMIC's and counters end below
+MOST_SOURCES = 1 << (62 - SOURCE_BIT)
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """cases: schema.CASES, numbered from 0; split is null where the source names none.  concepts: schema.CONCEPTS.
+
+    source: whose subject numbers these are, for instance "mimic3:DIR"; outcomes: their names, in order.
+    """
+
+    cases: pl.DataFrame
+    concepts: pl.DataFrame
+    outcomes: tuple[str, ...]
+    flow: Flow
+    source: str
+
+
+def join_sources(builts: Sequence[Built], settings: Sites) -> Built:
+    """Cases of all sources as one, every case with a split; small sites and those not in `keep` are counted out.
+
+    Raises ValueError where outcomes differ, where `keep` names no site, where no site is left, or where a subject is in
+    two splits.
+    """
+    outcomes = _same_outcomes(builts)
+    cases, meanings = _side_by_side(builts)
+    _check_kept(cases, settings)
+    cases, flow = criteria.apply(cases, "cases of all sources", _of_sites(settings))
+    if not len(cases):
+        raise ValueError(
+            f"no site has {settings.min_cases} cases or more: bring more cases, lower sites.min_cases, or make a whole "
+            "source one site by NAME=SOURCE"
+        )
+    rows = cases.with_row_index("case").select("case", key="concepts").explode("key").drop_nulls("key")
+    lists, concepts, _ = gather(len(cases), rows, meanings, settings.max_concepts)
+    cases = cases.with_columns(
+        lists,
+        case_id=pl.int_range(len(cases), dtype=pl.Int64),
+        split=pl.col("split").fill_null(_split_of(cases["subject_id"], settings)),
+    )
+    check_disjoint({split: cases.filter(split=split)["subject_id"].to_numpy() for split in SPLITS})
+    joined = " and ".join(dict.fromkeys(built.source for built in builts))
+    return Built(check_columns(cases, CASES, "cases"), concepts, outcomes, _flow(builts, flow, cases), joined)
+
+
+def _same_outcomes(builts: Sequence[Built]) -> tuple[str, ...]:
+    outcomes = builts[0].outcomes
+    for place, built in enumerate(builts[1:], 2):
+        if built.outcomes != outcomes:
+            raise ValueError(
+                f"source 1 has the outcomes {list(outcomes)}, source {place} has {list(built.outcomes)}: sites can be "
+                "compared only where they have the same, in the same order"
+            )
+    return outcomes
+
+
+def _side_by_side(builts: Sequence[Built]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All cases, their persons kept apart and their concepts numbered on over all sources, and what those mean."""
+    sources = list(dict.fromkeys(built.source for built in builts))
+    if len(sources) > MOST_SOURCES:
+        raise ValueError(f"{len(sources)} sources are too many: at most {MOST_SOURCES}")
+    cases, meanings, num_concepts = [], [], 0
+    for built in builts:
+        place = sources.index(built.source)
+        cases.append(
+            built.cases.with_columns(
+                pl.col("subject_id").xor(pl.lit(place << SOURCE_BIT, dtype=pl.Int64)),
+                pl.col("concepts").list.eval(pl.element().cast(pl.Int64) + num_concepts),
+                source=pl.lit(place),
+            )
+        )
+        meanings.append(built.concepts.rename({"concept": "key"}).with_columns(pl.col("key") + pl.lit(num_concepts)))
+        num_concepts += len(built.concepts)
+    joined = pl.concat(cases)
+    if (num := _num_confused(joined)) > 0:
+        raise ValueError(f"{num} subject numbers of two sources cannot be told apart: give one of them smaller numbers")
+    return joined.drop("source"), pl.concat(meanings).with_columns(pl.col("key").cast(pl.Int64))
+
+
+def _num_confused(cases: pl.DataFrame) -> int:
+    persons = cases.select("subject_id", "source").unique()
+    return len(persons) - persons["subject_id"].n_unique()
+
+
+def _check_kept(cases: pl.DataFrame, settings: Sites) -> None:
+    there = sorted(cases["site"].unique().to_list())
+    if missing := [site for site in settings.keep if site not in there]:
+        raise ValueError(f"sites.keep names {', '.join(missing)}, but the sites are {', '.join(there) or 'none'}")
+
+
+def _of_sites(settings: Sites) -> list[criteria.Criterion]:
+    """What makes a case's site count."""
+    kept = [("site not in sites.keep", pl.col("site").is_in(list(settings.keep)))] * bool(settings.keep)
+    return [*kept, (f"site of fewer than {settings.min_cases} cases", pl.len().over("site") >= settings.min_cases)]
+
+
+def _split_of(subjects: pl.Series, settings: Sites) -> pl.Series:
+    split_N = split_of(
+        subjects.to_numpy(),
+        train=settings.train_fraction,
+        tuning=settings.tuning_fraction,
+        seed=settings.split_seed,
+    )
+    return pl.Series(split_N.tolist(), dtype=pl.String)
+
+
+def _flow(builts: Sequence[Built], flow: Flow, cases: pl.DataFrame) -> Flow:
+    """Every source's own criteria, then those of sites."""
+    rows, notes = [], {}
+    for place, built in enumerate(builts, 1):
+        who = f"source {place}: " if len(builts) > 1 else ""
+        rows += [(who + reason, *numbers) for reason, *numbers in built.flow.rows]
+        notes |= {who + note: number for note, number in built.flow.notes.items()}
+    notes |= {"sites": cases["site"].n_unique(), "subjects": cases["subject_id"].n_unique()}
+    return Flow((*rows, *flow.rows), notes)

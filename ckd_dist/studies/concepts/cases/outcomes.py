@@ -1,0 +1,166 @@
+"""Events to cases: who is predicted when, at which site, and what came of it.
+
+    outcome       a case begins with        it is predicted           what is predicted
+    death         an admission (or ICU's)   `hours` later, if there   the visit ends in death
+    stay          the same                  the same                  it takes over `stay_days`
+    next_visit    a discharge alive         then                      the next visit's phenotypes (samples.py)
+
+The outcome lies after the prediction, what a case says before it (window.py).  Days of a stay count from admission to
+hospital; who dies early has no long stay.  A site is what SITE//... of the visit says, else of the subject, or one NAME
+for a whole source.
+"""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from ckd_dist import schema
+from ckd_dist.config import Select
+from ckd_dist.ehr import criteria
+from ckd_dist.ehr.codes import LabelSet
+from ckd_dist.ehr.flow import Flow
+from ckd_dist.ehr.samples import build_samples
+from ckd_dist.studies.concepts.cases.built import Built
+from ckd_dist.studies.concepts.cases.concepts import gather
+from ckd_dist.studies.concepts.cases.window import VISIT, read_window
+from ckd_dist.studies.concepts.config import Sites
+
+SITES = {"region": "region=", "hospital": "hospital="}
+HOURS_PER_DAY = 24
+
+
+def build_cases(
+    events: pl.LazyFrame,
+    titles: Mapping[str, str],
+    settings: Sites,
+    *,
+    source: str,
+    name: str | None = None,
+    label_set: LabelSet | None = None,
+) -> Built:
+    """Cases of one source, by subject and beginning, their concepts, and the flow that led there; no splits yet.
+
+    events: schema.EVENTS.  titles: the source's own, by code.  source: whose subject numbers these are.  name: what to
+    call all of it as a site.  label_set: for outcome next_visit.  Raises ValueError where events lack a
+    column, or where a long stay would be long before it is predicted.
+    """
+    _check(events, settings)
+    visits = _visits(events)
+    if settings.outcome == "next_visit":
+        assert label_set is not None, "a next visit wants a label set"
+        cases, flow, outcomes = _next_visits(events, label_set)
+    else:
+        cases, flow, outcomes = _stays(events, visits, settings)
+    site = _sites(events, cases, settings) if name is None else pl.Series([name] * len(cases), dtype=pl.String)
+    has_site = (f"no {settings.by} named", pl.col("site").is_not_null())
+    cases, last = criteria.apply(cases.with_columns(site.alias("site")), "cases", [has_site])
+    rows, meanings, notes = read_window(events, cases, visits, titles, settings)
+    lists, concepts, num_cut = gather(len(cases), rows, meanings, settings.max_concepts)
+    cases = cases.with_columns(
+        lists,
+        case_id=pl.int_range(len(cases), dtype=pl.Int64),
+        split=pl.lit(None, pl.String),
+        oracle=pl.lit(None, schema.CASES["oracle"]),
+    )
+    notes |= {
+        "cases without a concept": int((lists.list.len() == 0).sum()),
+        "concepts beyond max_concepts, left out": num_cut,
+    }
+    flow = Flow(flow.rows + last.rows[1:], flow.notes | notes)
+    return Built(schema.check_columns(cases, schema.CASES, "cases"), concepts, outcomes, flow, source)
+
+
+def _check(events: pl.LazyFrame, settings: Sites) -> None:
+    found = events.collect_schema()
+    for column, dtype in schema.EVENTS.items():
+        if found.get(column) != dtype:
+            raise ValueError(f"events: column {column!r} is {found.get(column, 'missing')}, expected {dtype}")
+    if (settings.outcome, settings.begin) == (
+        "stay",
+        "admission",
+    ) and settings.stay_days * HOURS_PER_DAY < settings.hours:
+        raise ValueError(
+            f"a stay of {settings.stay_days:g} days is long before it is predicted, {settings.hours:g} hours after "
+            "admission: raise sites.stay_days or lower sites.hours"
+        )
+
+
+def _visits(events: pl.LazyFrame) -> pl.DataFrame:
+    """Every visit's admitted, discharged, died, and ended: the discharge, or a death within the visit before it."""
+    code, time = pl.col("code"), pl.col("time")
+    is_admission, is_discharge = (code.str.starts_with(prefix) for prefix in (schema.ADMISSION, schema.DISCHARGE))
+    visits = (
+        events.filter(is_admission | is_discharge, pl.col("hadm_id").is_not_null())
+        .group_by(VISIT)
+        .agg(
+            admitted=time.filter(is_admission).min(),
+            discharged=time.filter(is_discharge).max(),
+            died=(code == schema.DIED).any(),
+        )
+        .collect()
+    )
+    deaths = events.filter(code == schema.DEATH).group_by("subject_id").agg(death=time.min()).collect()
+    is_within = pl.col("died") & (pl.col("death") >= pl.col("admitted"))
+    ended = pl.min_horizontal("discharged", pl.when(is_within).then("death"))
+    return visits.join(deaths, on="subject_id", how="left").with_columns(ended=ended).drop("death").sort(VISIT)
+
+
+def _stays(events: pl.LazyFrame, visits: pl.DataFrame, settings: Sites) -> tuple[pl.DataFrame, Flow, tuple[str, ...]]:
+    """Cases that begin with an admission: columns of VISIT, begin, at, outcomes."""
+    start = schema.ADMISSION if settings.begin == "admission" else schema.ICU_ADMISSION
+    begun = events.filter(pl.col("code").str.starts_with(start)).select(*VISIT, begin="time").collect()
+    if settings.begin == "admission":  # a visit is admitted once, at its first
+        begun = begun.sort("begin", nulls_last=True).unique(VISIT, keep="first", maintain_order=True)
+    cases = (
+        begun.join(visits, on=VISIT, how="left")
+        .with_columns(at=pl.col("begin") + pl.duration(hours=settings.hours))
+        .sort("subject_id", "begin", "hadm_id")
+    )
+    days = criteria.days_between(pl.col("admitted"), pl.col("discharged"))
+    days_by_then = criteria.days_between(pl.col("admitted"), pl.col("at"))
+    is_first = pl.struct(*VISIT, "begin").is_first_distinct()
+    same = [("begins with another unit stay of the visit: the same case", is_first)] * (settings.begin == "icu")
+    judged = [
+        *same,
+        (
+            "no admission or no discharge recorded",
+            pl.col("begin").is_not_null() & pl.col("admitted").is_not_null() & pl.col("discharged").is_not_null(),
+        ),
+        ("discharged before admitted", pl.col("discharged") >= pl.col("admitted")),
+        (f"left or died within {settings.hours:g} hours", pl.col("ended") > pl.col("at")),
+    ]
+    outcome, happened = "death in hospital", pl.col("died")
+    if settings.outcome == "stay":
+        outcome, happened = f"stay over {settings.stay_days:g} days", days > settings.stay_days
+        judged.append(("the stay was long before the prediction", days_by_then <= settings.stay_days))
+    what = "hospital visits" if settings.begin == "admission" else "unit stays"
+    cases, flow = criteria.apply(cases, what, judged)
+    return cases.with_columns(outcomes=pl.concat_list(happened.cast(pl.Int8))), flow, (outcome,)
+
+
+def _next_visits(events: pl.LazyFrame, label_set: LabelSet) -> tuple[pl.DataFrame, Flow, tuple[str, ...]]:
+    """Cases that begin with a discharge alive that another visit follows: columns of VISIT, begin, at, outcomes."""
+    samples, flow = build_samples(events, label_set, Select(history_visits=0, unlabelled=False), label_set.columns_of)
+    at = pl.col("prediction_time")
+    return samples.select(*VISIT, begin=at, at=at, outcomes="labels"), flow, tuple(label_set.names)
+
+
+def _sites(events: pl.LazyFrame, cases: pl.DataFrame, settings: Sites) -> pl.Series:
+    """Each case's site: the first that its visit names, else the first that the subject does, else null."""
+    place, hadm = pl.col("code").str.strip_prefix(schema.SITE), pl.col("hadm_id")
+    key = SITES.get(settings.by)
+    is_wanted = place.str.starts_with(key) if key else ~place.str.contains("=", literal=True)
+    named = (
+        events.filter(pl.col("code").str.starts_with(schema.SITE))
+        .filter(is_wanted)
+        .select(*VISIT, site=place.str.strip_prefix(key or ""))
+        .collect()
+    )
+    of_visit = named.filter(hadm.is_not_null()).unique(VISIT, keep="first", maintain_order=True)
+    of_subject = named.filter(hadm.is_null()).unique("subject_id", keep="first", maintain_order=True)
+    found = (
+        cases.select(VISIT)
+        .join(of_visit, on=VISIT, how="left", maintain_order="left")
+        .join(of_subject.drop("hadm_id"), on="subject_id", how="left", maintain_order="left", suffix="_of_subject")
+    )
+    return found.select(pl.coalesce("site", "site_of_subject"))["site"]

@@ -1,0 +1,52 @@
+"""What the third study's report and model card say of a run, beside the numbers."""
+
+from ckd_dist.models.card import Card
+from ckd_dist.studies.concepts.config import ConceptRecipe
+
+SOURCES = {
+    "synthetic": "two made-up emergency departments",
+    "findings": "tables of findings",
+    "eicu": "eICU tables",
+    "mimic3": "MIMIC-III tables",
+    "mimic4": "MIMIC-IV tables",
+    "meds": "a MEDS data set",
+}
+
+
+def sources_in_words(sources: tuple[str, ...]) -> str:
+    """What the report calls the data; never a path.
+
+    >>> sources_in_words(("A=mimic3:/data/mimic", "B=eicu:/data/eicu"))
+    'MIMIC-III tables and eICU tables'
+    """
+    kinds = [source.rpartition("=")[2].partition(":")[0] for source in sources]
+    return " and ".join(SOURCES.get(kind, kind) for kind in kinds)
+
+
+def card_of(recipe: ConceptRecipe) -> Card:
+    """What the small encoder's card says of where it comes from."""
+    return Card(
+        data=f"phrases of {sources_in_words(recipe.sites.sources)}",
+        patients=not all(source.startswith("synthetic:") for source in recipe.sites.sources),
+        cohort="the vocabulary of the source's training cases: phrases, never a record",
+        labels=f"the vector that {recipe.student.of!r} gives a phrase",
+    )
+
+
+def notes_of(recipe: ConceptRecipe, tabulated: dict) -> list[str]:
+    """What a reader of the report must know beside its numbers, a sentence each."""
+    told = []
+    if any(source.startswith("synthetic:") for source in recipe.sites.sources):
+        told.append("The departments are made up: scores say that the parts work, nothing of real patients.")
+    if any(model.base.startswith("tiny") for model in recipe.embed.models):
+        told.append(
+            "A tiny model has random weights and a vocabulary learned from the phrases: its vectors know which word "
+            "pieces two phrases share, and nothing of medicine, but for synonyms that the recipe had it learn."
+        )
+    if recipe.student.of and "cosine_unlearned" in tabulated:
+        told.append(
+            f"The embedding {recipe.student.name!r} is a small encoder's, distilled from {recipe.student.of!r} on the "
+            f"first source's phrases; on {tabulated['unlearned']:,} phrases that it never saw its mean cosine to it is "
+            f"{tabulated['cosine_unlearned']:.2f}."
+        )
+    return told

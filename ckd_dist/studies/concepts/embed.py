@@ -1,0 +1,187 @@
+"""Every embedding reads every phrase once and its vectors go into shards, as any other soft label does.
+
+A phrase is embedded once, however many code systems say it: row = place among the sorted different phrases.  A plan an
+embedding.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+import torch
+
+from ckd_dist import stages
+from ckd_dist.models.embed import Embedder, describe, load_embedder
+from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
+from ckd_dist.schema import Run
+from ckd_dist.softlabels.generate import generate
+from ckd_dist.softlabels.plan import Plan, make_plan
+from ckd_dist.softlabels.plans import find
+from ckd_dist.studies.concepts.cases.cases import read_concepts
+from ckd_dist.studies.concepts.config import EmbeddingEndpoint, Embeddings, Encoder, TextModel
+from ckd_dist.studies.concepts.synonyms import teach_synonyms
+from ckd_dist.studies.concepts.synthetic import thesaurus
+
+RESERVED = ("one-hot", "random")
+SYNONYM_EPOCHS = 30
+MAKERS = {"tiny": make_tiny_teacher, "tiny_encoder": make_tiny_student}
+
+
+class Reader(Protocol):
+    """Whoever turns phrases into vectors."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides a vector, but for the template."""
+        ...
+
+
+def names_of(settings: Embeddings, student: Encoder) -> list[str]:
+    """Embeddings by models, in order, the student's last.  Raises ValueError where two have one name."""
+    names = [each.name for each in (*settings.models, *settings.endpoints)] + [student.name] * bool(student.of)
+    for name in names:
+        if name in RESERVED or not name or name[0] == "." or "/" in name or names.count(name) > 1:
+            raise ValueError(
+                f"an embedding cannot be called {name!r}: give each a name of its own, without a slash or a first dot"
+            )
+    if student.of and student.of not in names[:-1]:
+        raise ValueError(f"student.of names no embedding {student.of!r}: give one of {', '.join(names[:-1]) or 'none'}")
+    return names
+
+
+def phrases_of(run: Run, further: str | None) -> list[str]:
+    """The different phrases of all concepts, and of a file of further ones, sorted."""
+    return sorted(set(read_concepts(run)["text"]) | set(read_phrases(further)))
+
+
+def read_phrases(file: str | None) -> list[str]:
+    """A text file of phrases, one a line, each once; none where no file is named."""
+    if file is None:
+        return []
+    if file == "synthetic":
+        return thesaurus.phrases()
+    try:
+        lines = Path(file).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"embed.phrases {file} cannot be read ({type(error).__name__}): give a UTF-8 text") from None
+    return sorted({line.strip() for line in lines if line.strip()})
+
+
+def read_synonyms(file: str | None) -> list[tuple[str, str]]:
+    """Pairs of phrases that mean the same, from a CSV of two columns without a header."""
+    if file is None:
+        return []
+    if file == "synthetic":
+        return thesaurus.synonyms()
+    try:
+        frame = pl.read_csv(file, has_header=False, infer_schema=False).select(pl.all().str.strip_chars())
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ValueError(f"synonyms {file} cannot be read as CSV ({type(error).__name__})") from None
+    if frame.width != 2 or not frame.select(pl.all_horizontal(pl.all().fill_null("") != "").all()).item():
+        raise ValueError(f"synonyms {file}: every line must hold two phrases, and the file has {frame.width} columns")
+    return frame.rows()
+
+
+def make_tiny_bases(run: Run, settings: Embeddings) -> None:
+    """Stand-ins for models that the recipe calls tiny: a vocabulary of these very phrases, and synonyms if any."""
+    for each in settings.models:
+        if each.base in MAKERS:
+            pairs = read_synonyms(each.synonyms)
+            texts = sorted({*phrases_of(run, settings.phrases), *(phrase for pair in pairs for phrase in pair)})
+            MAKERS[each.base](run.base(each.name), texts, each.tiny, seed=0)
+            if pairs:
+                pooling = describe(run.base(each.name), **how_of(each)).pooling
+                teach_synonyms(run.base(each.name), pairs, pooling, SYNONYM_EPOCHS, seed=0)
+        elif each.synonyms:
+            raise ValueError(f"embedding {each.name}: synonyms are for a tiny base alone; {each.base} is read as it is")
+
+
+def base_of(run: Run, settings: TextModel) -> str:
+    """The folder or hub name of a model."""
+    return str(run.base(settings.name)) if settings.base in MAKERS else settings.base
+
+
+def how_of(settings: TextModel) -> dict[str, Any]:
+    """What decides how a model reads a phrase."""
+    dtype = getattr(torch, settings.dtype)
+    return {
+        "revision": settings.revision,
+        "pooling": settings.pooling,
+        "max_tokens": settings.max_tokens,
+        "dtype": dtype,
+    }
+
+
+def readers_of(run: Run, settings: Embeddings) -> dict[str, Reader]:
+    """What each embedding is, without its weights.  Raises ValueError where one cannot be read or may not be asked."""
+    readers: dict[str, Reader] = {each.name: describe(base_of(run, each), **how_of(each)) for each in settings.models}
+    if settings.endpoints:
+        from ckd_dist.studies.concepts.endpoint import EndpointEmbedder  # its client takes a second to import
+
+        readers |= {each.name: EndpointEmbedder(each, run.answers) for each in settings.endpoints}
+    return readers
+
+
+def settings_of(settings: Embeddings, name: str) -> TextModel | EmbeddingEndpoint:
+    """One embedding's settings."""
+    return next(each for each in (*settings.models, *settings.endpoints) if each.name == name)
+
+
+def plans(run: Run, settings: Embeddings, readers: Mapping[str, Reader]) -> dict[str, Plan]:
+    """What is to be embedded, by embedding."""
+    phrases = phrases_of(run, settings.phrases)
+    made = {}
+    for name, reader in readers.items():
+        own = settings_of(settings, name)
+        made[name] = make_plan(
+            np.arange(len(phrases)),
+            split="concepts",
+            names=column_names(reader.width),
+            prompts=stages.digest_of([phrases, own.template]),
+            tokenizer="the model's own",
+            teacher=reader.fingerprint,
+            shard_rows=settings.shard_rows,
+            order_seed=settings.order_seed,
+        )
+    return made
+
+
+def column_names(width: int) -> list[str]:
+    """Of a vector's numbers."""
+    return [f"d{i}" for i in range(width)]
+
+
+class Worker:
+    """One process with all embeddings; a model is loaded when it is first needed.  Publishing twice is harmless."""
+
+    def __init__(self, run: Run, settings: Embeddings, device: str) -> None:
+        self.run, self.settings, self.device = run, settings, device
+        self.readers = readers_of(run, settings)
+        self.planned = plans(run, settings, self.readers)
+        self.phrases = np.array(phrases_of(run, settings.phrases), dtype=object)
+        self.loaded: tuple[str, Embedder] | None = None
+
+    def do(self, number: int) -> None:
+        """Embed the phrases of shard `number`, counted through all plans."""
+        name, plan, shard = find(self.planned, number)
+        generate(plan, self.run.softlabels, [shard], partial(self._embed, settings_of(self.settings, name)))
+
+    def _embed(self, settings: TextModel | EmbeddingEndpoint, rows: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+        said = [settings.template.format(phrase) for phrase in self.phrases[rows]]
+        if isinstance(settings, EmbeddingEndpoint):
+            return self.readers[settings.name].embed(said)
+        return self._model(settings).embed(said, micro_tokens=self.settings.micro_tokens), {"phrases": len(said)}
+
+    def _model(self, settings: TextModel) -> Embedder:
+        """The weights of one model at a time: two large ones may not fit."""
+        if self.loaded is None or self.loaded[0] != settings.name:
+            self.loaded = None
+            base = base_of(self.run, settings)
+            self.loaded = settings.name, load_embedder(base, **how_of(settings), device=self.device)
+        return self.loaded[1]

@@ -1,0 +1,87 @@
+"""What each regime trains, and the cases that it learns from.
+
+    local         target's cases, from a fresh start             shared       none: the source model as it is
+    frozen        the source model, its last layer tuned         full         all of it tuned but the vectors
+    thawed        the vectors too                                pooled       both sites' cases, from a fresh start
+    adversarial   source's labels, and target's cases without theirs (Ganin and Lempitsky 2015), from a fresh start
+
+Tuning starts from the source model of its own seed, every time anew.  A model of codes has no vectors but those it
+learns: full trains them, and thawed is the same.  Held-out cases appear in none of this.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ckd_dist.studies.concepts.config import Regime
+from ckd_dist.studies.concepts.patients import Patient, Projection
+from ckd_dist.studies.concepts.tables import mix
+
+TUNED: tuple[Regime, ...] = ("frozen", "full", "thawed")  # they go on from a source model
+FROM_SOURCE: tuple[Regime, ...] = ("shared", *TUNED)
+
+
+def tune(model: Patient, regime: Regime) -> list[str]:
+    """Let exactly the parameters that `regime` names be trained, and return their names, in order."""
+    if regime == "thawed":
+        thaw(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(regime != "shared" and (regime != "frozen" or name.startswith("classifier.")))
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def thaw(model: Patient) -> None:
+    """Make a copy of the model's vectors a parameter of it; nothing to do where it reads codes."""
+    if isinstance(model.reads, Projection):
+        model.reads.thaw()
+
+
+@dataclass(frozen=True, eq=False)
+class Learners:
+    """Of one site, or of several as one: rows of CASES by split, and the subject of every row of CASES."""
+
+    train: np.ndarray
+    tuning: np.ndarray
+    subject_N: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Rows of CASES.  labelled_T, of_target_T: of every row of `train`, bool; the adversary reads the second."""
+
+    train: np.ndarray
+    labelled_T: np.ndarray
+    of_target_T: np.ndarray
+    tuning: np.ndarray  # choose the checkpoint; all labelled
+
+
+def cases_for(regime: Regime, source: Learners, target: Learners, size: int | None = None, seed: int = 0) -> Lesson:
+    """What `regime` learns from.  size: labelled cases of the target; none: all.  seed: of their choice.
+
+    A smaller size is a subset of a larger one of the same seed, and its tuning cases shrink in proportion (never below
+    one).  shared learns from nothing.  local does not look at `source`.  Raises ValueError for more than there are.
+    """
+    if regime == "shared":
+        none = np.zeros(0, np.int64)
+        return Lesson(none, np.zeros(0, bool), np.zeros(0, bool), none)
+    train, tuning = target.train, target.tuning
+    if size is not None:
+        if size > len(train):
+            raise ValueError(f"{size} training cases are asked of a site that has {len(train)}: leave that size out")
+        tuning = subset(tuning, target.subject_N, max(1, round(len(tuning) * size / max(1, len(train)))), seed)
+        train = subset(train, target.subject_N, size, seed)
+    own = (np.ones(len(train), bool), np.ones(len(train), bool))
+    if regime in ("local", *TUNED):
+        return Lesson(train, *own, tuning)
+    both = np.concatenate([source.train, train])
+    of_target_T = np.arange(len(both)) >= len(source.train)
+    if regime == "pooled":
+        return Lesson(both, np.ones(len(both), bool), of_target_T, np.concatenate([source.tuning, tuning]))
+    return Lesson(both, ~of_target_T, of_target_T, source.tuning)
+
+
+def subset(rows: np.ndarray, subject_N: np.ndarray, num: int, seed: int) -> np.ndarray:
+    """`num` of these rows, subject after subject in an order of `seed`; fewer are always a part of more.  Sorted."""
+    subject = subject_N[rows].astype(np.int64).view(np.uint64)
+    order = np.lexsort((rows, subject, mix(subject ^ mix(np.array([seed], np.uint64)))))
+    return np.sort(rows[order[:num]])

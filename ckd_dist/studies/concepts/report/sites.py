@@ -1,0 +1,82 @@
+"""Who is at every site, what its vocabulary holds, and how much of it another site knows.
+
+V concepts (rows of schema.CONCEPTS)
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ckd_dist.studies.concepts.report.results import REST, TransferResults
+
+SPLITS = ("train", "tuning", "held_out")
+
+
+def sites(results: TransferResults) -> list[dict[str, Any]]:
+    """Cases, subjects and outcomes of every site by split, its concepts a case and its vocabulary."""
+    return [site_of(results.cases.filter(pl.col("site") == site), site, results.outcomes) for site in results.sites]
+
+
+def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...]) -> dict[str, Any]:
+    splits = []
+    for split in SPLITS:
+        part = own.filter(pl.col("split") == split)
+        positives = [int(part["outcomes"].list.get(k).sum() or 0) for k in range(len(outcomes))]
+        shares = [count / part.height if part.height else None for count in positives]
+        splits.append(
+            {
+                "split": split,
+                "cases": part.height,
+                "subjects": part["subject_id"].n_unique(),
+                "positives": dict(zip(outcomes, positives, strict=True)),
+                "shares": dict(zip(outcomes, shares, strict=True)),
+            }
+        )
+    lengths = own["concepts"].list.len().to_numpy()
+    low, median, high = np.quantile(lengths, (0.25, 0.5, 0.75))
+    return {
+        "site": site,
+        "splits": splits,
+        "concepts_a_case": {"value": median, "low": low, "high": high},  # median and quartiles
+        "vocabulary": int((subjects_of(own, None) > 0).sum()),
+    }
+
+
+def overlaps(results: TransferResults) -> list[dict[str, Any]]:
+    """For every pair: the share of the target's concepts, and of its records, that the source has."""
+    lines = []
+    for source, target in results.pairs():
+        if source == target:
+            continue
+        known_V = subjects_at(results, source, target) > 0
+        own = at(results.cases, target)
+        used_V = subjects_at(results, target, target) > 0
+        recorded = own["concepts"].explode().drop_nulls().to_numpy()
+        lines.append(
+            {
+                "source": source,
+                "target": target,
+                "concepts": int(used_V.sum()),
+                "shared_concepts": int((used_V & known_V).sum()),
+                "share_of_concepts": float(known_V[used_V].mean()) if used_V.any() else None,
+                "share_of_records": float(known_V[recorded].mean()) if len(recorded) else None,
+            }
+        )
+    return lines
+
+
+def at(cases: pl.DataFrame, source: str, target: str = "") -> pl.DataFrame:
+    """The cases of a site, or of all other sites where the source is "all but" the target."""
+    return cases.filter(pl.col("site") != target if source == REST + target else pl.col("site") == source)
+
+
+def subjects_at(results: TransferResults, source: str, target: str) -> np.ndarray:
+    """How many subjects of a source have each concept, [V]."""
+    return subjects_of(at(results.cases, source, target), results.concepts.height)
+
+
+def subjects_of(cases: pl.DataFrame, num_concepts: int | None) -> np.ndarray:
+    """How many subjects have each concept in some case, [V]; as long as the highest number where V is not given."""
+    pairs = cases.select("subject_id", "concepts").explode("concepts").drop_nulls("concepts").unique()
+    return np.bincount(pairs["concepts"].to_numpy(), minlength=num_concepts or 0)

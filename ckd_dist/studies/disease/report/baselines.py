@@ -1,0 +1,183 @@
+"""What costs nothing to predict: the floors that every model of the report stands beside.
+
+    N rows, K labels, F features
+
+predict_nothing     probability 0 for everything
+prevalence          each label's share among the training pairs
+copy_last_visit     P(label | its bit at the index visit), two numbers a label, counted on train; as bits: that bit
+logistic_regression one L2 model a label on everything coded: diagnoses, drugs, procedures, earlier visits' diagnoses,
+                    the current phenotypes, age, sex, number of earlier visits and gap; C chosen on tuning
+
+Each takes schema.SAMPLES frames, learns from labelled rows of train alone, and scores every row of `rows`.  Thresholds
+come from labelled rows of tuning, as for any model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+from ckd_dist.report.calibrate import fit_thresholds
+
+PSEUDO_PAIRS = 1.0  # weight of the prevalence in copy_last_visit's two numbers
+LEAST_SEEN = 5  # training pairs in which a code must occur to become a feature
+STRENGTHS = (0.01, 0.1, 1.0)  # C of the logistic regression: inverse strength of its penalty
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Probabilities and bits of every row, both [N, K]."""
+
+    probabilities_NK: np.ndarray
+    bits_NK: np.ndarray
+
+
+def all_floors(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> dict[str, Floor]:
+    """The four floors by name, in the order of the report."""
+    floors: dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], Floor]] = {
+        "predict_nothing": predict_nothing,
+        "prevalence": prevalence,
+        "copy_last_visit": copy_last_visit,
+        "logistic_regression": logistic_regression,
+    }
+    return {name: floor(train, tuning, rows) for name, floor in floors.items()}
+
+
+def predict_nothing(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Floor:
+    """Nobody gets anything."""
+    nothing_NK = np.zeros((rows.height, bits_of(train, "current").shape[1]))
+    return Floor(nothing_NK, nothing_NK.astype(np.int8))
+
+
+def prevalence(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Floor:
+    """Everybody gets the training prevalence; at a threshold that maximises F1 that means: everything."""
+    share_K = bits_of(labelled(train), "labels").mean(axis=0)
+    constant_NK = np.tile(share_K, (rows.height, 1))
+    return at_thresholds(constant_NK, np.tile(share_K, (labelled(tuning).height, 1)), tuning)
+
+
+def copy_last_visit(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Floor:
+    """What is coded now is coded next time."""
+    train = labelled(train)
+    current_NK, label_NK = bits_of(train, "current"), bits_of(train, "labels")
+    share_K = label_NK.mean(axis=0)
+    given = [
+        ((label_NK * (current_NK == bit)).sum(axis=0) + PSEUDO_PAIRS * share_K)
+        / ((current_NK == bit).sum(axis=0) + PSEUDO_PAIRS)
+        for bit in (0, 1)
+    ]
+    bits_NK = bits_of(rows, "current")
+    return Floor(np.where(bits_NK == 1, given[1], given[0]), bits_NK)
+
+
+def logistic_regression(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Floor:
+    """The model a statistician would try first."""
+    train, tuning_rows = labelled(train), labelled(tuning)
+    vocabulary = vocabulary_of(train)
+    train_NF, tuning_NF, rows_NF = (features(frame, vocabulary) for frame in (train, tuning_rows, rows))
+    label_NK = bits_of(train, "labels")
+    tuning_NK = bits_of(tuning_rows, "labels", label_NK.shape[1])
+    columns = [
+        fit_label(train_NF, label_NK[:, k], tuning_NF, tuning_NK[:, k], rows_NF) for k in range(label_NK.shape[1])
+    ]
+    on_tuning_NK, on_rows_NK = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
+    return at_thresholds(on_rows_NK, on_tuning_NK, tuning)
+
+
+def fit_label(
+    train_NF: sparse.csr_array,
+    label_N: np.ndarray,
+    tuning_NF: sparse.csr_array,
+    tuning_N: np.ndarray,
+    rows_NF: sparse.csr_array,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of one label for tuning and for `rows`, by the C of least cross-entropy on tuning.
+
+    The middle C where there is no tuning row; the constant where train has one class.
+    """
+    if label_N.min() == label_N.max():
+        return np.full(tuning_NF.shape[0], label_N.mean()), np.full(rows_NF.shape[0], label_N.mean())
+    if tuning_NF.shape[0] == 0:
+        model = LogisticRegression(C=STRENGTHS[len(STRENGTHS) // 2], max_iter=300).fit(train_NF, label_N)
+        return np.zeros(0), model.predict_proba(rows_NF)[:, 1]
+    best_loss, best = np.inf, None
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=300).fit(train_NF, label_N)
+        on_tuning_N = model.predict_proba(tuning_NF)[:, 1]
+        loss = -np.mean(np.log(np.where(tuning_N == 1, on_tuning_N, 1 - on_tuning_N) + 1e-12))
+        if loss < best_loss:
+            best_loss, best = loss, (on_tuning_N, model)
+    on_tuning_N, model = best
+    return on_tuning_N, model.predict_proba(rows_NF)[:, 1]
+
+
+# --- features ---------------------------------------------------------------------------------------------------------
+
+
+def codes_of(samples: pl.DataFrame) -> pl.DataFrame:
+    """(row, code): everything coded, once a row, told apart by where it stands."""
+    rows = samples.with_row_index("row")
+    places = {
+        "diagnosis ": pl.col("diagnoses"),
+        "medication ": pl.col("medications"),
+        "procedure ": pl.col("procedures"),
+        "earlier ": pl.col("history").list.eval(pl.element().struct.field("diagnoses").explode()),
+        "phenotype ": pl.col("current").list.eval(pl.arg_where(pl.element() == 1)).cast(pl.List(pl.String)),
+    }
+    tables = [
+        rows.select("row", code=codes).explode("code").drop_nulls().with_columns(code=pl.lit(place) + pl.col("code"))
+        for place, codes in places.items()
+    ]
+    return pl.concat(tables).unique(maintain_order=True)
+
+
+def vocabulary_of(train: pl.DataFrame) -> pl.DataFrame:
+    """(code, feature): the codes that at least LEAST_SEEN training pairs have."""
+    seen = codes_of(train).group_by("code").len().filter(pl.col("len") >= LEAST_SEEN)
+    return seen.select("code").sort("code").with_row_index("feature")
+
+
+def features(samples: pl.DataFrame, vocabulary: pl.DataFrame) -> sparse.csr_array:
+    """One line a sample: a 1 a code, then the numbers, float64 [N, F]."""
+    found = codes_of(samples).join(vocabulary, on="code", how="inner")
+    where = (found["row"].to_numpy(), found["feature"].to_numpy())
+    shape = (samples.height, vocabulary.height)
+    codes_NF = sparse.csr_array((np.ones(found.height), where), shape=shape)
+    numbers = samples.select(
+        ((pl.col("age").fill_null(65).clip(0, 90) - 65) / 20).alias("age"),
+        pl.col("age").is_null().alias("no age"),
+        (pl.col("sex") == "F").fill_null(False).alias("F"),
+        (pl.col("sex") == "M").fill_null(False).alias("M"),
+        (pl.col("history").list.len().clip(0, 5) / 5).alias("visits"),
+        (pl.col("gap_days").fill_null(0).clip(0).log1p() / 5).alias("gap"),
+    )
+    return sparse.csr_array(sparse.hstack([codes_NF, sparse.csr_array(numbers.to_numpy().astype(np.float64))]))
+
+
+def at_thresholds(on_rows_NK: np.ndarray, on_tuning_NK: np.ndarray, tuning: pl.DataFrame) -> Floor:
+    """Bits at the thresholds that maximise F1 on labelled tuning rows."""
+    tuning = labelled(tuning)
+    if tuning.height == 0:
+        return Floor(on_rows_NK, (on_rows_NK >= 0.5).astype(np.int8))
+    threshold_K = fit_thresholds(on_tuning_NK, bits_of(tuning, "labels"))
+    return Floor(on_rows_NK, (on_rows_NK >= threshold_K).astype(np.int8))
+
+
+def labelled(samples: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose next visit is known."""
+    return samples.filter(pl.col("labels").is_not_null())
+
+
+def bits_of(samples: pl.DataFrame, column: str, num_labels: int | None = None) -> np.ndarray:
+    """`current` or `labels` as int8 [N, K]; raises ValueError where a row is null or rows differ in length.
+
+    num_labels: K, needed where there may be no row.
+    """
+    lengths = samples[column].list.len().unique().to_list()
+    if len(lengths) > 1 or lengths == [None]:
+        raise ValueError(f"samples: column {column!r} has null rows or rows of unequal length; leave them out first")
+    width = lengths[0] if lengths else num_labels or 0
+    return samples[column].explode(empty_as_null=False).to_numpy().astype(np.int8).reshape(samples.height, width)

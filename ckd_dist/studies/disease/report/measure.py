@@ -1,0 +1,221 @@
+"""From predictions to every number of the report, as one plain dict: what metrics.json holds and the pages show.
+
+    N rows, K labels, D draws
+
+Every model is scored on the same draws of subjects, so any two can be compared draw by draw.  NaN becomes None: a
+metric that cannot be computed.  Where the held-out part is too small for claims, nothing is called better or worse.
+Counts of groups and positives are text, with 1 to 4 as "<5"; a label with so few cases gets no interval.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ckd_dist.report import bootstrap, metrics, plots
+from ckd_dist.report.bootstrap import Estimate, Resamples
+from ckd_dist.report.metrics import Scores
+from ckd_dist.report.page import plain
+from ckd_dist.studies.disease.report.results import Results
+from ckd_dist.studies.disease.report.table1 import SMALL, count, in_order, share
+
+FEW_PAIRS, FEW_PATIENTS = 200, 50  # below: no claim may rest on the report
+FEW_IN_GROUP = 50  # pairs; below: a group's numbers are marked
+COMPARED = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "brier")
+LOWER_IS_BETTER = ("brier", "ece", "macro_ece")
+GAP_METRICS = ("macro_auroc", "macro_auprc", "brier")
+GROUP_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "brier", "ece")
+RELIABILITY_BINS = 15
+
+
+def measure(results: Results) -> dict[str, Any]:
+    """Score every model, compare them, and gather what else the report says."""
+    results.check()
+    draws = bootstrap.resample(results.subject_N, results.bootstrap_draws, results.seed)
+    scores = {
+        model.name: metrics.score(
+            results.labels_NK, model.probabilities_NK, model.bits_NK, draws.subject_N, draws.counts_SD
+        )
+        for model in results.models
+    }
+    num_pairs, num_labels = results.labels_NK.shape
+    num_patients = len(draws.counts_SD)
+    return plain(
+        {
+            "title": results.title,
+            "source": results.source,
+            "date": results.date,
+            "primary": results.primary,
+            "held_out": {
+                "pairs": num_pairs,
+                "patients": num_patients,
+                "labels": num_labels,
+                "scorable_labels": scores[results.primary].num_scorable,
+                "too_small": too_small(num_pairs, num_patients),
+            },
+            "bootstrap": {"draws": results.bootstrap_draws, "seed": results.seed, "level": bootstrap.LEVEL},
+            "warnings": warnings(num_pairs, num_patients, num_labels, scores[results.primary].num_scorable),
+            "notes": list(results.notes),
+            "models": [model_numbers(results, name, score) for name, score in scores.items()],
+            "differences": differences(results, scores),
+            "gaps": gaps(results, scores),
+            "labels": label_counts(results),
+            "groups": group_numbers(results, draws),
+            "reliability": reliability(results, draws),
+            "curves": {model.name: plots.curves(results.labels_NK, model.probabilities_NK) for model in results.models},
+            "timings": [vars(timing) | {"title": shown(results, timing.name)} for timing in results.timings],
+            "flow": [{"reason": reason, "excluded": out, "left": left} for reason, out, left in results.flow],
+            "table1": {
+                "columns": list(results.table1.columns),
+                "lines": [vars(line) for line in results.table1.lines],
+            },
+            "recipe": dict(results.recipe),
+            "versions": dict(results.versions),
+        }
+    )
+
+
+def warnings(num_pairs: int, num_patients: int, num_labels: int, num_scorable: int) -> list[str]:
+    """What the numbers themselves forbid to claim."""
+    found = []
+    if too_small(num_pairs, num_patients):
+        found.append(
+            f"Too small for claims: the held-out part has {count(num_pairs)} pairs of visits from "
+            f"{count(num_patients)} patients (fewer than {FEW_PAIRS} pairs or {FEW_PATIENTS} patients). "
+            "The numbers show that the pipeline runs, nothing more."
+        )
+    if num_scorable < num_labels:
+        found.append(
+            f"{num_labels - num_scorable} of {num_labels} diseases cannot be scored: in the held-out part "
+            "every patient has them, or none. Macro means go over the others."
+        )
+    return found
+
+
+def too_small(num_pairs: int, num_patients: int) -> bool:
+    return num_pairs < FEW_PAIRS or num_patients < FEW_PATIENTS
+
+
+def model_numbers(results: Results, name: str, scores: Scores) -> dict[str, Any]:
+    """Every metric of one model, overall and by label."""
+    model = results.model(name)
+    positives_K = results.labels_NK.sum(axis=0)
+    rare_K = np.minimum(positives_K, len(results.labels_NK) - positives_K) < SMALL
+    return {
+        "name": name,
+        "title": model.shown,
+        "role": model.role,
+        "overall": {key: estimate(key, value_D) for key, value_D in scores.overall.items()},
+        "per_label": {
+            label: {
+                key: estimate(key, value_KD[k, :1] if rare_K[k] else value_KD[k])
+                for key, value_KD in scores.per_label.items()
+            }
+            for k, label in enumerate(results.label_names)
+        },
+    }
+
+
+def estimate(metric: str, value_D: np.ndarray) -> Estimate:
+    return bootstrap.interval(value_D, centred="ece" in metric)
+
+
+def differences(results: Results, scores: dict[str, Scores]) -> list[dict[str, Any]]:
+    """First minus second, with the paired interval and a verdict: better, worse, or unclear."""
+    silent = too_small(len(results.labels_NK), len(np.unique(results.subject_N)))
+    lines = []
+    for first, second in results.comparisons:
+        if first not in scores or second not in scores:
+            continue
+        cells = {}
+        for metric in COMPARED:
+            value = bootstrap.difference(scores[first].overall[metric], scores[second].overall[metric])
+            sign = -1 if metric in LOWER_IS_BETTER else 1
+            clear = value.clear_of_zero and not silent
+            verdict = "unclear" if not clear else "better" if sign * value.value > 0 else "worse"
+            cells[metric] = vars(value) | {"verdict": verdict}
+        titles = {"first_title": shown(results, first), "second_title": shown(results, second)}
+        lines.append({"first": first, "second": second, **titles, "metrics": cells})
+    return lines
+
+
+def gaps(results: Results, scores: dict[str, Scores]) -> list[dict[str, Any]]:
+    """Each model's share of the way from prevalence (0) to the oracle (1); empty where there is no oracle."""
+    oracle = next((model.name for model in results.models if model.role == "oracle"), None)
+    if oracle is None or "prevalence" not in scores:
+        return []
+    start, end = scores["prevalence"].overall, scores[oracle].overall
+    return [
+        {
+            "name": name,
+            "title": shown(results, name),
+            "role": results.model(name).role,
+            "metrics": {m: bootstrap.share_of_way(score.overall[m], start[m], end[m]) for m in GAP_METRICS},
+        }
+        for name, score in scores.items()
+        if name not in ("predict_nothing", "prevalence", oracle)
+    ]
+
+
+def label_counts(results: Results) -> list[dict[str, Any]]:
+    """Positives of every label, masked where few."""
+    positives_K = results.labels_NK.sum(axis=0)
+    num_pairs = len(results.labels_NK)
+    return [
+        {"name": name, "positives": share(int(n), num_pairs)}
+        for name, n in zip(results.label_names, positives_K, strict=True)
+    ]
+
+
+def group_numbers(results: Results, draws: Resamples) -> list[dict[str, Any]]:
+    """The primary model by group; a group of fewer than five patients is named and not scored."""
+    return [
+        {
+            "title": title,
+            "groups": [
+                one_group(results, draws, group_N == name, name) for name in in_order(np.unique(group_N).tolist())
+            ],
+        }
+        for title, group_N in results.groups.items()
+    ]
+
+
+def one_group(results: Results, draws: Resamples, chosen_N: np.ndarray, name: str) -> dict[str, Any]:
+    num_pairs, num_patients = int(chosen_N.sum()), len(np.unique(results.subject_N[chosen_N]))
+    line = {"name": str(name), "pairs": count(num_pairs), "patients": count(num_patients), "metrics": None}
+    line["few"] = num_pairs < FEW_IN_GROUP
+    if min(num_pairs, num_patients) < SMALL:
+        return line
+    model, draws = results.model(results.primary), draws.rows(chosen_N)
+    score = metrics.score(
+        results.labels_NK[chosen_N],
+        model.probabilities_NK[chosen_N],
+        model.bits_NK[chosen_N],
+        draws.subject_N,
+        draws.counts_SD,
+    )
+    line["metrics"] = {m: estimate(m, score.overall[m]) for m in GROUP_METRICS}
+    line["scorable_labels"] = score.num_scorable
+    return line
+
+
+def reliability(results: Results, draws: Resamples) -> dict[str, list[dict[str, Any]]]:
+    """Predicted against observed share in bins of equally many cells, by model."""
+    return {model.name: reliability_of(results.labels_NK, model.probabilities_NK, draws) for model in results.models}
+
+
+def reliability_of(labels_NK: np.ndarray, probabilities_NK: np.ndarray, draws: Resamples) -> list[dict[str, Any]]:
+    bin_NK = metrics.equal_mass_bins(probabilities_NK, RELIABILITY_BINS)
+    lines = []
+    for number in np.unique(bin_NK):
+        inside_NK = bin_NK == number
+        sums_3N = np.stack([(inside_NK * part_NK).sum(axis=1) for part_NK in (1, probabilities_NK, labels_NK)])
+        cells_D, predicted_D, observed_D = metrics.total(sums_3N.T, draws.subject_N, draws.counts_SD)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            observed = bootstrap.interval(observed_D / cells_D)
+        lines.append({"predicted": predicted_D[0] / cells_D[0], "observed": observed, "cells": int(cells_D[0])})
+    return lines
+
+
+def shown(results: Results, name: str) -> str:
+    model = results.model(name)
+    return model.shown if model else name

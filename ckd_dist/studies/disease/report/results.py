@@ -1,0 +1,103 @@
+"""What a report is made from: one plain structure, filled by the pipeline, with no number computed yet.
+
+N held-out rows (visit pairs), K labels
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ckd_dist.report import metrics
+from ckd_dist.report.timing import Timing
+from ckd_dist.studies.disease.report.table1 import Table1
+
+Role = Literal["floor", "student", "teacher", "oracle"]
+
+TITLES = {
+    "predict_nothing": "Predict nothing",
+    "prevalence": "Prevalence",
+    "copy_last_visit": "Copy the last visit",
+    "logistic_regression": "Logistic regression on codes",
+    "student_hard": "Student without distillation",
+    "student": "Distilled student",
+    "teacher": "Teacher",
+    "oracle": "Best possible (oracle)",
+}
+COMPARISONS = (
+    ("student", "prevalence"),
+    ("student", "copy_last_visit"),
+    ("student", "logistic_regression"),
+    ("student", "student_hard"),
+    ("student", "teacher"),
+    ("teacher", "prevalence"),
+    ("teacher", "copy_last_visit"),
+    ("teacher", "logistic_regression"),
+    ("oracle", "teacher"),
+    ("oracle", "student"),
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Predictions of one model on held_out, in the row order of `Results`."""
+
+    name: str  # a key of TITLES, or any other name
+    role: Role
+    probabilities_NK: np.ndarray  # calibrated
+    bits_NK: np.ndarray  # at thresholds fitted on tuning
+    title: str = ""  # shown in place of TITLES[name]
+
+    @property
+    def shown(self) -> str:
+        return self.title or TITLES.get(self.name, self.name)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report says.  Only labelled held_out rows."""
+
+    title: str  # of the page: the recipe's name
+    source: str  # in words: "a synthetic hospital of 1,000 patients", "MIMIC-III 1.4"
+    label_names: tuple[str, ...]
+    labels_NK: np.ndarray  # 0 or 1
+    subject_N: np.ndarray  # int64 subject ids: what the bootstrap draws; never shown
+    models: tuple[Model, ...]  # in the order of the tables
+    groups: Mapping[str, np.ndarray]  # "Age" -> the band of every row; table1.groups makes it
+    flow: Sequence[tuple[str, int, int]]  # reason, visits excluded, visits left
+    table1: Table1
+    date: str  # ISO; when the report was made
+    recipe: Mapping[str, Any]  # dotted field -> value
+    versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
+    timings: Sequence[Timing] = ()
+    notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
+    primary: str = "student"  # the model that the page is about
+    comparisons: Sequence[tuple[str, str]] = COMPARISONS  # pairs with a model that is absent are left out
+    bootstrap_draws: int = 1000
+    seed: int = 0
+
+    def model(self, name: str) -> Model | None:
+        return next((model for model in self.models if model.name == name), None)
+
+    def check(self) -> None:
+        """Raise ValueError where the parts do not fit together."""
+        num_rows, num_labels = self.labels_NK.shape
+        if num_rows == 0:
+            raise ValueError("held_out has no pair of visits to score: give it more subjects or another split seed")
+        if len(self.label_names) != num_labels or len(self.subject_N) != num_rows:
+            raise ValueError(
+                f"labels are {num_rows} x {num_labels}, but there are {len(self.label_names)} names "
+                f"and {len(self.subject_N)} subjects"
+            )
+        names = [model.name for model in self.models]
+        if len(set(names)) != len(names) or self.primary not in names:
+            raise ValueError(f"models must have unique names with {self.primary!r} among them; they are {names}")
+        for model in self.models:
+            try:
+                metrics.check(self.labels_NK, model.probabilities_NK, model.bits_NK)
+            except ValueError as error:
+                raise ValueError(f"{model.name}: {error}") from None
+        for title, group_N in self.groups.items():
+            if len(group_N) != num_rows:
+                raise ValueError(f"group {title!r} has {len(group_N)} rows, the labels {num_rows}")

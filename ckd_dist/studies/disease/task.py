@@ -1,0 +1,96 @@
+"""The diseases of the next visit: a unit is an admission, a column a disease."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from torch import Tensor
+
+from ckd_dist.config import Loss
+from ckd_dist.engine.task import Batch
+from ckd_dist.models.losses import hard_loss, mixed_loss
+from ckd_dist.models.rows import Tokens, pad
+
+
+class DiseaseTask:
+    """Multi-label classification of rows of tokens, from hard labels, a teacher's logits, or both."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        pad_id: int,
+        hard_NK: np.ndarray,
+        labelled_N: np.ndarray,
+        soft_NK: np.ndarray | None,
+        loss: Loss,
+    ) -> None:
+        """hard_NK: 0 or 1, anything where labelled_N is 0.  soft_NK: raw logits; none: learn from hard labels alone."""
+        for name, table in (("hard_NK", hard_NK), ("labelled_N", labelled_N), ("soft_NK", soft_NK)):
+            if table is not None and len(table) != len(tokens.lengths):
+                raise ValueError(f"{name} has {len(table)} rows, the token table {len(tokens.lengths)}")
+        self.tokens = tokens
+        self.pad_id = pad_id
+        self.hard_NK = hard_NK
+        self.labelled_N = labelled_N
+        self.soft_NK = soft_NK
+        self.settings = loss
+
+    @property
+    def weights(self) -> np.ndarray:
+        """What a row adds to its step's total weight, float64 [N]: an unlabelled one counts where a teacher speaks."""
+        return np.asarray(self.labelled_N if self.soft_NK is None else np.ones(len(self.labelled_N)), np.float64)
+
+    def collate(self, rows: Sequence[int]) -> Batch:
+        """Rows padded on the right to their longest; no rows: the empty slot."""
+        if len(rows) == 0:
+            return self._empty()
+        rows = np.asarray(rows)
+        input_ids_BL, attention_BL = pad([self.tokens.row(row) for row in rows], self.pad_id)
+        return Batch(
+            input_ids_BL=input_ids_BL,
+            attention_BL=attention_BL,
+            hard_UK=torch.as_tensor(self.hard_NK[rows], dtype=torch.float32),
+            soft_UK=None if self.soft_NK is None else torch.as_tensor(self.soft_NK[rows], dtype=torch.float32),
+            labelled_U=torch.as_tensor(self.labelled_N[rows], dtype=torch.float32),
+            mask_U=torch.ones(len(rows)),
+        )
+
+    def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
+        """Sum over units; without a teacher, plain BCE on the labelled ones."""
+        if batch.soft_UK is None:
+            return hard_loss(logits_UK, batch.hard_UK, batch.labelled_U * batch.mask_U)
+        return mixed_loss(
+            logits_UK,
+            batch.hard_UK,
+            batch.soft_UK,
+            batch.mask_U,
+            batch.labelled_U,
+            soft_weight=self.settings.soft_weight,
+            temperature=self.settings.temperature,
+        )
+
+    def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
+        """macro_auroc, macro_auprc, micro_f1 (at 0.5) over labelled rows; the macros leave out a label of one class."""
+        known = np.asarray(self.labelled_N)[rows] > 0
+        hard, logits = np.asarray(self.hard_NK)[rows][known], logits_UK[known]
+        columns = [k for k in range(hard.shape[1]) if 0 < hard[:, k].sum() < len(hard)]
+        if not columns:
+            return {"macro_auroc": float("nan"), "macro_auprc": float("nan"), "micro_f1": float("nan")}
+        return {
+            "macro_auroc": float(np.mean([roc_auc_score(hard[:, k], logits[:, k]) for k in columns])),
+            "macro_auprc": float(np.mean([average_precision_score(hard[:, k], logits[:, k]) for k in columns])),
+            "micro_f1": float(f1_score(hard.ravel(), logits.ravel() > 0, zero_division=0)),
+        }
+
+    def _empty(self) -> Batch:
+        """One row of one pad token that weighs nothing."""
+        shape = (1, self.hard_NK.shape[1])
+        return Batch(
+            input_ids_BL=torch.full((1, 1), self.pad_id),
+            attention_BL=torch.ones(1, 1, dtype=torch.int64),
+            hard_UK=torch.zeros(shape),
+            soft_UK=None if self.soft_NK is None else torch.zeros(shape),
+            labelled_U=torch.zeros(1),
+            mask_U=torch.zeros(1),
+        )

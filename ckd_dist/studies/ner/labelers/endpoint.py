@@ -1,0 +1,113 @@
+"""A labeler that asks a large language model behind an OpenAI-compatible address.
+
+    notes -> questions -> (cache | endpoint) -> answers -> mentions, and counts of all that happened
+
+Each step is a file: question.py, cache.py, asking.py, answer.py and align.py; egress.py says where notes may go.  The
+model states no confidence that could be trusted, so every mention gets the recipe's one.  Left out: several samples of
+one question, whose agreement would be a confidence (it multiplies the cost).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from ckd_dist.endpoints import cache
+from ckd_dist.endpoints.cache import Answer
+from ckd_dist.endpoints.client import ask
+from ckd_dist.endpoints.egress import check_egress
+from ckd_dist.notes.note import Found, Mention, Note
+from ckd_dist.studies.ner.config import Endpoint
+from ckd_dist.studies.ner.labelers.align import OUTCOMES, RULES, align
+from ckd_dist.studies.ner.labelers.labelled import Labelled
+from ckd_dist.studies.ner.labelers.question import Question, instructions, questions, schema
+
+TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "cached_output_tokens", "untold")
+COUNTS = ("notes", "words", "questions", "cached", "requests", *TOKENS, *OUTCOMES, "broken_answers", "cut_answers")
+
+
+@dataclass(frozen=True)
+class EndpointLabeler:
+    """`labeler(notes)`: the mentions that the model behind `settings.url` states.
+
+    Raises ValueError when it is made for an address that notes may not go to; asking.EndpointError while it labels.
+    """
+
+    settings: Endpoint
+    types: Sequence[str]
+    cache_folder: Path
+
+    def __post_init__(self) -> None:
+        check_egress(self.settings)
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def asked(self) -> str:
+        """A hash of what shapes an answer beside the question: not the address, the key, a limit or a price."""
+        s, form = self.settings, repr(schema(self.types))
+        return cache.key(s.model, repr(s.temperature), str(s.max_output_tokens), instructions(self.types), form)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what shapes the mentions: the answers, how notes are cut and answers read, how sure they are."""
+        return cache.key(self.asked, str(self.settings.max_words), str(RULES), repr(self.settings.confidence))
+
+    def __call__(self, notes: Sequence[Note]) -> Labelled:
+        """Label every note.  counts: those of align.py, and
+
+        notes, words, questions; `cached` of these were not asked now; requests sent, retries and refused forms
+        included; input_tokens, output_tokens and usd that this call spent, and cached_input_tokens and
+        cached_output_tokens that kept answers once cost; untold: answers that came without token counts, so that the
+        cost is more; cut_answers: they did not end by themselves; seconds of this call, wall-clock.
+        """
+        began = perf_counter()
+        parts = [questions(note, self.settings.max_words) for note in notes]
+        name_of = {q.text: cache.key(self.asked, q.text) for part in parts for q in part}
+        kept = {text: answer for text, name in name_of.items() if (answer := cache.find(self.cache_folder, name))}
+        fresh, num_requests = self._ask({text: name for text, name in name_of.items() if text not in kept})
+        answer_of = kept | fresh
+        num_questions = sum(map(len, parts))
+        counts = Counter(dict.fromkeys(COUNTS, 0))
+        counts.update(notes=len(notes), words=sum(map(len, notes)), questions=num_questions)
+        counts.update(cached=num_questions - len(fresh), requests=num_requests)
+        found = []
+        for note, part in zip(notes, parts, strict=True):
+            mentions = self._align(note, part, answer_of, counts)
+            found.append([Found(mention, self.settings.confidence) for mention in mentions])
+        usd = _count_tokens(counts, fresh.values(), kept.values(), self.settings)
+        return Labelled(found, {**counts, "usd": usd, "seconds": perf_counter() - began})
+
+    def _ask(self, name_of: dict[str, str]) -> tuple[dict[str, Answer], int]:
+        keep = partial(cache.keep, self.cache_folder)
+        texts = {name: text for text, name in name_of.items()}
+        answers, num_requests = ask(texts, self.settings, instructions(self.types), schema(self.types), keep)
+        return {texts[name]: answer for name, answer in answers.items()}, num_requests
+
+    def _align(
+        self, note: Note, part: list[Question], answer_of: dict[str, Answer], counts: Counter[str]
+    ) -> list[Mention]:
+        """Mentions of one note, in order; what became of each stated entity is added to `counts`."""
+        mentions = []
+        for question in part:
+            answer = answer_of[question.text]
+            placed, what_became = align(answer.text, note.text, question.lines, self.types)
+            mentions += placed
+            counts.update(what_became)
+            counts["cut_answers"] += answer.cut
+        return mentions
+
+
+def _count_tokens(counts: Counter[str], fresh: Iterable[Answer], kept: Iterable[Answer], settings: Endpoint) -> float:
+    """Add the tokens of all answers to `counts`; return what the fresh ones cost, US dollars."""
+    for prefix, answers in (("", fresh), ("cached_", kept)):
+        for answer in answers:
+            counts[f"{prefix}input_tokens"] += answer.input_tokens or 0
+            counts[f"{prefix}output_tokens"] += answer.output_tokens or 0
+            counts["untold"] += answer.input_tokens is None or answer.output_tokens is None
+    sent = counts["input_tokens"] * settings.usd_per_million_input
+    return (sent + counts["output_tokens"] * settings.usd_per_million_output) / 1e6

@@ -1,0 +1,229 @@
+"""The ontology labeler: every name of the vocabularies that a note holds.
+
+    names -> sequences of words -> automaton        note -> words -> all matches -> the longest that do not overlap
+
+Words are numbered and the automaton (Aho and Corasick 1975) runs over the numbers: a match then begins and ends at a
+word by itself, and two spellings are one where they have one number (spelling.py).  `pyahocorasick` takes sequences of
+numbers; `ahocorasick-rs` takes strings alone and would find names inside words.  There are two automatons.  Most names
+are found in any case; one with fewer than `min_letters` letters, or an abbreviation ("ALL", "AIDS", "HoFH"), only as it
+is written.
+
+Of matches that share a character the longest stays, then the leftmost; where two types claim the same place the one
+whose vocabulary comes first has it, and the tie is counted.  A match that begins or ends within a word of the note is
+none.  stop_list.txt holds the names that are not looked for, with the reason.  With `inflections` come spelling
+variants, and the short forms that a note itself defines (short_forms.py).
+
+Left out: word order ("neoplasm, malignant"), names with a gap ("breast and ovarian cancer"), and spelling mistakes.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import ahocorasick
+
+from ckd_dist.notes.note import Found, Mention, Note
+from ckd_dist.studies.ner.config import Ontology
+from ckd_dist.studies.ner.labelers import negation, short_forms
+from ckd_dist.studies.ner.labelers.labelled import Labelled
+from ckd_dist.studies.ner.labelers.spelling import WORDS_REMEMBERED, folded, pieces, written
+from ckd_dist.studies.ner.labelers.vocabularies import Vocabulary
+
+RULES = 1  # raise it when a change of these files changes what is found
+MOST_CAPITALS, MOST_MIXED = 7, 5  # letters of an abbreviation: CANVAS, HoFH
+COUNTS = ("notes", "words", "mentions", "overlapped", "ties", "short_forms", "denied")
+
+Sequences = dict[tuple[str, ...], frozenset[int]]  # words of a name -> the types that have it, by their place
+
+
+class Match(NamedTuple):
+    """Characters start to end of a note, and the types that claim them."""
+
+    start: int
+    end: int
+    types: frozenset[int]
+
+
+class Gazetteer:
+    """Finds names in notes: a labeler.  Build once; the automatons of 20,000 names take about a second."""
+
+    def __init__(self, settings: Ontology, vocabularies: Sequence[Vocabulary]) -> None:
+        """settings: what counts as found.  vocabularies: of one or several types, the first of which win ties."""
+        self.name = settings.name
+        self._settings = settings
+        self._types = list(dict.fromkeys(vocabulary.type for vocabulary in vocabularies))
+        names = compile_names(vocabularies, self._types, settings)
+        self.fingerprint = fingerprint(names, self._types, settings)
+        self._automatons = [_automaton(sequences) for sequences in names]
+        self._numbers = _numbering(self._automatons, settings.inflections)
+
+    def __call__(self, notes: Sequence[Note]) -> Labelled:
+        """The mentions of every note, in order, and counts.
+
+        overlapped: matches under a longer one.  ties: places that two types claim.  short_forms: found because the
+        note defines them.  denied: left out because their sentence denies them.
+        """
+        counts = Counter(dict.fromkeys(COUNTS, 0))
+        found = []
+        for note in notes:
+            matches = self._matches(note)
+            kept = longest(matches)
+            mentions = [Mention(match.start, match.end, self._types[min(match.types)]) for match in kept]
+            further = short_forms.elsewhere(note, mentions) if self._settings.inflections else []
+            mentions = sorted(mentions + further)
+            left = negation.affirmed(note, mentions) if self._settings.skip_negated else mentions
+            found.append([Found(mention, self._settings.confidence) for mention in left])
+            counts["notes"] += 1
+            counts["words"] += len(note)
+            counts["mentions"] += len(left)
+            counts["overlapped"] += len(matches) - len(kept)
+            counts["ties"] += sum(len(match.types) > 1 for match in kept)
+            counts["short_forms"] += len(further)
+            counts["denied"] += len(mentions) - len(left)
+        return Labelled(found, dict(counts))
+
+    def _matches(self, note: Note) -> list[Match]:
+        """Every name in the note, overlaps and all, each place once."""
+        starts, ends, streams = [], [], ([], [])
+        for word, start, end in pieces(note.text, self._settings.inflections):
+            in_any_case, as_written = self._numbers(word)
+            starts.append(start)
+            ends.append(end)
+            streams[0].append(in_any_case)
+            streams[1].append(as_written)
+        word_starts, word_ends = set(note.start_U.tolist()), set(note.end_U.tolist())
+        places: dict[tuple[int, int], frozenset[int]] = {}
+        for (automaton, _), stream in zip(self._automatons, streams, strict=True):
+            for last, (num_words, types) in automaton.iter(tuple(stream)) if len(automaton) else ():
+                place = starts[last - num_words + 1], ends[last]
+                if place[0] in word_starts and place[1] in word_ends:
+                    places[place] = places.get(place, frozenset()) | types
+        return [Match(start, end, types) for (start, end), types in places.items()]
+
+
+def longest(matches: Iterable[Match]) -> list[Match]:
+    """Matches of which no two share a character, in order: the longest stays, of equally long ones the leftmost."""
+    kept: list[Match] = []
+    taken: set[int] = set()
+    for match in sorted(matches, key=lambda match: (match.start - match.end, match.start)):
+        characters = range(match.start, match.end)
+        if (
+            match.start not in taken and match.end - 1 not in taken
+        ):  # what is kept is no shorter: it reaches over an end
+            taken.update(characters)
+            kept.append(match)
+    return sorted(kept)
+
+
+# --- names to sequences of words --------------------------------------------------------------------------------------
+
+
+def compile_names(
+    vocabularies: Iterable[Vocabulary], types: Sequence[str], settings: Ontology
+) -> tuple[Sequences, Sequences]:
+    """Names to look for in any case (their words folded), and those only as written; what the stop-list stops is gone.
+
+    Names without a letter, or of a single one, are left out too.
+    """
+    loose = settings.inflections
+    stopped_in_any_case, stopped_as_written = stop_list()
+    in_any_case, as_written = {}, {}
+    for vocabulary in vocabularies:
+        place = frozenset([types.index(vocabulary.type)])
+        for name in vocabulary.terms:
+            num_letters = sum(letter.isalpha() for letter in name)
+            if num_letters < 2:
+                continue
+            exact = num_letters < settings.min_letters or is_abbreviation(name)
+            for variant in variants(name, exact) if loose else (name,):
+                if exact and written_key(variant, True) not in stopped_as_written:
+                    key, kind = written_key(variant, loose), as_written
+                elif not exact and folded_key(variant, True) not in stopped_in_any_case:
+                    key, kind = folded_key(variant, loose), in_any_case
+                else:
+                    continue
+                if key:
+                    kind[key] = kind.get(key, frozenset()) | place
+    return in_any_case, as_written
+
+
+def folded_key(name: str, loose: bool) -> tuple[str, ...]:
+    """Words of a name as they are looked for in any case."""
+    return tuple(folded(word, loose) for word, _, _ in pieces(name, loose))
+
+
+def written_key(name: str, loose: bool) -> tuple[str, ...]:
+    """Words of a name as they are looked for as written."""
+    return tuple(written(word) for word, _, _ in pieces(name, loose))
+
+
+def is_abbreviation(name: str) -> bool:
+    """Whether a name is so short and so written that small letters would mean something else.
+
+    >>> [is_abbreviation(name) for name in ("ALL", "HoFH", "CMT 1A", "CANVAS", "Flu", "OxyContin")]
+    [True, True, True, True, False, False]
+    """
+    letters = [letter for letter in name if letter.isalpha()]
+    num_capitals = sum(letter.isupper() for letter in letters)
+    return num_capitals > 1 and len(letters) <= (MOST_CAPITALS if num_capitals == len(letters) else MOST_MIXED)
+
+
+def variants(name: str, exact: bool) -> list[str]:
+    """The name, and how else it is written: without its commas and full stops; an abbreviation with a plural s.
+
+    >>> variants("St. Louis encephalitis", False)
+    ['St. Louis encephalitis', 'St Louis encephalitis']
+    """
+    plain = " ".join(name.replace(",", " ").replace(".", " ").split())
+    plural = [f"{name}s"] if exact and name[-1].isupper() else []
+    return list(dict.fromkeys([name, plain, *plural]))
+
+
+@cache
+def stop_list() -> tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]:
+    """Keys that are not looked for in any case, and as written.  A name in small letters stops both."""
+    lines = files(__package__).joinpath("stop_list.txt").read_text("utf-8").splitlines()
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    in_any_case = frozenset(folded_key(name, True) for name in names if name.islower())
+    return in_any_case, frozenset(written_key(name, True) for name in names)
+
+
+def fingerprint(names: tuple[Sequences, Sequences], types: Sequence[str], settings: Ontology) -> str:
+    """Hash of all that decides what is found: names as they are looked for, types in order, rules and settings."""
+    content = {
+        "rules": RULES,
+        "types": list(types),
+        "names": [sorted((list(key), sorted(value)) for key, value in sequences.items()) for sequences in names],
+        "loose": settings.inflections,
+        "denied": [negation.RULES, sorted(negation.KINDS.items())] if settings.skip_negated else None,
+        "confidence": settings.confidence,
+    }
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+# --- sequences of words to automatons ---------------------------------------------------------------------------------
+
+
+def _automaton(sequences: Sequences) -> tuple[ahocorasick.Automaton, dict[str, int]]:
+    """The automaton over word numbers, and the numbers; 0 is a word of no name."""
+    number: dict[str, int] = {}
+    automaton = ahocorasick.Automaton(ahocorasick.STORE_ANY, ahocorasick.KEY_SEQUENCE)
+    for words, types in sequences.items():
+        automaton.add_word(tuple(number.setdefault(word, len(number) + 1) for word in words), (len(words), types))
+    automaton.make_automaton()
+    return automaton, number
+
+
+def _numbering(automatons: Sequence[tuple[ahocorasick.Automaton, dict[str, int]]], loose: bool) -> Callable:
+    """Word of a note -> its number in each automaton, remembered."""
+    (_, in_any_case), (_, as_written) = automatons
+
+    @lru_cache(WORDS_REMEMBERED)
+    def numbers(word: str) -> tuple[int, int]:
+        return in_any_case.get(folded(word, loose), 0), as_written.get(written(word), 0)
+
+    return numbers

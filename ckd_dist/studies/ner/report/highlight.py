@@ -1,0 +1,204 @@
+"""A page that shows notes with their entities marked, for a clinician to look at before anyone trusts the numbers.
+
+One self-contained file: no script, nothing fetched, so it opens on a ward's computer and can be printed.  A type is
+told by its colour (Okabe and Ito's, which colour-blind eyes tell apart), by the line under it, and by letters after it,
+so black and white will do.  The surer, the darker; the number is said where the pointer rests.  Where gold is given,
+what was missed is framed and what is not gold bears a cross.  Control characters are shown as one � each.
+
+The page holds patients' text: it is for those who may read the notes.  Left out: editing (that is what brat is for).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+
+from ckd_dist.notes.note import Found, Mention
+from ckd_dist.studies.ner.standoff import check, encoded, published
+
+MOST_NOTES = 50
+COLOURS = ("230,159,0", "86,180,233", "0,158,115", "204,121,167", "240,228,66", "213,94,0", "0,114,178")
+LINES = ("solid", "dashed", "dotted", "double")
+PALEST, DARKEST = 0.15, 0.6  # opacity behind black letters
+UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
+
+
+class Marked(NamedTuple):
+    """A note to be shown.  gold: what should have been found; None: nobody annotated it."""
+
+    name: str
+    text: str
+    found: Sequence[Found]
+    gold: Sequence[Mention] | None = None
+
+
+class Piece(NamedTuple):
+    """Text between two places where a mention begins or ends, and what is said of it."""
+
+    text: str = ""
+    style: str = ""  # CSS classes
+    shade: float = 0.0
+    colour: str = ""
+    says: str = ""  # where the pointer rests
+    ends: str = ""  # letters after it
+
+
+def write_page(
+    path: Path,
+    notes: Sequence[Marked],
+    types: Sequence[str],
+    *,
+    title: str,
+    most: int = MOST_NOTES,
+    total: int | None = None,
+) -> None:
+    """Write at most `most` of the notes, evenly chosen, as one HTML file.
+
+    types: in the order of the legend; others that occur come after.  total: how many notes these were picked from,
+    where the caller picked (with `evenly`).  Raises ValueError where a mention lies outside its note.
+    """
+    chosen = [notes[number] for number in evenly(len(notes), most)]
+    for number, note in enumerate(chosen, 1):
+        claims = [*note.found, *(Found(mention, 1.0) for mention in note.gold or ())]
+        check(claims, note.text, f"shown note {number}")
+    total = len(notes) if total is None else total
+    counts = Counter(mention.type for note in chosen for mention, _ in note.found)
+    occurring = {m.type for note in chosen for m in (*(f.mention for f in note.found), *(note.gold or ()))}
+    types = [*types, *sorted(occurring - set(types))]
+    letters = dict(zip(types, abbreviations(types), strict=True))
+    page = template().render(
+        title=title,
+        told=told(len(chosen), total),
+        legend=[{"type": kind, "count": counts[kind], "letters": letters[kind], **look(kind, types)} for kind in types],
+        with_gold=any(note.gold is not None for note in chosen),
+        notes=[
+            {"name": shown(note.name), "pieces": pieces(note, types, letters), "told": tally(note)} for note in chosen
+        ],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with published(path) as file:
+        file.write(encoded(page))
+
+
+def evenly(total: int, most: int = MOST_NOTES) -> list[int]:
+    """Numbers of at most `most` of `total` notes, at even steps from the first on.
+
+    >>> evenly(3, 50), evenly(1000, 4)
+    ([0, 1, 2], [0, 250, 500, 750])
+    """
+    num = min(total, most)
+    return [place * total // num for place in range(num)]
+
+
+def told(num: int, total: int) -> str:
+    """
+    >>> told(2, 2), told(50, 1234)
+    ('All 2 notes.', '50 of 1,234 notes, chosen at even steps; the others are not on this page.')
+    """
+    if num == total:
+        return "The only note." if total == 1 else f"All {total:,} notes."
+    return f"{num:,} of {total:,} notes, chosen at even steps; the others are not on this page."
+
+
+def pieces(note: Marked, types: Sequence[str], letters: dict[str, str]) -> list[Piece]:
+    """The whole text, cut where mentions begin and end."""
+    text = shown(note.text)
+    claims = sorted(note.found, key=lambda claim: shortest_first(claim.mention))
+    gold = None if note.gold is None else set(note.gold)
+    missed = sorted((gold or set()) - {mention for mention, _ in claims}, key=shortest_first)
+    every = [*(mention for mention, _ in claims), *missed]
+    cuts = sorted({0, len(text), *(place for mention in every for place in (mention.start, mention.end))})
+    result = []
+    for start, end in pairwise(cuts):
+        over = [claim for claim in claims if claim.mention.start <= start and end <= claim.mention.end]
+        lacking = [mention for mention in missed if mention.start <= start and end <= mention.end]
+        marked = piece(start, end, over, lacking, gold, types, letters) if over or lacking else Piece()
+        result.append(marked._replace(text=text[start:end]))
+    return result
+
+
+def piece(
+    start: int,
+    end: int,
+    over: Sequence[Found],
+    lacking: Sequence[Mention],
+    gold: set[Mention] | None,
+    types: Sequence[str],
+    letters: dict[str, str],
+) -> Piece:
+    """How a part of the text is marked over which these mentions lie; the first of them, the shortest, colours it."""
+    mentions = [*(mention for mention, _ in over), *lacking]
+    wrong = [mention for mention, _ in over if gold is not None and mention not in gold]
+    kind = look(mentions[0].type, types)
+    styles = {
+        "found": over,
+        "wrong": wrong,
+        "missed": lacking,
+        "first": any(mention.start == start for mention in mentions),
+        "last": any(mention.end == end for mention in mentions),
+        kind["line"]: True,
+    }
+    says = [f"{m.type}, {confidence:.2f}{', not in gold' if m in wrong else ''}" for m, confidence in over]
+    ends = [letters[m.type] + ("✗" if m in wrong else "?" if m in lacking else "") for m in mentions if m.end == end]
+    return Piece(
+        style=" ".join(style for style, given in styles.items() if given),
+        shade=round(PALEST + (DARKEST - PALEST) * over[0].confidence, 2) if over else 0.0,
+        colour=kind["colour"],
+        says="; ".join([*says, *(f"{mention.type}, missed" for mention in lacking)]),
+        ends=" ".join(ends),
+    )
+
+
+def shortest_first(mention: Mention) -> tuple[int, Mention]:
+    return mention.end - mention.start, mention
+
+
+def tally(note: Marked) -> str:
+    """How many of what, a line under the note's name."""
+    num = len(note.found)
+    said = f"{num:,} found"
+    if note.gold is None:
+        return said
+    right = len({f.mention for f in note.found} & set(note.gold))
+    return f"{said}, {right:,} of them as annotated; {len(set(note.gold)) - right:,} missed"
+
+
+def look(kind: str, types: Sequence[str]) -> dict[str, str]:
+    """Colour and line of a type: 28 pairs, then they come again."""
+    place = list(types).index(kind)
+    return {"colour": COLOURS[place % len(COLOURS)], "line": LINES[place % len(LINES)]}
+
+
+def abbreviations(types: Sequence[str]) -> list[str]:
+    """The shortest beginning of each type that no other has, in capitals.
+
+    >>> abbreviations(["disease", "symptom", "drug", "dis"])
+    ['DISE', 'S', 'DR', 'DIS']
+    """
+    result = []
+    for kind in types:
+        others = [other for other in types if other != kind]
+        lengths = range(1, len(kind) + 1)
+        own = (n for n in lengths if not any(other.upper().startswith(kind[:n].upper()) for other in others))
+        result.append(kind[: next(own, len(kind))].upper())
+    return result
+
+
+def shown(text: str) -> str:
+    """What a browser would swallow, refuse, or let turn the text around, as one � each."""
+    return UNSHOWN.sub("\ufffd", text.replace("\r\n", " \n").replace("\r", "\n"))
+
+
+def template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("highlight.html.jinja")

@@ -1,0 +1,155 @@
+"""Discharge notes of the synthetic hospital, their entities, and vocabularies that hold some of the names.
+
+    visits (visits.py) -> what a note has to tell -> pieces (prose.py): text, or a name with its type
+        -> the whole text, and the place of every name
+
+A place is where the piece was put, so the gold is exact.  The law that a labeler has to find: what a visit has decides
+which diseases, symptoms and drugs its note names (phrases.py: names; sentences.py: what stands around them); one name
+in 20 is misspelled, half of the notes break their lines at 70 columns, and every name counts, denied or a relative's.
+No dictionary will do.  Of the mentions of its type a vocabulary has the name of
+
+    disease 66 %    symptom 65 %    medication 55 %    problems 11 % (of diseases)    formulary 19 % (of medications)
+
+and of all that it finds, word for word and the longest first, this share is right, because the same words stand for
+something else ("MS: alert and oriented", "albumin 3.1 g/dL") or are part of a longer name:
+
+    disease 81 %    symptom 84 %    medication 85 %    problems 50 %                  formulary 89 %
+
+Nor will a memory: 60 notes hold the names of 72 % (disease), 79 % (symptom) and 80 % (medication) of others' mentions.
+
+Subjects have a seed of their own within chunks of fixed size, so a subject's notes do not depend on how many there are.
+1,000 subjects, 1,700 notes of 190 words and 29 entities take a second.  Left out: sections that a hospital's note has
+besides (examination, results), de-identification marks, and entities with a gap in them.
+"""
+
+import json
+import os
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from ckd_dist.hospital.catalogue import OTHER_DRUGS, PHENOTYPES
+from ckd_dist.hospital.records import FIRST_SUBJECT
+from ckd_dist.hospital.visits import Subjects, simulate, years
+from ckd_dist.studies.ner.synthetic.phrases import DISEASES, HOME_DRUGS, OTHER_DISEASES, SYMPTOMS_OF, vocabularies
+from ckd_dist.studies.ner.synthetic.prose import Named, Piece, Stay, Told, write
+
+CHUNK = 500  # subjects whose visits share a seed
+MEAN_VISITS = 2.0
+MOST_NOTES = 3  # of a subject
+COLUMNS = 70  # of a line, where lines are broken
+MOST_TREATED, MOST_PAST = 4, 5  # diseases that a note tells
+
+
+def write_notes(folder: Path, num_subjects: int, seed: int) -> dict[str, int]:
+    """Write folder/notes.jsonl and folder/vocabulary/*.tsv; return how many lines each has, by name.
+
+    A line of notes.jsonl: {"name", "subject", "text", "mentions": [{"start", "end", "type"}]}, offsets in characters.
+    A line of a vocabulary: names of one thing, tab-separated.  The same arguments give the same bytes.
+    Raises ValueError where there is no subject.
+    """
+    if num_subjects < 1:
+        raise ValueError(f"a synthetic hospital needs at least one subject, got {num_subjects}")
+    (folder / "vocabulary").mkdir(parents=True, exist_ok=True)
+    num_lines = {}
+    for name, lines in vocabularies().items():
+        num_lines[name] = len(lines)
+        with _whole(folder / "vocabulary" / f"{name}.tsv") as file:
+            file.writelines("\t".join(names) + "\n" for names in lines)
+    num_lines["notes"] = 0
+    with _whole(folder / "notes.jsonl") as file:
+        for note in notes(num_subjects, seed):
+            file.write(json.dumps(note, ensure_ascii=False) + "\n")
+            num_lines["notes"] += 1
+    return num_lines
+
+
+def notes(num_subjects: int, seed: int) -> Iterator[dict]:
+    """Every note, as a line of notes.jsonl holds it, by subject and then time."""
+    for first in range(0, num_subjects, CHUNK):
+        subjects = simulate(CHUNK, MEAN_VISITS, np.random.default_rng([seed, first]))
+        bounds_S1 = np.searchsorted(subjects.visits.subject_V, np.arange(CHUNK + 1))
+        for row in range(min(CHUNK, num_subjects - first)):
+            subject = FIRST_SUBJECT + first + row
+            rng = random.Random(f"{seed}/{subject}")
+            visits = range(bounds_S1[row], bounds_S1[row + 1])[:MOST_NOTES]
+            for number, stay in enumerate(_stays(subjects, row, visits, rng), 1):
+                text, mentions = assemble(write(stay, rng))
+                spans = [{"start": start, "end": end, "type": kind} for start, end, kind in mentions]
+                text = broken(text) if rng.random() < 0.5 else text
+                yield {"name": f"{subject}-{number}", "subject": str(subject), "text": text, "mentions": spans}
+
+
+def assemble(pieces: Sequence[Piece]) -> tuple[str, list[tuple[int, int, str]]]:
+    """The text, and first character, one past the last and type of every entity.
+
+    >>> assemble(["No ", Named("symptom", "cough"), "."])
+    ('No cough.', [(3, 8, 'symptom')])
+    """
+    text, mentions = "", []
+    for piece in pieces:
+        if isinstance(piece, Named):
+            mentions.append((len(text), len(text) + len(piece.text), piece.type))
+            text += piece.text
+        else:
+            text += piece
+    return text, mentions
+
+
+def broken(text: str) -> str:
+    """The text with line breaks for blanks, so that lines have 70 columns; no character moves.
+
+    >>> broken("word " * 20)[60:72]
+    'word word\\nwo'
+    """
+    lines = []
+    for line in text.split("\n"):
+        while len(line) > COLUMNS and (blank := line.rfind(" ", 1, COLUMNS + 1)) > 0:
+            lines.append(line[:blank])
+            line = line[blank + 1 :]
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _stays(subjects: Subjects, row: int, visits: Sequence[int], rng: random.Random) -> Iterator[Stay]:
+    """What each of a subject's visits tells; a subject keeps its kind of a disease, and takes home what it got."""
+    record = subjects.visits
+    kind_of = {p.name: rng.choice(DISEASES[p.name]) for p in PHENOTYPES}
+    elsewhere = [names for share, names in OTHER_DISEASES if rng.random() < share]
+    always = rng.sample(HOME_DRUGS, rng.randint(1, 3))
+    home: list[str] | None = None
+    for visit in visits:
+        present, lasting, taken = [], [], list(always)
+        for k in np.flatnonzero(record.present_VK[visit]):
+            phenotype = PHENOTYPES[k]
+            drugs = [phenotype.effective[record.drug_VK[visit, k]][0]] if record.drug_VK[visit, k] >= 0 else []
+            drugs += [phenotype.decoy] if record.decoy_VK[visit, k] else []
+            present.append(Told(kind_of[phenotype.name], SYMPTOMS_OF[phenotype.name], tuple(drugs)))
+            if phenotype.chronic:
+                lasting.append(kind_of[phenotype.name])
+                taken += drugs
+        yield Stay(
+            age=int(years(subjects.birth_S[row], record.admitted_V[visit])),
+            female=bool(subjects.female_S[row]),
+            died=bool(record.died_V[visit]),
+            present=rng.sample(present, min(len(present), MOST_TREATED)),
+            past=rng.sample(lasting + elsewhere, min(len(lasting + elsewhere), MOST_PAST)),
+            home=taken if home is None else home,
+            usual=[drug for drug, share in OTHER_DRUGS if rng.random() < share],
+        )
+        home = taken
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[TextIO]:
+    """A text file that is under its name when it is whole, or not at all."""
+    part = path.with_name(path.name + ".part")
+    with open(part, "w", encoding="utf-8", newline="\n") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
