@@ -1,6 +1,6 @@
 # make demo       the first study: a small hospital to a distilled, evaluated student
-# make demo-ner   the second: made-up notes to a distilled tagger of entities          make test   the tests
-# make demo-concepts   the third: two made-up hospitals, and what an embedding is worth at the other one
+# make demo-ner   the second: synthetic notes to a distilled tagger of entities          make test   the tests
+# make demo-concepts   the third: two synthetic hospitals, and what an embedding is worth at the other one
 # Each sets up everything it needs first, once: a virtual environment and the packages.  Nothing is compiled.
 #
 # make bench      how fast, on this machine              make measure   the second and third study on open data (two hours)
@@ -48,7 +48,7 @@ bench: encoder
 	$(VENV)/bin/python tests/bench/gazetteer.py
 	$(VENV)/bin/python tests/bench/tagger_inference.py
 	$(VENV)/bin/python tests/bench/embedding.py
-	$(VENV)/bin/python tests/bench/grid_cell.py
+	$(VENV)/bin/python tests/bench/grid_experiment.py
 	$(VENV)/bin/python tests/bench/extraction.py
 	$(VENV)/bin/python tests/bench/extraction.py --real-length
 	$(VENV)/bin/python tests/bench/gpu.py
@@ -65,6 +65,7 @@ encoder: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/python tests/shape.py
 
 # --- set-up, once ---------------------------------------------------------------------------------------------------------
 

@@ -1,17 +1,27 @@
-"""One frozen dataclass a stage.  A bad value is refused here, before a table is opened or a GPU is taken.
+"""What every recipe is made of: fields, the parts that studies share, and how a file and overrides become a recipe.
+
+A recipe has one frozen dataclass a stage.  A bad value is refused here, before a table is opened or a GPU is taken.
 
 A field is either *what* is computed or *how*.  A change of a `what` field makes the stage's output another output, so a
 re-run redoes it and everything after it; a change of a `how` field (workers, micro-batch tokens, progress) does not.
 Every field carries its unit in the description: `--help` prints it.
 """
 
-from collections.abc import Iterator
+import difflib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
+
+from ckd_dist.files import write
+from ckd_dist.runfolder import LAYOUT
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
@@ -33,47 +43,6 @@ class Workers:
     num: int = how(1, "processes", ge=1)
     cpus: float = how(1.0, "CPU cores each", gt=0)
     gpus: float = how(0.0, "GPUs each", ge=0)
-
-
-@dataclass(frozen=True, config=STRICT)
-class Extract:
-    """tables -> events"""
-
-    source: str = what(
-        "synthetic:1000", "mimic3:DIR, mimic4:DIR, meds:DIR, or synthetic:N for a made-up hospital of N subjects"
-    )
-    synthetic_seed: int = what(0, "seed of the made-up hospital", ge=0)
-    train_fraction: float = what(0.7, "share of subjects to learn from", gt=0, lt=1)
-    tuning_fraction: float = what(0.15, "share for checkpoint choice, temperatures and thresholds", gt=0, lt=1)
-    split_seed: int = what(0, "seed of the subject hash", ge=0)
-    memory_gb: float = how(4.0, "most memory that reading may take, GB", gt=0.1)
-
-
-@dataclass(frozen=True, config=STRICT)
-class Select:
-    """events -> samples"""
-
-    labels: str = what(
-        "phenotypes25", "label set: phenotypes25, or a YAML file (name -> use_in_benchmark, type, codes)"
-    )
-    history_visits: int = what(1, "earlier visits kept with a sample", ge=0, le=20)
-    min_age: float = what(0.0, "youngest age at the index visit, years", ge=0)
-    max_gap_days: float | None = what(None, "longest time to the next visit, days; later ones are censored", gt=0)
-    unlabelled: bool = what(True, "keep visits without a successor, for a teacher to label")
-    absent_labels: Literal["refuse", "allow"] = what("refuse", "what to do with a label that never occurs in train")
-
-
-@dataclass(frozen=True, config=STRICT)
-class Prompt:
-    """samples -> prompts"""
-
-    diagnosis_names: Literal["ccs", "title"] = what("ccs", "say a diagnosis as its CCS category or its full title")
-    efficacies: int = what(2, "treatments told per current disease (EADF's m); 0 leaves knowledge out", ge=0, le=10)
-    shrinkage: float = what(20.0, "pseudo-visits that pull a treatment's efficacy to its disease's mean", ge=0)
-    min_support: int = what(10, "visits a treatment needs before it is told", ge=1)
-    teacher_tokens: int = what(1024, "token budget of a teacher prompt", ge=64)
-    student_tokens: int = what(512, "token budget of a student text", ge=32)
-    student_instruction: bool = what(False, "give the student the instruction too, as published")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -116,81 +85,16 @@ class Tiny:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Teacher:
-    """prompts -> teacher"""
+class Endpoint:
+    """A language model behind an OpenAI-compatible address."""
 
-    base: str = what("tiny", "causal language model: a folder, a hub name, or tiny")
-    revision: str | None = what(None, "commit of a hub model")
-    tiny: Tiny = what(Tiny(), "shape of the tiny base")
-    dtype: Literal["float32", "bfloat16"] = what("bfloat16", "precision of weights and activations")
-    tuning: Literal["lora", "full"] = what("lora", "what the classification phase trains, beside the head")
-    lora: Lora = what(Lora(), "adapter")
-    answers: Optim = what(Optim(epochs=3, learning_rate=1e-5, batch_samples=8), "supervised phase on the answer text")
-    answers_tuning: Literal["lora", "full"] = what("lora", "what the supervised phase trains")
-    labels: Optim = what(Optim(epochs=3, learning_rate=1e-4, batch_samples=32), "classification phase")
-    gradient_checkpointing: bool = how(True, "recompute activations in the backward pass")
-    sharding: str = how("zero3_lora", "file of ds_configs/ without .json, or a path")
-    workers: Workers = how(Workers(), "ZeRO ranks")
-
-
-@dataclass(frozen=True, config=STRICT)
-class Label:
-    """teacher -> soft labels"""
-
-    import_from: str | None = what(None, "a soft-label JSON file in CKD-EHR's form to use in place of a teacher's")
-    dtype: Literal["float32", "float16"] = what("float32", "precision of stored logits")
-    shard_rows: int = what(1024, "samples in a shard", ge=1)
-    order_seed: int = what(0, "seed of the order in which shards are made and first read", ge=0)
-    micro_tokens: int = how(16384, "padded tokens in a forward pass", ge=16)
-    workers: Workers = how(Workers(), "independent labellers, a whole teacher each")
-
-
-@dataclass(frozen=True, config=STRICT)
-class Loss:
-    """(1 - soft_weight) * BCE(hard) + soft_weight * T^2 * BCE(teacher at T)"""
-
-    soft_weight: float = what(0.7, "share of the teacher's term", ge=0, le=1)
-    temperature: float = what(2.0, "T, softens teacher and student", gt=0)
-
-
-@dataclass(frozen=True, config=STRICT)
-class Student:
-    """soft labels -> student"""
-
-    base: str = what("tiny", "BERT-family encoder: a folder, a hub name, or tiny")
-    revision: str | None = what(None, "commit of a hub model")
-    tiny: Tiny = what(Tiny(), "shape of the tiny base")
-    dtype: Literal["float32", "bfloat16"] = what("float32", "precision of activations; weights stay float32")
-    loss: Loss = what(Loss(), "what it learns from")
-    optim: Optim = what(Optim(epochs=10, learning_rate=2e-5), "schedule")
-    hard_twin: bool = what(True, "train the same student on hard labels alone too, as a floor")
-    engine: Literal["ddp", "zero1"] = how("ddp", "data parallelism")
-    workers: Workers = how(Workers(), "data-parallel ranks")
-
-
-@dataclass(frozen=True, config=STRICT)
-class Evaluate:
-    """predictions -> report"""
-
-    bootstrap_draws: int = what(1000, "resamples of subjects for the 95 % intervals", ge=100)
-    seed: int = what(0, "seed of the resamples", ge=0)
-    timing_samples: int = what(64, "samples in the latency and throughput measurement", ge=1)
-    timing_batch: int = what(32, "samples a call, for throughput", ge=1)
-
-
-@dataclass(frozen=True, config=STRICT)
-class Recipe:
-    """A whole run of the first study."""
-
-    study: Literal["disease"] = how("disease", "which study")
-    name: str = how("unnamed", "shown in the report")
-    extract: Extract = what(Extract(), "tables to events")
-    select: Select = what(Select(), "events to samples")
-    prompt: Prompt = what(Prompt(), "samples to prompts")
-    teacher: Teacher = what(Teacher(), "prompts to teacher")
-    label: Label = what(Label(), "teacher to soft labels")
-    student: Student = what(Student(), "soft labels to student")
-    evaluate: Evaluate = what(Evaluate(), "predictions to report")
+    name: str = what("endpoint", "its name in the report")
+    url: str = how("http://127.0.0.1:8000/v1", "base address; anything but loopback needs `egress`")
+    model: str = what("", "model name that is asked for")
+    egress: str = how("", "the sentence that allows sending what it is asked off this machine")
+    key_variable: str = how("OPENAI_API_KEY", "environment variable that holds the key, if one is needed")
+    timeout: float = how(120.0, "seconds for an answer", gt=0)
+    retries: int = how(5, "further attempts after an overload or a broken connection", ge=0)
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, FieldInfo]]:
@@ -206,8 +110,8 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, FieldInfo]]:
 def result_fields(config: Any) -> dict[str, Any]:
     """The `what` fields of a stage: equal here means equal results.
 
-    >>> result_fields(Loss())
-    {'soft_weight': 0.7, 'temperature': 2.0}
+    >>> result_fields(Tiny())
+    {'hidden': 64, 'layers': 2, 'heads': 4, 'vocabulary': 1300}
     """
     return {name: _plain(value) for name, value, info in walk(config) if not (info.json_schema_extra or {}).get("how")}
 
@@ -217,3 +121,51 @@ def _plain(value: Any) -> Any:
     return (
         [result_fields(each) if is_dataclass(each) else each for each in value] if isinstance(value, tuple) else value
     )
+
+
+def dump(recipe: Any) -> dict[str, Any]:
+    """Return a recipe as JSON would have it, defaults included."""
+    return TypeAdapter(type(recipe)).dump_python(recipe, mode="json")
+
+
+def load(kind: type, values: dict[str, Any], overrides: Sequence[str] = (), where: str = "recipe") -> Any:
+    """Check `values` as a recipe of class `kind`, with dotted overrides (`teacher.lora.rank=8`) on top.
+
+    where: what a refusal calls it.  Raises ValueError, one sentence, where a field is unknown or a value is refused.
+    """
+    for override in overrides:
+        if "=" not in override:
+            raise ValueError(f"override {override!r} is not of the form field=value")
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.from_dotlist(list(overrides)))
+        return TypeAdapter(kind).validate_python(OmegaConf.to_container(merged))
+    except ValidationError as error:
+        raise ValueError(refusal(error, kind)) from None
+    except (OmegaConfBaseException, TypeError) as error:  # TypeError: an override into a list
+        raise ValueError(f"{where}: {str(error).splitlines()[0]}; see the overrides {' '.join(overrides)}") from None
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """Read the values of a YAML or JSON recipe.  Raise ValueError, one sentence, where it is neither."""
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(file))
+    except Exception as error:  # a parser has its own
+        raise ValueError(f"recipe {file}: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"recipe {file}: it holds no fields")
+    return {str(name): value for name, value in values.items() if name != "layout"}
+
+
+def save(recipe: Any, file: Path) -> None:
+    """Write the whole recipe, defaults included, as JSON."""
+    write(file, json.dumps({"layout": LAYOUT} | dump(recipe), indent=1) + "\n")
+
+
+def refusal(error: ValidationError, kind: type) -> str:
+    """Say the first refusal in words, with the nearest field name where one was misspelt."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "unexpected_keyword_argument":
+        near = difflib.get_close_matches(name, [field for field, _, _ in walk(kind())], n=1, cutoff=0.5)
+        return f"the recipe has no field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; see `fields`")
+    return f"recipe field {name}: {first['msg']}, got {first['input']!r}"

@@ -17,10 +17,6 @@ from pathlib import Path
 Track = Callable[..., None]  # track(done: int, total: int, **numbers: float)
 
 
-def nobody(done: int, total: int, **numbers: float) -> None:
-    """The `track` of a function that nobody watches."""
-
-
 STEP = ("time", "done", "total")  # the keys of a line that are not the stage's own numbers
 
 

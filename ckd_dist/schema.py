@@ -1,16 +1,11 @@
-"""The tables that flow from stage to stage, the run folder that holds them, and the hash that ties labels to shards.
+"""What two rooms or more name: event codes (MEDS), splits, samples; and the hash that ties labels to shards.
 
-    events -> samples -> prompts -> soft labels -> predictions
-
-Every table is parquet with exactly the columns below; arrays that a training loop reads are safetensors.  Nothing else
-in the project spells a path of the run folder.
+Every table is parquet with exactly its columns.  Columns that one study alone has stand in that study.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
@@ -74,64 +69,6 @@ SAMPLES = pl.Schema(
     }
 )
 
-# --- prompts: what teacher and student read ---------------------------------------------------------------------------
-
-SPAN = pl.Struct(
-    {
-        "kind": pl.String,  # visit, section, diagnosis, medication, procedure, efficacy
-        "start": pl.Int32,  # characters into the text
-        "end": pl.Int32,
-        "visit": pl.Int16,  # 0 is the index visit, 1 the one before
-    }
-)
-
-PROMPTS = pl.Schema(
-    {
-        "sample_id": pl.Int64,
-        "teacher_text": pl.String,  # chat template applied, within the teacher's token budget
-        "teacher_spans": pl.List(SPAN),
-        "student_text": pl.String,
-        "student_spans": pl.List(SPAN),
-        "answer": pl.String,  # the published answer sentence; null: unlabelled
-        "num_items_cut": pl.Int32,  # items of the record that the teacher's budget left out
-    }
-)
-
-# --- third study: cases of several sites, their findings as concepts --------------------------------------------------
-
-CONCEPTS = pl.Schema(
-    {
-        "concept": pl.Int32,  # its row, which CASES.concepts names
-        "system": pl.String,  # code system: ICD9, ICD10, drug, eicu_diagnosis, ... or a site's own
-        "text": pl.String,  # the phrase that is embedded; "Not <phrase>" for a finding that was looked for and absent
-        "code": pl.String,  # one code that it stands for, for people
-        "absent": pl.Boolean,  # whether it says that a finding is absent
-    }
-)  # (system, text) occurs once; rows sorted by it
-
-CASES = pl.Schema(
-    {
-        "case_id": pl.Int64,  # running number over all sites; the only id that logs may show
-        "subject_id": pl.Int64,  # over all sites: the same person has the same number, where that is known
-        "site": pl.String,
-        "split": pl.String,  # by subject, so never two for one person
-        "concepts": pl.List(pl.Int32),  # each once, by first time up to the prediction, then as they stand
-        "outcomes": pl.List(pl.Int8),  # K bits
-        "oracle": pl.List(pl.Float32),  # K exact probabilities where the law is known; null elsewhere
-    }
-)
-
-# --- predictions ------------------------------------------------------------------------------------------------------
-
-PREDICTIONS = pl.Schema(
-    {
-        "sample_id": pl.Int64,
-        "subject_id": pl.Int64,
-        "prediction_time": pl.Datetime("us"),
-        "probabilities": pl.List(pl.Float32),  # K calibrated probabilities
-    }
-)
-
 
 def check_columns(frame: pl.DataFrame, schema: pl.Schema, name: str) -> pl.DataFrame:
     """Return `frame` with exactly the columns of `schema`, in order; raise where one is missing or has another type."""
@@ -146,139 +83,3 @@ def check_columns(frame: pl.DataFrame, schema: pl.Schema, name: str) -> pl.DataF
 def hash_of_columns(names: Sequence[str]) -> str:
     """Hash of the label columns in order: 16 hex digits.  Shards, models and label sets carry it and must agree."""
     return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Run:
-    """The run folder.  Every stage reads and writes below it, through these names."""
-
-    root: Path
-
-    @property
-    def recipe(self) -> Path:
-        return self.root / "recipe.json"
-
-    @property
-    def tables(self) -> Path:
-        """The synthetic hospital's tables, where the source is synthetic."""
-        return self.root / "tables"
-
-    @property
-    def events(self) -> Path:
-        """A MEDS data set: data/<split>/00000.parquet and metadata/."""
-        return self.root / "events"
-
-    def samples(self, split: str) -> Path:
-        return self.root / "samples" / f"{split}.parquet"
-
-    @property
-    def labels(self) -> Path:
-        """Names of the label columns, in order."""
-        return self.root / "samples" / "labels.json"
-
-    def prompts(self, split: str) -> Path:
-        return self.root / "prompts" / f"{split}.parquet"
-
-    def tokens(self, split: str, reader: str) -> Path:
-        """Token ids of `reader` ("teacher" or "student")."""
-        return self.root / "prompts" / f"{split}.{reader}.safetensors"
-
-    @property
-    def knowledge(self) -> Path:
-        return self.root / "prompts" / "knowledge.json"
-
-    def notes(self, split: str) -> Path:
-        """Second study: notes with words and gold."""
-        return self.root / "notes" / f"{split}.parquet"
-
-    @property
-    def tags(self) -> Path:
-        """Names of the tag columns, in order."""
-        return self.root / "notes" / "tags.json"
-
-    def windows(self, split: str, reader: str) -> Path:
-        """Windows of the notes as `reader` ("teacher" or "student") reads them."""
-        return self.root / "windows" / f"{split}.{reader}.safetensors"
-
-    @property
-    def answers(self) -> Path:
-        """What language models answered, one file a question: never asked twice."""
-        return self.root / "answers"
-
-    @property
-    def combination(self) -> Path:
-        """Which labelers speak for which type, and all that was tried."""
-        return self.root / "combination.json"
-
-    @property
-    def held_out_page(self) -> Path:
-        """Held-out notes with what the student found, for those who may read the notes; not a part of the report."""
-        return self.root / "entities" / "held_out.html"
-
-    def curve(self, way: str, num_gold: int) -> Path:
-        """A student of the learning curve."""
-        return self.root / "curve" / f"{way}_{num_gold}"
-
-    @property
-    def concepts(self) -> Path:
-        """Third study: every concept that a site records."""
-        return self.root / "concepts" / "concepts.parquet"
-
-    @property
-    def cases(self) -> Path:
-        return self.root / "concepts" / "cases.parquet"
-
-    @property
-    def outcomes(self) -> Path:
-        """Names of the outcomes, in order."""
-        return self.root / "concepts" / "outcomes.json"
-
-    def site_events(self, source: int) -> Path:
-        """A source's events, a MEDS data set."""
-        return self.root / "sites" / f"{source}"
-
-    def vectors(self, embedding: str) -> Path:
-        """One embedding's vectors by concept: outside every model that reads them."""
-        return self.root / "embeddings" / f"{embedding}.safetensors"
-
-    @property
-    def cells(self) -> Path:
-        """What every cell of the grid found, a file each."""
-        return self.root / "cells"
-
-    def base(self, reader: str) -> Path:
-        """Where a tiny base model and its tokenizer are made on the spot."""
-        return self.root / "base" / reader
-
-    @property
-    def teacher(self) -> Path:
-        return self.root / "teacher"
-
-    @property
-    def softlabels(self) -> Path:
-        return self.root / "softlabels"
-
-    @property
-    def student(self) -> Path:
-        return self.root / "student"
-
-    @property
-    def hard_student(self) -> Path:
-        """The same student without distillation: a floor of the report."""
-        return self.root / "student_hard"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report"
-
-    def stage(self, name: str) -> Path:
-        """The record that says that stage `name` is complete, and from what."""
-        return self.root / "stages" / f"{name}.json"
-
-    def progress(self, name: str) -> Path:
-        """Numbers of a running stage, one JSON object a line."""
-        return self.root / "progress" / f"{name}.jsonl"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.root / "tensorboard"

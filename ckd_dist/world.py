@@ -13,19 +13,15 @@ import torch.distributed as dist
 
 @dataclass(frozen=True)
 class World:
-    """`rank` of `num_ranks` training processes; `worker` of `num_workers` independent ones (labelling, loading)."""
+    """`rank` of `num_ranks` training processes, `local_rank` on its node."""
 
     rank: int = 0
     num_ranks: int = 1
     local_rank: int = 0
-    worker: int = 0
-    num_workers: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.num_ranks:
             raise ValueError(f"rank {self.rank} is not one of {self.num_ranks} ranks")
-        if not 0 <= self.worker < self.num_workers:
-            raise ValueError(f"worker {self.worker} is not one of {self.num_workers} workers")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "World":
@@ -39,6 +35,7 @@ class World:
 
     @property
     def is_leader(self) -> bool:
+        """Say whether this is the rank that writes."""
         return self.rank == 0
 
     def total(self, value: torch.Tensor) -> torch.Tensor:

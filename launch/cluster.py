@@ -11,12 +11,14 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ if not os.environ.get("RAY_ADDRESS"):
 
 import ray  # noqa: E402
 import ray.train  # noqa: E402
+from ray import cloudpickle  # noqa: E402
 from ray.exceptions import RayActorError, RayError, RayTaskError  # noqa: E402
 from ray.train import (  # noqa: E402
     Checkpoint,
@@ -55,10 +58,13 @@ from ray.train.torch import TorchConfig, TorchTrainer  # noqa: E402
 
 from ckd_dist.config import Workers  # noqa: E402
 from ckd_dist.progress import Track  # noqa: E402
+from ckd_dist.study import Context  # noqa: E402
 from ckd_dist.world import World  # noqa: E402
 from launch.lock import Failure  # noqa: E402
 
-Work = Callable[..., None]  # work(world=, committed=, should_stop=)
+_TOKEN = secrets.token_hex(32)  # of all private clusters of this process: Ray reads it once and keeps it
+
+Work = Callable[[Context], None]
 
 
 # --- connect ---------------------------------------------------------------------------------------------------------
@@ -120,7 +126,7 @@ def _private(asked: dict[str, Workers]) -> Iterator[None]:
     check_room(asked, [here], "this machine")
     folder = Path(tempfile.mkdtemp(prefix="ckd-", dir=None if len(tempfile.gettempdir()) < 30 else "/tmp"))
     token = folder / "token"
-    token.write_text(secrets.token_hex(32))
+    token.write_text(_TOKEN)
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
     try:
         ray.init(
@@ -170,15 +176,15 @@ def _fits(workers: Workers, node: dict[str, float]) -> int:
 # --- ranks in lock-step ----------------------------------------------------------------------------------------------
 
 
-def train(work: Work, *, name: str, workers: Workers, folder: Path, stop: Path) -> None:
-    """Run `work` on every rank, again after a fault, from its last checkpoint on disk.
+def train(work: Work, context: Context, *, name: str, workers: Workers, folder: Path, stop: Path) -> None:
+    """Run work(context) on every rank, again after a fault, from its last checkpoint on disk.
 
     `folder` takes Ray's own notes, afresh at each call, so that a torn note of an earlier run cannot hinder this one.
     Raises what a rank raised where running again would raise it again, and Failure where faults were too many.
     """
     trainer = TorchTrainer(
         _rank,
-        train_loop_config={"work": work, "cpus": workers.cpus, "stop": str(stop)},
+        train_loop_config={"work": _pack((work, context)), "cpus": workers.cpus, "stop": str(stop)},
         scaling_config=ScalingConfig(
             num_workers=workers.num,
             use_gpu=workers.gpus > 0,
@@ -201,11 +207,30 @@ def train(work: Work, *, name: str, workers: Workers, folder: Path, stop: Path) 
 
 
 def _rank(config: dict[str, Any]) -> None:
-    """What every rank runs.  Ray Train has made the process group and exported RANK and its sisters."""
+    """What every rank runs.  Ray Train has made the process group and exported RANK and the like."""
     _settle(config["cpus"])
-    world = World.from_environment()
+    world, (work, context) = World.from_environment(), _unpack(config["work"])
+    callbacks = replace(
+        context.callbacks,
+        committed=lambda *checkpoint: _committed(world, *checkpoint),
+        should_stop=Path(config["stop"]).exists,
+    )
     with _traceback_kept():
-        config["work"](world=world, committed=lambda *a: _committed(world, *a), should_stop=Path(config["stop"]).exists)
+        work(replace(context, world=world, callbacks=callbacks))
+
+
+_Packed = tuple[bytes, list[str]]
+
+
+def _pack(value: Any) -> _Packed:
+    """A value by the names of its modules, and where this process looks for those: a study may lie anywhere."""
+    return cloudpickle.dumps(value), [os.path.abspath(place) for place in sys.path]
+
+
+def _unpack(packed: _Packed) -> Any:
+    content, places = packed
+    sys.path += [place for place in places if place not in sys.path]
+    return cloudpickle.loads(content)
 
 
 @contextlib.contextmanager
@@ -308,13 +333,13 @@ def _aside(call: Callable[[], Any]) -> Any:
 
 
 @ray.remote(max_restarts=0)
-class _Seat:
+class _Actor:
     """One worker with all that its jobs need, e.g. a whole teacher.  Only a job's number travels."""
 
-    def open(self, make: Callable[[], Any], cpus: float) -> None:
+    def open(self, make: "_Packed", cpus: float) -> None:
         _settle(cpus)
         with _traceback_kept():
-            self.worker = make()
+            self.worker = _unpack(make)()
 
     def do(self, number: int) -> None:
         with _traceback_kept():
@@ -329,20 +354,20 @@ def do(
     Raises what a worker raised, and Failure where too many died.
     """
     waiting, total, deaths = list(reversed(numbers)), len(numbers), 0
-    work: dict[Any, tuple[Any, int | None]] = {}  # what is awaited -> its seat and job; None: still opening
+    work: dict[Any, tuple[Any, int | None]] = {}  # what is awaited -> its actor and job; None: still opening
 
-    def sit() -> None:
-        seat = _Seat.options(num_cpus=workers.cpus, num_gpus=workers.gpus).remote()
-        work[seat.open.remote(make, workers.cpus)] = seat, None
+    def start_worker() -> None:
+        actor = _Actor.options(num_cpus=workers.cpus, num_gpus=workers.gpus).remote()
+        work[actor.open.remote(_pack(make), workers.cpus)] = actor, None
 
     track(0, total)
     for _ in range(min(workers.num, total)):
-        sit()
+        start_worker()
     done = 0
     while done < total and work:
         ready, _ = ray.wait(list(work), num_returns=1, timeout=0.5)
         for reference in ready:
-            seat, number = work.pop(reference)
+            actor, number = work.pop(reference)
             try:
                 ray.get(reference)
             except RayTaskError as error:
@@ -352,11 +377,11 @@ def do(
                 if deaths > DEATHS:
                     raise Failure(f"{deaths} workers died, the last one with: {_first_line(error)}") from None
                 waiting += [] if number is None else [number]
-                sit()
+                start_worker()
                 continue
             if number is not None:
                 done += 1
                 track(done, total)
             if waiting and not should_stop():
                 number = waiting.pop()
-                work[seat.do.remote(number)] = seat, number
+                work[actor.do.remote(number)] = actor, number

@@ -3,39 +3,49 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from types import ModuleType
 
 import torch
 
-from ckd_dist import recipes, stages
-from ckd_dist.config import Workers
-from ckd_dist.engine.jobs import Jobs
-from ckd_dist.engine.train import nobody_waits
+from ckd_dist.config import Workers, save
 from ckd_dist.progress import Tracker, last, seconds_in_words
-from ckd_dist.schema import Run
-from ckd_dist.stages import AnyRecipe
+from ckd_dist.study import Callbacks, Context, Stage, Study, finish_jobs, missing_jobs, resolve, run_stage
 from ckd_dist.world import World
-from launch import lock as guard
-from launch import show
-from launch.plan import plan, words
+from launch import lock, show
 
 
-def workers_of(recipe: AnyRecipe, name: str) -> Workers:
-    """The workers of a stage that runs on the cluster."""
-    return getattr(recipe, stages.of(recipe)[name].part).workers
+@dataclass(frozen=True)
+class Line:
+    """One stage of a plan."""
+
+    name: str
+    state: str  # done, stale, missing
+    why: str
+    size: str  # in words; empty where nothing is known yet
 
 
-def is_alone(recipe: AnyRecipe, name: str) -> bool:
-    """One process, which cannot save half of its work."""
-    return stages.of(recipe)[name].runs == "alone"
+def plan(study: Study, context: Context) -> list[Line]:
+    """Return every stage, its state, and how large what is left of it will be."""
+    states = study.ledger(context.recipe, context.run).status()
+    return [Line(s.name, s.state, s.why, size_of(study.stages[s.name], context)) for s in states]
 
 
-def travel(pipeline: ModuleType, recipe: AnyRecipe, run: Run, names: Sequence[str], local: bool = False) -> None:
-    """Run stages of `pipeline` in order.  One that is done is passed; one that was begun goes on.
+def size_of(stage: Stage, context: Context) -> str:
+    """Say how large a stage will be; empty where nothing is known."""
+    return str(resolve(stage.size)(context.recipe, context.run)) if stage.size else ""
 
-    Raises what a stage raises, ValueError where another driver holds the run folder, guard.Stopped after a signal.
+
+def workers_of(stage: Stage, context: Context) -> Workers:
+    """Return the workers of a stage that runs on the cluster; one, where the recipe says nothing."""
+    return getattr(getattr(context.recipe, stage.part), "workers", Workers())
+
+
+def run_stages(study: Study, context: Context, names: Sequence[str], local: bool = False) -> None:
+    """Run stages in order.  One that is done is passed; one that was begun goes on.
+
+    Raises what a stage raises, ValueError where another driver holds the run folder, lock.Stopped after a signal.
     """
     os.umask(0o077)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -46,116 +56,116 @@ def travel(pipeline: ModuleType, recipe: AnyRecipe, run: Run, names: Sequence[st
         raise ValueError("give --local under torchrun: without it Ray starts the workers")
     if world.num_ranks > 1 and len(names) > 1:
         raise ValueError("under torchrun run one stage at a time: the stages before training want one process")
+    context, stages = replace(context, world=world), [study.stages[name] for name in names]
     if not world.is_leader:
-        return _here(names[0], pipeline, recipe, run, world, guard.stop_flag(run).exists)
-    with guard.lock(run), guard.Stop(run, show.say) as stop, contextlib.ExitStack() as ends:
-        recipes.save(recipe, run.recipe)
+        callbacks = Callbacks(should_stop=lock.stop_flag(context.run).exists)
+        return _here(study, stages[0], replace(context, callbacks=callbacks))
+    with lock.hold(context.run), lock.Stop(context.run, show.say) as stop, contextlib.ExitStack() as ends:
+        save(context.recipe, context.run.recipe)
         connected = False
-        for name in names:
-            if stages.is_done(recipe, run, name):
-                show.say(f"{name:<14} done already")
+        for stage in stages:
+            if study.ledger(context.recipe, context.run).is_done(stage.name):
+                show.say(f"{stage.name:<14} done already")
                 continue
-            if not local and not is_alone(recipe, name) and not connected:
-                connected = ends.enter_context(_cluster(recipe, names))
-            with _watched(recipe, run, name):
-                stop.can_save = not is_alone(recipe, name)
-                if local or is_alone(recipe, name):
-                    _here(name, pipeline, recipe, run, world, stop.asked)
-                else:
-                    _on_cluster(name, pipeline, recipe, run, stop.asked)
+            here = local or stage.runs == "alone"
+            if not here and not connected:
+                connected = ends.enter_context(_cluster(stages, context))
+            track = Tracker(context.run.progress(stage.name))
+            watched = replace(context, callbacks=Callbacks(should_stop=stop.asked, track=track))
+            with _watched(stage, context):
+                stop.can_save = stage.runs != "alone"
+                (_here if here else _on_cluster)(study, stage, watched)
                 stop.can_save = False
-            _check_end(recipe, run, name, stop)
+            _check_end(study, stage, context, stop)
 
 
-def _cluster(recipe: AnyRecipe, names: Sequence[str]) -> contextlib.AbstractContextManager[bool]:
+def _cluster(stages: Sequence[Stage], context: Context) -> contextlib.AbstractContextManager[bool]:
     from launch import cluster  # importing ray takes seconds
 
-    asked = [name for name in names if not is_alone(recipe, name)]
-    return cluster.connect({stages.of(recipe)[name].part: workers_of(recipe, name) for name in asked})
+    return cluster.connect({stage.part: workers_of(stage, context) for stage in stages if stage.runs != "alone"})
 
 
 @contextlib.contextmanager
-def _watched(recipe: AnyRecipe, run: Run, name: str) -> Iterator[None]:
+def _watched(stage: Stage, context: Context) -> Iterator[None]:
     """Say how large a stage will be, show its progress while it runs, say how long it took."""
-    run.progress(name).unlink(missing_ok=True)
-    if not is_alone(recipe, name):
-        size = words(next(line for line in plan(recipe, run) if line.name == name))
-        show.say(f"{name:<14} {size}")
+    progress = context.run.progress(stage.name)
+    progress.unlink(missing_ok=True)
+    if stage.runs != "alone":
+        show.say(f"{stage.name:<14} {size_of(stage, context)}")
     start = time.monotonic()
-    with show.watching(name, run.progress(name)):
+    with show.watching(stage.name, progress):
         yield
-    show.say(f"{name:<14} {seconds_in_words(time.monotonic() - start)}")
+    show.say(f"{stage.name:<14} {seconds_in_words(time.monotonic() - start)}")
 
 
-def _check_end(recipe: AnyRecipe, run: Run, name: str, stop: guard.Stop) -> None:
-    """A stage that returned has finished, or was asked to stop."""
-    state = stages.state(recipe, run, name)
+def _check_end(study: Study, stage: Stage, context: Context, stop: lock.Stop) -> None:
+    """Raise unless the stage that returned has finished: it was asked to stop, or is at fault."""
+    state = study.ledger(context.recipe, context.run).state(stage.name)
     if state.state == "done":
         return
     if stop.asked():
-        point = last(run.progress(name))
-        raise stop.stopped(f"after step {point.done} of {point.total} of stage {name}" if point else f"in stage {name}")
-    raise RuntimeError(f"stage {name} returned but is not done: {state.why}")
+        point = last(context.run.progress(stage.name))
+        where = f"after step {point.done} of {point.total} of stage {stage.name}" if point else f"in stage {stage.name}"
+        raise stop.stopped(where)
+    raise RuntimeError(f"stage {stage.name} returned but is not done: {state.why}")
 
 
 # --- on the cluster --------------------------------------------------------------------------------------------------
 
 
-def _on_cluster(name: str, pipeline: ModuleType, recipe: AnyRecipe, run: Run, should_stop: Callable[[], bool]) -> None:
+def _on_cluster(study: Study, stage: Stage, context: Context) -> None:
     from launch import cluster
 
-    workers, track = workers_of(recipe, name), Tracker(run.progress(name))
-    if stages.of(recipe)[name].runs == "ranks":
-        work = partial(getattr(pipeline, name), recipe, run, track=track)
-        cluster.train(work, name=name, workers=workers, folder=guard.ray_folder(run), stop=guard.stop_flag(run))
-        return
-    jobs = pipeline.JOBS[name]
-    if missing := jobs.missing(recipe, run):
-        make = partial(jobs.worker, recipe, run, "cuda" if workers.gpus else "cpu")
-        cluster.do(make, missing, workers=workers, track=track, should_stop=should_stop)
-    if not should_stop():
-        jobs.finish(recipe, run)
+    workers, run, callbacks = workers_of(stage, context), context.run, context.callbacks
+    if stage.runs == "ranks":
+        work = partial(run_stage, study, stage)
+        on_ranks = replace(context, callbacks=Callbacks(track=callbacks.track))
+        folder, stop = lock.ray_folder(run), lock.stop_flag(run)
+        return cluster.train(work, on_ranks, name=stage.name, workers=workers, folder=folder, stop=stop)
+    if missing := missing_jobs(study, stage, context):
+        make = partial(resolve(stage.work).worker, replace(context, callbacks=Callbacks()), _device(workers))
+        cluster.do(make, missing, workers=workers, track=callbacks.track, should_stop=callbacks.should_stop)
+    if not callbacks.should_stop():
+        finish_jobs(study, stage, context)
+
+
+def _device(workers: Workers) -> str:
+    return "cuda" if workers.gpus else "cpu"
 
 
 # --- without Ray: this process, or the ones that torchrun started ----------------------------------------------------
 
 
-def _here(
-    name: str, pipeline: ModuleType, recipe: AnyRecipe, run: Run, world: World, should_stop: Callable[[], bool]
-) -> None:
-    track = Tracker(run.progress(name))
-    if is_alone(recipe, name):
-        if world.is_leader:
-            getattr(pipeline, name)(recipe, run, track)
-    elif stages.of(recipe)[name].runs == "jobs":
-        _jobs_here(pipeline.JOBS[name], name, recipe, run, world, track, should_stop)
-    else:
+def _here(study: Study, stage: Stage, context: Context) -> None:
+    if stage.runs == "jobs":
+        return _jobs_here(study, stage, context)
+    if stage.runs == "ranks":
         from ckd_dist.engine.group import join
 
-        join(world)  # what Ray Train does for its workers
-        getattr(pipeline, name)(recipe, run, world, nobody_waits, should_stop, track)
+        join(context.world)  # what Ray Train does for its workers
+    elif not context.world.is_leader:
+        return
+    run_stage(study, stage, context)
 
 
-def _jobs_here(
-    jobs: Jobs,
-    name: str,
-    recipe: AnyRecipe,
-    run: Run,
-    world: World,
-    track: Tracker,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Job i to process i mod W; the leader then sweeps what is missing.  A job done twice is harmless."""
-    missing = jobs.missing(recipe, run)
-    worker = jobs.worker(recipe, run, "cuda" if workers_of(recipe, name).gpus else "cpu") if missing else None
-    mine = missing[world.rank :: world.num_ranks]
-    sweep = (number for _ in (0,) if world.is_leader for number in jobs.missing(recipe, run))
-    for numbers in (mine, sweep):
-        for done, number in enumerate(numbers, 1):
-            if should_stop():
+def _jobs_here(study: Study, stage: Stage, context: Context) -> None:
+    """Give job i to process i mod W; the leader then sweeps what is missing.  A job done twice is harmless."""
+    alone = replace(context, world=World())  # jobs wait for nobody
+    missing = missing_jobs(study, stage, alone)
+    if missing:
+        worker = resolve(stage.work).worker(alone, _device(workers_of(stage, context)))
+        mine = missing[context.world.rank :: context.world.num_ranks]
+        for done, number in enumerate(_numbers_of(mine, stage, context), 1):
+            if context.callbacks.should_stop():
                 return
             worker.do(number)
-            if world.is_leader:
-                track(min(done, len(mine)), len(mine))
-    if world.is_leader:
-        jobs.finish(recipe, run)
+            context.callbacks.track(min(done, len(mine)), len(mine))
+    if context.world.is_leader:
+        finish_jobs(study, stage, alone)
+
+
+def _numbers_of(mine: Sequence[int], stage: Stage, context: Context) -> Iterator[int]:
+    """Yield this process's jobs; then, to the leader, whatever the others have not done by then."""
+    yield from mine
+    if context.world.is_leader:
+        yield from resolve(stage.work).missing(context)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ckd_dist.schema import Run
+from ckd_dist.runfolder import RunFolder
 
-LOCK_SECONDS = 60.0  # a lock whose heartbeat is older is nobody's
-BEAT_SECONDS = 5.0
+LOCK_SECONDS = 60.0  # seconds after which a lock without a heartbeat may be taken over
+HEARTBEAT_SECONDS = 5.0
 REQUEUE = 85  # exit code: saved, run me again
 INTERRUPTED = 130  # exit code: Ctrl-C
 
@@ -36,40 +36,40 @@ class Failure(Exception):  # noqa: N818
     """A stage failed for a reason that is nobody's mistake in the recipe: workers that died, too often."""
 
 
-def stop_flag(run: Run) -> Path:
+def stop_flag(run: RunFolder) -> Path:
     """Every rank looks for this file; where it exists the stage saves and returns."""
     return run.root / "STOP"
 
 
-def lock_file(run: Run) -> Path:
+def lock_file(run: RunFolder) -> Path:
     """Process, host and last heartbeat of the driver that is at work."""
     return run.root / "driver.lock"
 
 
-def ray_folder(run: Run) -> Path:
+def ray_folder(run: RunFolder) -> Path:
     """Ray's own notes while a stage trains."""
     return run.root / "ray"
 
 
-def error_file(run: Run) -> Path:
+def error_file(run: RunFolder) -> Path:
     """The whole of the last failure, for whoever wants more than its sentence."""
     return run.root / "error.log"
 
 
-def at_work(run: Run) -> dict[str, Any] | None:
-    """The living driver of a run folder: pid, host, beat; None where nobody is at work."""
+def at_work(run: RunFolder) -> dict[str, Any] | None:
+    """The living driver of a run folder: pid, host, heartbeat; None where nobody is at work."""
     holder = _holder(lock_file(run))
-    return holder if _lives(holder) else None
+    return holder if _is_alive(holder) else None
 
 
 @contextlib.contextmanager
-def lock(run: Run) -> Iterator[None]:
+def hold(run: RunFolder) -> Iterator[None]:
     """Hold the run folder.  Raises ValueError where another living driver holds it."""
     file = lock_file(run)
     file.parent.mkdir(parents=True, exist_ok=True)
     _take(file)
     ended = threading.Event()
-    thread = threading.Thread(target=_beat, args=(file, ended), daemon=True)
+    thread = threading.Thread(target=_heartbeat, args=(file, ended), daemon=True)
     thread.start()
     try:
         yield
@@ -87,7 +87,7 @@ def _take(file: Path) -> None:
             descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:
             holder = _holder(file)
-            if _lives(holder):
+            if _is_alive(holder):
                 raise ValueError(
                     f"{file.parent}: process {holder['pid']} on {holder['host']} is at work in this run folder; "
                     f"wait for it, or give another --run"
@@ -103,7 +103,7 @@ def _take(file: Path) -> None:
 
 
 def _me() -> str:
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "beat": time.time()})
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "heartbeat": time.time()})
 
 
 def _holder(file: Path) -> dict[str, Any]:
@@ -114,12 +114,12 @@ def _holder(file: Path) -> dict[str, Any]:
         return {}
     except ValueError:
         with contextlib.suppress(FileNotFoundError):
-            return {"pid": 0, "host": "another host", "beat": file.stat().st_mtime}
+            return {"pid": 0, "host": "another host", "heartbeat": file.stat().st_mtime}
         return {}
 
 
-def _lives(holder: dict[str, Any]) -> bool:
-    if not holder or time.time() - holder["beat"] > LOCK_SECONDS:
+def _is_alive(holder: dict[str, Any]) -> bool:
+    if not holder or time.time() - holder["heartbeat"] > LOCK_SECONDS:
         return False
     if holder["host"] != socket.gethostname() or not holder["pid"]:
         return True
@@ -132,8 +132,8 @@ def _lives(holder: dict[str, Any]) -> bool:
     return True
 
 
-def _beat(file: Path, ended: threading.Event) -> None:
-    while not ended.wait(BEAT_SECONDS):
+def _heartbeat(file: Path, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
         partial = file.with_suffix(f".{os.getpid()}.tmp")
         with contextlib.suppress(OSError):  # a full disk must not end the run
             partial.write_text(_me())
@@ -148,7 +148,7 @@ class Stop:
     on the spot, because a stage that cannot save half of its work is simply done again.
     """
 
-    run: Run
+    run: RunFolder
     say: Callable[[str], None]
     code: int | None = None  # of the signal that came; None: none came
     can_save: bool = False

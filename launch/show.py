@@ -123,6 +123,31 @@ def fields(recipe: Any, part: str = "") -> None:
     table(("field", "default", "changes result", "meaning, unit"), rows)
 
 
+def parts(recipe: Any, part: str, command: str) -> None:
+    """Show what a part of a recipe is made of, a line each; `command` shows the rest."""
+    settings = getattr(recipe, part) if part else recipe
+    rows = []
+    for name, info in type(settings).__pydantic_fields__.items():
+        value, full = getattr(settings, name), f"{part}.{name}" if part else name
+        if is_dataclass(value):
+            rows.append((f"{full}.*", f"{len(list(walk(value)))} fields", info.description))
+        else:
+            rows.append((full, _written(value), f"{info.description}{_bounds(info)}"))
+    brief = Table("field", "value", "meaning, unit", box=None, pad_edge=False)
+    widths = [min(most, max(len(row[place]) for row in rows)) for place, most in enumerate((30, 24))]
+    for column, width in zip(brief.columns, (*widths, WIDTH - sum(widths) - 4), strict=True):
+        column.no_wrap, column.overflow, column.width = True, "ellipsis", width
+    for row in rows:
+        brief.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False, width=WIDTH).print(brief)
+    say(f"`{command}` shows every field.")
+
+
+def first_line(function: Any) -> str:
+    """Return the first line of a docstring."""
+    return (function.__doc__ or "").strip().splitlines()[0] if function.__doc__ else ""
+
+
 def _with_members(recipe: Any) -> Iterator[tuple[str, Any, Any]]:
     """Every leaf, and after a list of configurations the leaves of one of them: label.endpoints[].url."""
     for name, value, info in walk(recipe):

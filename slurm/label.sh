@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Teacher to soft labels: independent labellers over the nodes.
-# Machines and time stand here, learning in the recipe, site settings in ray_cluster.sh:
+# Teacher to soft labels: independent labelers over the nodes.
+# Machines and time are set here, learning in the recipe, site settings in ray_cluster.sh:
 #     RUN_DIR=/shared/run RECIPE=disease_mimic3_7b SOURCE=mimic3:/shared/mimic3 sbatch slurm/label.sh
 #SBATCH --job-name=ckd-label
 #SBATCH --nodes=2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All stages, from tables to report, in one job.
-# Machines and time stand here, learning in the recipe, site settings in ray_cluster.sh:
+# Machines and time are set here, learning in the recipe, site settings in ray_cluster.sh:
 #     RUN_DIR=/shared/run RECIPE=disease_mimic3_7b SOURCE=mimic3:/shared/mimic3 sbatch slurm/pipeline.sh
 #SBATCH --job-name=ckd-pipeline
 #SBATCH --nodes=2

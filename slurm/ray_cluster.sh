@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Ray cluster over the nodes of one Slurm job, a command beside it, and an orderly end.  Sourced by its sisters:
+# A Ray cluster over the nodes of one Slurm job, a command beside it, and an orderly end.  Sourced by the other scripts:
 #
 #     on_ray_cluster COMMAND...     runs the command on the first node and ends the job with its status
 #

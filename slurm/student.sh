@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Soft labels to student: data-parallel ranks over the nodes.
-# Machines and time stand here, learning in the recipe, site settings in ray_cluster.sh:
+# Machines and time are set here, learning in the recipe, site settings in ray_cluster.sh:
 #     RUN_DIR=/shared/run RECIPE=disease_mimic3_7b SOURCE=mimic3:/shared/mimic3 sbatch slurm/student.sh
 #SBATCH --job-name=ckd-student
 #SBATCH --nodes=1

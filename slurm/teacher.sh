@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prompts to teacher: ZeRO ranks over the nodes.  The stages before it run anywhere: python -m launch.run prompt ...
-# Machines and time stand here, learning in the recipe, site settings in ray_cluster.sh:
+# Prompts to teacher: ZeRO ranks over the nodes.  The stages before it run anywhere: python -m launch.run prompt_teacher ...
+# Machines and time are set here, learning in the recipe, site settings in ray_cluster.sh:
 #     RUN_DIR=/shared/run RECIPE=disease_mimic3_7b SOURCE=mimic3:/shared/mimic3 sbatch slurm/teacher.sh
 #SBATCH --job-name=ckd-teacher
 #SBATCH --nodes=2

@@ -142,12 +142,12 @@ def test_labelling_reads_a_row_once_projects_no_vocabulary_and_keeps_nothing():
 
     from ckd_dist.models.predict import predict_logits
 
-    causal, linear, head = models(torch.float32)
+    causal, linear, model = models(torch.float32)
     records = Records(5, 152_064)
     with Work(152_064, 256) as theirs:
         probabilities = label(causal, linear, records.rows, collect=False)
     with Work(152_064, 256) as ours:
-        logits = predict_logits(head, records, np.arange(5), micro_tokens=4096, pad_id=0)
+        logits = predict_logits(model, records, np.arange(5), micro_tokens=4096, pad_id=0)
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), probabilities, atol=1e-5)
 
     assert (theirs.rows, theirs.projections) == (5, 5) and theirs.kept > 0  # the fault that is counted exists
@@ -160,15 +160,16 @@ def test_labelling_reads_a_row_once_projects_no_vocabulary_and_keeps_nothing():
 
 @pytest.mark.parametrize("num_rows", [160, 1000])
 def test_students_read_little_padding(num_rows):
+    from padding import padding_share
     from published import pad_all
     from student_epoch import Records
 
-    from ckd_dist.softlabels.stream import padding_share, steps
+    from ckd_dist.softlabels.stream import Order, steps
 
     records = Records(num_rows)
     _, attention = pad_all(records.rows, 0)
     theirs = 1 - attention.float().mean().item()
-    epoch = steps(records.lengths, np.ones(num_rows), batch_samples=8, micro_tokens=8192, seed=0, epochs=1)
+    epoch = steps(records.lengths, np.ones(num_rows), Order(batch_samples=8, micro_tokens=8192, seed=0, epochs=1))
     slots = [slot for step in epoch for slot in step.slots]
     assert sorted(np.concatenate(slots)) == list(range(num_rows))  # nothing is saved by leaving rows out
     ours = padding_share(records.lengths, slots)
@@ -179,24 +180,25 @@ def test_a_student_epoch_reads_each_row_once_in_few_positions():
     from published import student_epoch
     from student_epoch import NUM_LABELS, Records, model
 
-    from ckd_dist.config import Loss, Optim
+    from ckd_dist.config import Optim
     from ckd_dist.engine.ddp import DdpEngine
     from ckd_dist.engine.loop import Step, train_step
-    from ckd_dist.models.wrapper import Head
-    from ckd_dist.softlabels.stream import steps
+    from ckd_dist.models.wrapper import Wrapper
+    from ckd_dist.softlabels.stream import Order, steps
+    from ckd_dist.studies.disease.config import Loss
     from ckd_dist.studies.disease.task import DiseaseTask
     from ckd_dist.world import World
 
     records, ones = Records(64), np.ones(64)
     labels = np.zeros((64, NUM_LABELS), np.float32)
-    engine = DdpEngine(Head(model(32, 1), "encoder"), Optim(batch_samples=8), World())
+    engine = DdpEngine(Wrapper(model(32, 1), "encoder"), Optim(batch_samples=8), World())
     task = DiseaseTask(records, 0, labels, ones, labels, Loss())
     peer, shapes = model(32, 1), {"ours": [], "theirs": []}
     for who, bert in (("ours", engine.module.plain), ("theirs", peer)):
         words = bert.base_model.embeddings.word_embeddings
         words.register_forward_hook(lambda _, inputs, output, who=who: shapes[who].append(inputs[0].shape))
 
-    for step in steps(records.lengths, ones, batch_samples=8, micro_tokens=8192, seed=0, epochs=1):
+    for step in steps(records.lengths, ones, Order(batch_samples=8, micro_tokens=8192, seed=0, epochs=1)):
         train_step(engine, Step([task.collate(rows) for rows in step.slots], step.total_weight), task.loss)
     for _ in student_epoch(peer, records.rows, labels, labels, 0):
         pass
@@ -212,32 +214,32 @@ def test_a_student_epoch_reads_each_row_once_in_few_positions():
 
 
 def test_flops_of_a_7b_teacher():
-    """Published shape: 6.525 B parameters in the body, 13.05 GFLOP a token and 0.13 for attention at 640."""
-    from flops import Body
+    """Published shape: 6.525 B parameters in the backbone, 13.05 GFLOP a token and 0.13 for attention at 640."""
+    from flops import Backbone
     from gpu import QWEN_7B
     from transformers import Qwen2Config, Qwen2ForSequenceClassification
 
     with torch.device("meta"):
-        body = Body.of(Qwen2ForSequenceClassification(Qwen2Config(**QWEN_7B, num_labels=25)), causal=True)
-    assert body.parameters == pytest.approx(6.525e9, rel=1e-3)
-    assert body.forward([640]) / 640 == pytest.approx(13.05e9 + 0.13e9, rel=1e-3)
-    assert body.training([640], frozen=False) / 640 == pytest.approx(3 * 13.18e9, rel=1e-3)
-    assert body.training([640], frozen=True) / 640 == pytest.approx(2 * 13.05e9 + 3 * 0.13e9, rel=1e-3)
+        backbone = Backbone.of(Qwen2ForSequenceClassification(Qwen2Config(**QWEN_7B, num_labels=25)), causal=True)
+    assert backbone.parameters == pytest.approx(6.525e9, rel=1e-3)
+    assert backbone.forward([640]) / 640 == pytest.approx(13.05e9 + 0.13e9, rel=1e-3)
+    assert backbone.training([640], frozen=False) / 640 == pytest.approx(3 * 13.18e9, rel=1e-3)
+    assert backbone.training([640], frozen=True) / 640 == pytest.approx(2 * 13.05e9 + 3 * 0.13e9, rel=1e-3)
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 7])
 def test_flops_with_a_prefix_are_those_of_the_tokens_one_by_one(prefix):
     """A causal token at position i attends to i others on average over its row: 4 L h (i + 1/2)."""
-    from flops import Body
+    from flops import Backbone
 
-    body = Body(parameters=11, layers=3, width=5, causal=True)
+    backbone = Backbone(parameters=11, layers=3, width=5, causal=True)
     lengths = [8, 12, 9]
 
     def token(i):
         return 2 * 11 + 4 * 3 * 5 * (i + 0.5)
 
     by_hand = sum(token(i) for i in range(prefix)) + sum(token(i) for n in lengths for i in range(prefix, n))
-    assert body.forward(lengths, prefix) == pytest.approx(by_hand)
+    assert backbone.forward(lengths, prefix) == pytest.approx(by_hand)
 
 
 def test_only_known_cards_have_a_peak():
@@ -254,8 +256,8 @@ def test_gazetteer_runs():
 
 
 @pytest.mark.slow
-def test_grid_cells_run():
-    said = bench("grid_cell.py", "--small", "--kinds", "max")
+def test_grid_experiments_run():
+    said = bench("grid_experiment.py", "--small", "--kinds", "max")
     rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| ") and "embedding" not in line]
     assert [row[0].strip("| ") for row in rows] == ["tiny teacher", "one-hot"]
     assert all(float(cell.strip(" |")) < 20 for row in rows for cell in row[2:])
@@ -277,7 +279,7 @@ def test_students_learn_a_real_corpus(tmp_path):
     command = [sys.executable, str(BENCH / "ner_quality.py"), "ncbi", "--short", "--run", str(tmp_path)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # it starts Ray
     assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    f1 = {system["name"]: system["scores"]["strict"]["micro"]["f1"]["value"] for system in told["systems"]}
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    f1 = {system["name"]: system["scores"]["strict"]["micro"]["f1"]["value"] for system in metrics["systems"]}
     assert f1["combination"] > 0.4
     assert min(f1["student"], f1["human"]) > f1["combination"] + 0.1

@@ -2,19 +2,28 @@
 
 import pytest
 
-from ckd_dist import recipes
-from ckd_dist.config import Recipe, result_fields, walk
+from ckd_dist.config import dump, load, read_file, result_fields, save, walk
+from ckd_dist.studies import STUDIES
+from launch.choose import find_recipe
+
+RECIPES = {name: study for study in STUDIES.values() for name in study.recipes}
 
 
-@pytest.mark.parametrize("name", sorted(recipes.RECIPES))
+def of_name(name, *overrides):
+    study, values = find_recipe(STUDIES, name)
+    return load(study.recipe, values, overrides)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
 def test_saved_recipe_is_the_recipe(tmp_path, name):
-    recipe = recipes.load(name)
-    recipes.save(recipe, tmp_path / "recipe.json")
-    assert recipes.load(str(tmp_path / "recipe.json")) == recipe
+    recipe = of_name(name)
+    save(recipe, tmp_path / "recipe.json")
+    assert load(type(recipe), read_file(tmp_path / "recipe.json")) == recipe
+    assert find_recipe(STUDIES, str(tmp_path / "recipe.json")) == (RECIPES[name], dump(recipe))
 
 
 def test_overrides_are_typed():
-    recipe = recipes.load("tiny", ["teacher.labels.learning_rate=1e-4", "teacher.lora.targets=[q_proj,v_proj]"])
+    recipe = of_name("tiny", "teacher.labels.learning_rate=1e-4", "teacher.lora.targets=[q_proj,v_proj]")
     assert recipe.teacher.labels.learning_rate == 1e-4
     assert recipe.teacher.lora.targets == ("q_proj", "v_proj")
 
@@ -26,26 +35,45 @@ def test_overrides_are_typed():
         ("teacher.lora.rank=0", "teacher.lora.rank: Input should be greater than or equal to 1, got 0"),
         ("student.engine=horovod", "student.engine: Input should be 'ddp' or 'zero1'"),
         ("student.loss.soft_weight=1.5", "student.loss.soft_weight"),
+        ("study=ner", "recipe field study"),
         ("teacher", "not of the form field=value"),
     ],
 )
 def test_bad_override_is_one_sentence(override, sentence):
     with pytest.raises(ValueError, match=None) as refusal:
-        recipes.load("tiny", [override])
+        of_name("tiny", override)
     assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", ["{", "- a\n- list", "a: [1"])
+def test_a_file_that_is_no_recipe_is_one_sentence(tmp_path, content):
+    (tmp_path / "mine.yaml").write_text(content)
+    with pytest.raises(ValueError, match=r"recipe .*mine\.yaml") as refusal:
+        read_file(tmp_path / "mine.yaml")
     assert "\n" not in str(refusal.value)
 
 
 def test_unknown_recipe_lists_the_known():
     with pytest.raises(ValueError, match="disease_mimic3_7b"):
-        recipes.load("tinny")
+        of_name("tinny")
 
 
-def test_every_field_is_described():
-    assert [name for name, _, info in walk(Recipe()) if not info.description] == []
-
-
-def test_how_fields_do_not_shape_the_result():
-    fields = result_fields(Recipe())
-    assert "teacher.lora.rank" in fields
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_how_fields_do_not_shape_the_result(study):
+    recipe = study.recipe()
+    fields = result_fields(recipe)
+    assert fields
     assert not any(".workers." in name or name.endswith("micro_tokens") for name in fields)
+    assert {name for name, _, info in walk(recipe) if not (info.json_schema_extra or {}).get("how")} == fields.keys()
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_every_stage_names_fields_and_earlier_stages_that_there_are(study):
+    names = {name for name, _, _ in walk(study.recipe())}
+    before = set()
+    for stage in study.all_stages:
+        for field in (*stage.fields, *([stage.source] if stage.source else [])):
+            assert any(name == field or name.startswith(f"{field}.") for name in names), f"{stage.name}: {field}"
+        assert set(stage.reads) <= before
+        before.add(stage.name)

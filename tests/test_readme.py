@@ -1,4 +1,4 @@
-"""The README shows the real step, the real commands and the real tree."""
+"""The READMEs show the real step, the real commands and folders that there are."""
 
 import inspect
 import re
@@ -8,39 +8,48 @@ import pytest
 from typer.testing import CliRunner
 
 from ckd_dist.engine.loop import train_step
-from ckd_dist.recipes import RECIPES
-from launch.run import app
+from ckd_dist.studies import STUDIES
+from launch.run import build
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README, BUILT = ((ROOT / name).read_text() for name in ("README.md", "ckd_dist/README.md"))
+PAGES = {f"studies/{name}": (ROOT / "ckd_dist" / "studies" / name / "README.md").read_text() for name in STUDIES}
+EVERYTHING = "\n".join([README, BUILT, *PAGES.values()])
 
 
 def test_the_printed_step_is_the_real_one():
-    assert inspect.getsource(train_step).strip() in README
+    assert inspect.getsource(train_step).strip() in BUILT
 
 
-def test_its_make_targets_exist():
-    targets = set(re.findall(r"^(?:    |`)make ([a-z-]+)", README, re.M))
+def test_their_make_targets_exist():
+    targets = set(re.findall(r"(?:^    |`)make ([a-z-]+)", EVERYTHING, re.M))
     makefile = (ROOT / "Makefile").read_text()
     assert {"demo", "test"} <= targets
     assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.M)] == []
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"python -m launch\.run ([a-z_]+)", README))))
-def test_its_commands_exist(command):
-    assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"python -m launch\.run ([a-z_]+)", EVERYTHING))))
+def test_their_commands_exist(command):
+    assert CliRunner().invoke(build(STUDIES), [command, "--help"]).exit_code == 0
 
 
-def test_its_recipes_and_files_exist():
-    named = set(re.findall(r"--recipe ([a-z0-9_]+)", README))
-    assert named and named <= RECIPES.keys()
-    files = set(re.findall(r"`?((?:ckd_dist|slurm|tests|ds_configs|launch)/[\w/]+\.(?:py|sh|json))", README))
+def test_their_recipes_and_files_exist():
+    named = set(re.findall(r"--recipe ([a-z0-9_]+)", EVERYTHING))
+    assert named and named <= {recipe for study in STUDIES.values() for recipe in study.recipes}
+    files = set(re.findall(r"`?((?:ckd_dist|slurm|tests|ds_configs|launch)/[\w/]+\.(?:py|sh|json|md))", EVERYTHING))
     assert [name for name in files if not (ROOT / name).is_file()] == []
 
 
-def test_every_source_file_stands_in_the_tree():
-    tree = README.split("## How it is built")[1].split("## Speed")[0]
-    for folder in ("ckd_dist", "launch"):
-        for file in (ROOT / folder).rglob("*.py"):
-            if file.name != "__init__.py":
-                assert file.name in tree, f"{file.relative_to(ROOT)} is not in the README's tree"
+def test_every_room_is_in_the_tree_and_every_study_has_a_row():
+    tree = BUILT.split("## Where to read first")[0]
+    for path in (ROOT / "ckd_dist").iterdir():
+        if path.name not in ("__init__.py", "README.md", "__pycache__"):
+            assert path.name + "/" * path.is_dir() in tree, f"{path.name} is not in the tree of ckd_dist/README.md"
+    for name in STUDIES:
+        assert f"| {name} |" in README
+        assert f"{name}/" in tree
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_s_page_names_its_stages(name):
+    assert [stage for stage in STUDIES[name].stages if stage not in PAGES[f"studies/{name}"]] == []

@@ -17,7 +17,7 @@ def test_torchrun_exports():
     assert (world.rank, world.num_ranks, world.local_rank, world.is_leader) == (3, 4, 1, False)
 
 
-@pytest.mark.parametrize("fields", [{"rank": 2, "num_ranks": 2}, {"worker": -1}])
+@pytest.mark.parametrize("fields", [{"rank": 2, "num_ranks": 2}, {"rank": -1}])
 def test_impossible_ranks_are_refused(fields):
     with pytest.raises(ValueError, match="is not one of"):
         World(**fields)

@@ -38,7 +38,7 @@ class LabelSet:
     columns: Mapping[str, tuple[int, ...]] = field(repr=False, hash=False)  # event code -> label columns
 
     def columns_of(self, code: str) -> tuple[int, ...]:
-        """Label columns of an event code, () where it sets none.
+        """Return the label columns of an event code, () where it sets none.
 
         >>> labels = load_label_set("phenotypes25")
         >>> [labels.names[k] for k in labels.columns_of("DIAGNOSIS//ICD//9//4280")]
@@ -74,7 +74,7 @@ def load_label_set(name_or_path: str) -> LabelSet:
 
 
 def title(code: str) -> str | None:
-    """Full title of a diagnosis or procedure event code, None where the tables have none.
+    """Return the full title of a diagnosis or procedure event code, None where the tables have none.
 
     >>> title("DIAGNOSIS//ICD//10//I509")
     'Heart failure, unspecified'
@@ -84,7 +84,7 @@ def title(code: str) -> str | None:
 
 
 def ccs_name(code: str) -> str | None:
-    """Name of a diagnosis code's CCS category; for ICD-10 the one that most of its targets are in, else the first.
+    """Return the name of a diagnosis code's CCS category; of ICD-10 the one most of its targets are in, else the first.
 
     >>> ccs_name("DIAGNOSIS//ICD//10//I10")
     'Essential hypertension'
@@ -94,12 +94,12 @@ def ccs_name(code: str) -> str | None:
 
 
 def ccs_categories(code: str) -> tuple[int, ...]:
-    """Every CCS category a diagnosis event code leads to, once each, ascending."""
+    """List every CCS category that a diagnosis event code leads to, once each, ascending."""
     return tuple(sorted(set(_ccs_of(code))))
 
 
 def is_known(code: str) -> bool:
-    """Whether any of the tables has this diagnosis or procedure event code."""
+    """Say whether any of the tables has this diagnosis or procedure event code."""
     return title(code) is not None or bool(_icd9_targets(code)) or bool(_ccs_of(code))
 
 

@@ -5,20 +5,31 @@
     gap       discharge to the next admission: 0 for a same-day transfer, at most `max_gap_days`
     target    the subject's next coded visit, in order of admission, to its own end (which may be death)
 
-A visit is what has an admission, a discharge not before it, and a diagnosis; others are counted and never stand in
+A visit is what has an admission, a discharge not before it, and a diagnosis; others are counted and never come in
 between.  Death censors: a visit that ends in it has no next visit and leaves, while the visit before it keeps it as
 its target.  So does a next visit that comes too late.  A visit that is merely the last one recorded stays, unlabelled.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from ckd_dist import config
 from ckd_dist.ehr.flow import Flow
 
 ORDER = ("subject_id", "admitted", "hadm_id")
 DAYS = 24 * 60 * 60 * 1e6  # microseconds
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """Which visits become samples."""
+
+    history_visits: int = 1  # earlier visits kept with a sample
+    min_age: float = 0.0  # years at the index visit
+    max_gap_days: float | None = None  # longest time to the next visit; later ones are censored
+    unlabelled: bool = True  # keep visits without a successor
+
 
 Criterion = tuple[str, pl.Expr]  # why a visit leaves, and whether it stays
 
@@ -28,12 +39,12 @@ SAME_DAY = pl.col("next_admitted").dt.date() <= pl.col("discharged").dt.date()
 
 
 def days_between(start: pl.Expr, end: pl.Expr) -> pl.Expr:
-    """Time from `start` to `end` in days."""
+    """Return the time from `start` to `end` in days."""
     return (end - start).dt.total_microseconds() / DAYS
 
 
 def of_visits() -> list[Criterion]:
-    """What makes a visit, whether index, earlier or next.  Wants admitted, discharged, diagnoses."""
+    """List what makes a visit, whether index, earlier or next.  Wants admitted, discharged, diagnoses."""
     return [
         (
             "no admission or no discharge recorded",
@@ -44,8 +55,8 @@ def of_visits() -> list[Criterion]:
     ]
 
 
-def of_index_visits(select: config.Select) -> list[Criterion]:
-    """What makes an index visit.  Wants age, died, discharged and next_admitted (null: no next visit)."""
+def of_index_visits(select: Criteria) -> list[Criterion]:
+    """List what makes an index visit.  Wants age, died, discharged and next_admitted (null: no next visit)."""
     has_next = pl.col("next_admitted").is_not_null()
     criteria = [("died in hospital: censored", ~pl.col("died"))]
     if select.min_age > 0:

@@ -1,9 +1,9 @@
 """eICU-CRD 2.0 -> staged events: many hospitals, no dates, every offset in minutes from a unit admission.
 
-The map is eicu_map.py, the made-up clock eicu_clock.py, the titles eicu_phrases.py.  Negative offsets, before the unit,
-are kept.  A code counts once a hospital stay, at its first time; where diagnoses share a time, primary ones come first.
-icd9code mixes both versions ("401.9, I10"): a part is judged by its form, and the
-form of V62.84 or E980.2 is taken for ICD-9.
+The map is eicu_map.py, the synthetic clock eicu_clock.py, the titles eicu_phrases.py.  Negative offsets, before the
+unit, are kept.  A code counts once a hospital stay, at its first time; where diagnoses share a time, primary ones come
+first.  icd9code mixes both versions ("401.9, I10"): a part is judged by its form, and the form of V62.84 or E980.2 is
+taken for ICD-9.
 """
 
 from pathlib import Path
@@ -13,7 +13,8 @@ import pyarrow as pa
 from ckd_dist.ehr import eicu_clock, eicu_phrases, tables
 from ckd_dist.ehr.eicu_clock import WITHIN_A_CENTURY
 from ckd_dist.ehr.eicu_map import EICU
-from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, Track, counts, insert, number
+from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
+from ckd_dist.progress import Track
 from ckd_dist.schema import (
     ADMISSION,
     BIRTH,
@@ -127,7 +128,7 @@ SUBJECT_NOTES = {
     "subjects with several hospital stays": """SELECT count(*) FROM (SELECT 1 FROM hadm GROUP BY subject_id
         HAVING count(*) > 1)""",
     "hospital stays without a region": f"""SELECT count(*) FROM hadm ANTI JOIN (SELECT hadm_id FROM events
-        WHERE starts_with(code, '{SITE}region=')) AS told USING (hadm_id)""",
+        WHERE starts_with(code, '{SITE}region=')) AS placed USING (hadm_id)""",
     "drugs that start after discharge": f"""SELECT count(*) FROM events JOIN hadm USING (hadm_id)
         WHERE kind = {KIND[MEDICATION]} AND time > discharged""",
 }

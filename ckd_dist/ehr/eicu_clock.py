@@ -1,10 +1,10 @@
-"""eICU's unit stays on one clock a patient: the clock is made up, since eICU has no dates.
+"""eICU's unit stays on one clock a patient: the clock is synthetic, since eICU has no dates.
 
 `patient` gives the year of discharge and the wall time of admission, and minutes.  A hospital stay is admitted on 1
 January of its year at that wall time, or on the first day after the patient's stay before it; its unit stays hang on it
 by hospitaladmitoffset.  Times within a hospital stay are real differences.  Gaps between hospital stays are not, and
 their order is what year, age and death say: where those are equal, patienthealthsystemstayid decides, and a note counts
-it.  No later stay moves an earlier one, so a date tells nothing of the future.
+it.  No later stay moves an earlier one, so a date says nothing of the future.
 """
 
 from ckd_dist.ehr.staging import Connection, number
@@ -47,7 +47,7 @@ HADM = """CREATE TABLE hadm AS
         shortest, longest, admitted, admitted + to_minutes(longest) AS discharged,
         CASE WHEN age BETWEEN 0 AND 150 THEN make_date(year - age, 1, 1)::TIMESTAMP END AS birth FROM placed"""
 
-# One row a unit stay, skipped ones too, so that their rows can be told from rows of no stay.
+# One row a unit stay, skipped ones too, so that their rows differ from rows of no stay.
 STAYS = f"""CREATE TABLE stays AS SELECT visits.subject_id, stay_id, hadm_id, visits.reason, unit, unit_location,
     unit_status, visit,
     CASE WHEN reason IS NULL THEN admitted - to_minutes(hospital_begin) END AS began,
@@ -81,7 +81,7 @@ def place(con: Connection) -> None:
     """Make tables `hadm` and `stays` of the judged `visits`.  Raises ValueError where two patients share a number."""
     if num_shared := number(con, SHARED):
         raise ValueError(
-            f"patient: {num_shared} numbers made from uniquepid would stand for two patients or more each; rename those"
+            f"patient: {num_shared} numbers made from uniquepid would mean two patients or more each; rename those"
             " patients"
         )
     con.execute(HADM)

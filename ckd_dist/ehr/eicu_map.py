@@ -1,4 +1,4 @@
-"""eICU-CRD 2.0 as a table map: where each of our columns stands in its tables.
+"""eICU-CRD 2.0 as a table map: where each of our columns lies in its tables.
 
 `path` is what a row says, in eICU's own words; `minute` is when, in minutes from the admission to the row's unit stay.
 Rows count from when they were written down, where eICU says so; a drug from its start.

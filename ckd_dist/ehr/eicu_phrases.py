@@ -1,8 +1,8 @@
 """What a path of eICU says, as a phrase: a pure function of the path, so that two sites say the same thing alike.
 
 A phrase begins with the thing itself.  Where the path goes on into details they follow it; where it does not, the group
-does, since a leaf alone ("pain", "other") may say little.  The organ system is left out: in the demo it only tells
-apart who wrote the same thing ("sepsis, severe" of cardiology and of infectious diseases).
+does, since a leaf alone ("pain", "other") may say little.  The organ system is left out: in the demo it only says
+who wrote the same thing ("sepsis, severe" of cardiology and of infectious diseases).
 """
 
 import re
@@ -15,7 +15,7 @@ HISTORY_BAR = (
 
 
 def of_diagnosis(path: str) -> str:
-    """The phrase of a diagnosisstring or treatmentstring, `system|group|thing|detail|...`.
+    """Return the phrase of a diagnosisstring or treatmentstring, `system|group|thing|detail|...`.
 
     >>> of_diagnosis("cardiovascular|ventricular disorders|hypertension")
     'hypertension, ventricular disorders'
@@ -27,7 +27,7 @@ def of_diagnosis(path: str) -> str:
 
 
 def of_admission(path: str) -> str:
-    """The phrase of an admitdxpath; an operation and the same words without one differ.
+    """Return the phrase of an admitdxpath; an operation and the same words without one differ.
 
     >>> of_admission("admission diagnosis|All Diagnosis|Operative|Diagnosis|Trauma|Head only trauma")
     'Head only trauma, Trauma, operative'
@@ -38,7 +38,7 @@ def of_admission(path: str) -> str:
 
 
 def of_history(path: str) -> str:
-    """The phrase of the tail of a pasthistorypath: its last part, after the group where that adds something.
+    """Return the phrase of the tail of a pasthistorypath: its last part, after the group where that adds something.
 
     >>> of_history("Cardiovascular (R)/Angina/angina - class II")
     'angina - class II'

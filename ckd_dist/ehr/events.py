@@ -3,7 +3,7 @@
     data/<split>/00000.parquet ...   one subject in one file, sorted by subject, then time, static facts first
     metadata/{codes.parquet, subject_splits.parquet, dataset.json, report.json}
 
-The order of rows within a time is the writer's and is kept: diagnoses and procedures stand in SEQ_NUM order.
+The order of rows within a time is the writer's and is kept: diagnoses and procedures come in SEQ_NUM order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ ARROW = pa.schema(
 
 
 def read_events(folder: Path, split: str) -> pl.LazyFrame:
-    """Events of a split, in the order of the files.  Raises ValueError where the data set has none."""
+    """Read the events of a split, in the order of the files.  Raise ValueError where the data set has none."""
     files = sorted((folder / meds.data_subdirectory / split).glob("*.parquet"))
     if not files:
         raise ValueError(f"{folder} has no events of split {split!r}: run the extract stage first")
@@ -42,7 +42,7 @@ def read_events(folder: Path, split: str) -> pl.LazyFrame:
 
 
 def read_codes(folder: Path) -> pl.DataFrame:
-    """Every code of the data set with its description (null where none is known): columns code, description."""
+    """Read every code of the data set with its description (null where none is known): columns code, description."""
     path = folder / meds.code_metadata_filepath
     if not path.is_file():
         raise ValueError(f"{path} is missing: run the extract stage first")
@@ -93,7 +93,7 @@ def _open(place: Path, number: int) -> pq.ParquetWriter:
 
 
 def _blocks(batches: Iterable[pa.RecordBatch | pa.Table], size: int) -> Iterator[pa.Table]:
-    """Checked tables of `size` rows, the last one fewer: the bytes of a file do not tell how its rows arrived."""
+    """Checked tables of `size` rows, the last one fewer: the bytes of a file do not depend on how rows arrive."""
     held: list[pa.Table] = []
     for batch in batches:
         held.append(_checked(batch))

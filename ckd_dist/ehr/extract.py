@@ -27,8 +27,9 @@ from ckd_dist.ehr.eicu import stage_eicu
 from ckd_dist.ehr.events import write_events
 from ckd_dist.ehr.meds_source import stage_meds
 from ckd_dist.ehr.mimic import MIMIC3, MIMIC4
-from ckd_dist.ehr.staging import Connection, Report, Track, number
+from ckd_dist.ehr.staging import Connection, Report, number
 from ckd_dist.ehr.visits import stage_tables
+from ckd_dist.progress import Track
 from ckd_dist.schema import (
     ADMISSION,
     BIRTH,
@@ -42,16 +43,13 @@ from ckd_dist.schema import (
     SITE,
     SPLITS,
 )
+from ckd_dist.study import no_op
 
 SplitOf = Callable[[np.ndarray], np.ndarray]  # subject ids int64 [N] -> split names [N]
 
 PYTHON_GB = 0.35
 MB_PER_THREAD = 125  # below that DuckDB's operators cannot spill in time
 ROWS_PER_BATCH = 1 << 17
-
-
-def NO_TRACK(done: int, total: int, **numbers: float) -> None:  # noqa: N802
-    """Show nothing."""
 
 
 def _stage_mimic3(con: Connection, folder: Path, report: Report, track: Track) -> None:
@@ -65,7 +63,7 @@ def _stage_mimic4(con: Connection, folder: Path, report: Report, track: Track) -
 SOURCES = {"mimic3": _stage_mimic3, "mimic4": _stage_mimic4, "eicu": stage_eicu, "meds": stage_meds}
 
 
-def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, track: Track = NO_TRACK) -> Report:
+def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, track: Track = no_op) -> Report:
     """Extract `source` ("mimic3:DIR" or another of SOURCES) into the MEDS data set `folder`; return the report.
 
     split_of: not asked where a MEDS source names its own splits.  memory_gb: most memory, GB.  Raises ValueError with a

@@ -16,7 +16,8 @@ from pathlib import Path
 import duckdb
 import meds
 
-from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, Track, counts, insert, number
+from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
+from ckd_dist.progress import Track
 from ckd_dist.schema import (
     ADMISSION,
     BIRTH,
@@ -129,12 +130,12 @@ FIRST = f"""SELECT subject_id, time, code, numeric_value, hadm_id,
 
 # Columns that say where a visit was, and how its SITE code begins.  A visit has each of them once.
 PLACES = {"site": SITE, "region": f"{SITE}region=", "hospital": f"{SITE}hospital="}
-TOLD = """CREATE TABLE told_{column} AS SELECT subject_id, hadm_id, min(visit) AS visit, min({column}) AS place,
+PLACE = """CREATE TABLE place_{column} AS SELECT subject_id, hadm_id, min(visit) AS visit, min({column}) AS place,
         count(DISTINCT {column}) AS num FROM judged
     WHERE reason IS NULL AND hadm_id IS NOT NULL AND {column} <> '' GROUP BY subject_id, hadm_id"""
 SITES = f"""SELECT subject_id, NULL, '{{prefix}}' || place AS said, NULL, hadm_id, visit, {KIND[SITE]}, 0
-    FROM told_{{column}} AS told WHERE num = 1 AND NOT EXISTS (FROM events WHERE events.subject_id = told.subject_id
-        AND events.hadm_id = told.hadm_id AND events.code = '{{prefix}}' || place)"""
+    FROM place_{{column}} AS here WHERE num = 1 AND NOT EXISTS (FROM events WHERE events.subject_id = here.subject_id
+        AND events.hadm_id = here.hadm_id AND events.code = '{{prefix}}' || place)"""
 
 TORN = f"""SELECT count(*) FROM (SELECT subject_id FROM {FILES} WHERE subject_id IS NOT NULL
     GROUP BY subject_id HAVING count(DISTINCT filename) > 1)"""
@@ -217,9 +218,9 @@ def _stage_places(con: Connection) -> dict[str, int]:
     notes = {}
     columns = {name for (name,) in con.execute("SELECT column_name FROM (DESCRIBE judged)").fetchall()}
     for column in [name for name in PLACES if name in columns]:
-        con.execute(TOLD.format(column=column))
+        con.execute(PLACE.format(column=column))
         notes[f"visits of several values of {column}, left without"] = number(
-            con, f"SELECT count(*) FROM told_{column} WHERE num > 1"
+            con, f"SELECT count(*) FROM place_{column} WHERE num > 1"
         )
         insert(con, SITES.format(column=column, prefix=PLACES[column]))
     return notes

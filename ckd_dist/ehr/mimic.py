@@ -1,4 +1,4 @@
-"""MIMIC-III 1.4 and MIMIC-IV hosp/ as table maps: where each of our columns stands in their tables.
+"""MIMIC-III 1.4 and MIMIC-IV hosp/ as table maps: where each of our columns lies in their tables.
 
 A site is data.  A column is a SQL expression over the table's own columns, all text, names in lower case; `tables.py`
 casts the result.  A table of another hospital that can be said this way needs no code.
@@ -59,7 +59,7 @@ MIMIC3: Site = {
 }
 
 MIMIC4: Site = {
-    # only the year of birth is known: the age that a subject has in the anchor year; 91 stands for all above 89
+    # only the year of birth is known: the age that a subject has in the anchor year; 91 means all above 89
     "patients": TableMap(
         "PATIENTS",
         ("subject_id", "gender", "anchor_age", "anchor_year", "dod"),

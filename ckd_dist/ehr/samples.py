@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from ckd_dist import config, schema
+from ckd_dist import schema
 from ckd_dist.ehr import criteria
 from ckd_dist.ehr.codes import LabelSet
 from ckd_dist.ehr.flow import Flow
@@ -27,7 +27,7 @@ NO_CODES = pl.lit([], dtype=pl.List(pl.String))
 def build_samples(
     events: pl.LazyFrame,
     label_set: LabelSet,
-    select: config.Select,
+    select: criteria.Criteria,
     columns_of: Callable[[str], tuple[int, ...]],
     first_sample_id: int = 0,
 ) -> tuple[pl.DataFrame, Flow]:
@@ -93,7 +93,7 @@ def _with_codes(visits: pl.DataFrame, events: pl.LazyFrame) -> tuple[pl.DataFram
 
 
 def _codes(visits: pl.DataFrame, events: pl.LazyFrame, prefix: str) -> tuple[pl.DataFrame, int]:
-    """One kind of code by visit, each once, by first time and then as they stand; and how many came after discharge."""
+    """One kind of code by visit, each once, by first time and then as they come; and how many came after discharge."""
     ends = visits.lazy().select(*VISIT, "discharged")
     found = (
         _starting(events, prefix)
@@ -123,7 +123,7 @@ def _with_bits(visits: pl.DataFrame, columns_of: Callable[[str], tuple[int, ...]
 
 
 def _with_neighbours(visits: pl.DataFrame, history_visits: int) -> pl.DataFrame:
-    """Add gap_days, history, next_admitted and labels, from visits that stand in order.
+    """Add gap_days, history, next_admitted and labels, from visits in order.
 
     An earlier visit that had not ended by this one's discharge (a nested stay) is left out of its history.
     """

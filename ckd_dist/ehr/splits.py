@@ -14,7 +14,7 @@ from ckd_dist.schema import SPLITS
 
 
 def split_of(subject_ids: np.ndarray, *, train: float, tuning: float, seed: int) -> np.ndarray:
-    """The split name of each subject, array of str.  Raises ValueError where the fractions leave nothing to hold out.
+    """Return each subject's split, array of str.  Raise ValueError where the fractions leave nothing to hold out.
 
     >>> split_of(np.array([10006, 10011, 10013]), train=0.7, tuning=0.15, seed=0).tolist()
     ['tuning', 'held_out', 'train']

@@ -5,7 +5,6 @@
 order, so neither threads nor the order of rows in a source file shows in the result.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -28,7 +27,6 @@ from ckd_dist.schema import (
 )
 
 Connection = duckdb.DuckDBPyConnection
-Track = Callable[..., None]  # track(done, total, **numbers)
 Report = dict[str, Any]
 
 LAST = 2**31 - 1
@@ -49,12 +47,12 @@ def create(con: Connection) -> None:
 
 
 def counts(file: str, num_rows: int) -> Report:
-    """What became of the rows of a table: rows = kept + merged + all skipped."""
+    """Start the counts of what becomes of a table's rows: rows = kept + merged + all skipped."""
     return {"file": file, "rows": num_rows, "kept": 0, "merged": 0, "skipped": {}}
 
 
 def number(con: Connection, query: str) -> int:
-    """The one number that `query` gives."""
+    """Return the one number that `query` gives."""
     return con.execute(query).fetchall()[0][0]
 
 

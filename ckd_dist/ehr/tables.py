@@ -31,7 +31,7 @@ TYPES = {  # of our columns; all others are text
 
 
 def find_tables(folder: Path, site: Site) -> dict[str, Path]:
-    """Path of every table of the site that the folder holds.  Raises ValueError where a required one is missing."""
+    """Find every table of the site that the folder holds.  Raise ValueError where a required one is missing."""
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: give the folder that holds {_names(site['visits'])}")
     by_name: dict[str, list[Path]] = {}

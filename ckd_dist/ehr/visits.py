@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ckd_dist.ehr import tables
 from ckd_dist.ehr.mimic import Site
-from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, Track, counts, insert, number
+from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
+from ckd_dist.progress import Track
 from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DIED, DISCHARGE, GENDER, MEDICATION, PROCEDURE, SITE
 
 # A judge adds `reason` to every row of `raw`: null where the row is kept.
@@ -90,7 +91,7 @@ DEATHS = f"""SELECT subject_id, coalesce(min(died_at), min(patients.dod)), '{DEA
 
 TITLES_OF = {"diagnosis_titles": DIAGNOSIS, "procedure_titles": PROCEDURE}
 
-# One row a hadm_id, skipped visits too, so that their rows can be told from rows of no visit.
+# One row a hadm_id, skipped visits too, so that their rows differ from rows of no visit.
 HADM = """CREATE TABLE hadm AS SELECT subject_id, hadm_id, admitted, discharged, admission_type, discharge_location,
     reason, coalesce(expired, 0) = 1 OR died_at IS NOT NULL AS died,
     row_number() OVER (PARTITION BY subject_id, reason IS NULL ORDER BY admitted, hadm_id) AS visit

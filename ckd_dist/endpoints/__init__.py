@@ -1,0 +1,1 @@
+"""Language models behind OpenAI-compatible addresses: what may be sent there, how it is asked, what is kept."""

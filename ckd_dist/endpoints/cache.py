@@ -1,9 +1,9 @@
-"""Answers of a language model kept by content: who asks the same again, or goes on after a kill, pays nothing.
+"""Answers of a language model kept by content: a question that was answered once, before a kill too, costs nothing.
 
 One file a question, JSON of an answer or npy of a vector, named by a hash of all that shaped it.  It is written to a
 temporary name and renamed, so a reader sees a whole answer or none; what cannot be read is asked again.  Answers quote
 notes: files are 0600, the folder is 0700, and both belong with the run's other protected data.  Left out: an index and
-a way to forget answers; delete the folder.
+a command that forgets answers; delete the folder.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back.  Tokens as the endpoint counts them, None where it does not say."""
+    """An endpoint's answer.  Tokens are as the endpoint counts them, None where it gives no count."""
 
     text: str
     cut: bool  # it did not end by itself: the limit of tokens, or a content filter
@@ -28,12 +28,12 @@ class Answer:
 
 
 def key(*shaped_by: str) -> str:
-    """The name of an answer: a hash of what shaped it."""
+    """Return the name of an answer: a hash of what shaped it."""
     return hashlib.sha256(json.dumps(shaped_by).encode()).hexdigest()
 
 
 def find(folder: Path, name: str) -> Answer | None:
-    """A kept answer; None where there is none, or none that can be read."""
+    """Read a kept answer; None where there is none, or none that can be read."""
     try:
         kept = Answer(**json.loads((folder / f"{name}.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -47,7 +47,7 @@ def keep(folder: Path, name: str, answer: Answer) -> None:
 
 
 def find_vector(folder: Path, name: str) -> np.ndarray | None:
-    """A kept vector, float32 [D]; None where there is none, or none that can be read."""
+    """Read a kept vector, float32 [D]; None where there is none, or none that can be read."""
     try:
         kept = np.load(folder / f"{name}.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -63,7 +63,7 @@ def keep_vector(folder: Path, name: str, vector_D: np.ndarray) -> None:
 
 
 def put(folder: Path, name: str, payload: bytes) -> None:
-    """A file of the folder, 0600, written under another name and renamed."""
+    """Write a file of the folder, 0600, under another name, and rename it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)  # 0600
     try:

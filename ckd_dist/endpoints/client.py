@@ -1,20 +1,21 @@
-"""Questions put to an OpenAI-compatible address, many at once; every one is answered or an error says what to do.
+"""Ask an OpenAI-compatible address many questions at once; every one is answered, or an error says what to do.
 
-The official client does the talking: it retries overloads, server errors and broken connections, and waits as long as
+The official client sends the requests: it retries overloads, server errors and broken connections, and waits as long as
 `Retry-After` says (up to two minutes).  The first question goes alone, so that a wrong address, key or model costs one
-failure and not `parallel` of them; then threads ask, and each answer is kept before its thread asks on.
+failure and not `parallel` of them; then threads ask, and each answer is kept before its thread asks the next question.
 
 Servers differ in structured output, so a request that is refused with 400, 422 or words about response_format is tried
 again with less: JSON schema, JSON object, plain; the fullest form that works is used from then on.  Considered: vLLM
 and Ollama from 0.5 hold to the schema; llama.cpp does, but some of its builds accept and ignore it, as `transformers
 serve` and Ollama's cloud do; older llama.cpp forks know the JSON object only; OpenAI's newer models want
-`max_completion_tokens`.  That is why the prompt states the form as well, and answer.py reads whatever comes.  Ollama
-cuts a prompt that exceeds its `num_ctx` without a word: set that to twice max_output_tokens or more.
+`max_completion_tokens`.  That is why a prompt should state the form as well, and its answers be read with care.  Ollama
+silently cuts a prompt that exceeds its `num_ctx`: set that to twice max_output_tokens or more.
 
-Only what the recipe says is sent: no headers from the client's own environment variables, no statistics of the client,
-no redirect is followed, and loopback is reached without a proxy.  An exception of the client can quote the request or
-the answer, so none gets out, not even as the cause of another.  `requests_per_minute` holds for each worker, retries
-included.  Left out: batch interfaces, streaming, a limit on the whole time of an answer that trickles in.
+Only what the recipe asks for is sent: no headers from the client's own environment variables, no statistics of the
+client, no redirect is followed, and loopback is reached without a proxy.  An exception of the client can quote the
+request or the answer, so none is raised further, not even as the cause of another.  `requests_per_minute` holds for
+each worker, retries included.  Left out: batch interfaces, streaming, a limit on the time of a
+whole answer that trickles in.
 """
 
 import os
@@ -29,10 +30,9 @@ from typing import Any
 import openai
 from openai.types.chat import ChatCompletion
 
+from ckd_dist.config import Endpoint
 from ckd_dist.endpoints.cache import Answer
 from ckd_dist.endpoints.egress import check_egress, is_loopback
-from ckd_dist.studies.concepts.config import EmbeddingEndpoint
-from ckd_dist.studies.ner.config import Endpoint
 
 HEADERS = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"}
 REFUSED = (400, 422)
@@ -44,25 +44,58 @@ class EndpointError(ValueError):
     """A question was not answered: one sentence that says where and what to do, without a word of a note."""
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What the sentence about a failure takes from whoever asks."""
+
+    who: str  # e.g. labeler 'llm'
+    overloaded: str  # what to do about an overload
+    refused: str  # what was refused
+    see: str  # what the server should do
+
+
+@dataclass(frozen=True)
+class Chat:
+    """What every question is asked with."""
+
+    system: str  # message
+    schema: dict[str, Any]  # JSON schema of an answer
+    temperature: float
+    max_output_tokens: int
+    advice: Advice
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast questions follow one another."""
+
+    parallel: int = 8  # questions under way at once
+    requests_per_minute: float | None = None  # none: as fast as they are answered
+
+
 def ask(
-    questions: Mapping[str, str], settings: Endpoint, system: str, schema: dict[str, Any], keep: Keep
+    questions: Mapping[str, str],
+    settings: Endpoint,
+    chat: Chat,
+    keep: Keep,
+    pace: Pace = Pace(),
 ) -> tuple[dict[str, Answer], int]:
-    """Answers to questions (name -> user message) under their names, each given to `keep` too; and requests sent.
+    """Ask questions (name -> user message); return their answers by name, each given to `keep` too, and requests sent.
 
     Raises ValueError for an address that notes may not go to, EndpointError at the first question without an answer.
     """
     check_egress(settings)
     if not questions:
         return {}, 0
-    with connect(settings, pacer(settings.requests_per_minute)) as (client, sent):
-        return dict(_answers(questions, Asker(client, settings, system, schema), settings, keep)), len(sent)
+    with connect(settings, pacer(pace.requests_per_minute)) as (client, sent):
+        return dict(_answers(questions, Asker(client, settings, chat), pace.parallel, keep)), len(sent)
 
 
 @contextmanager
 def connect(
-    settings: Endpoint | EmbeddingEndpoint, wait_for_turn: Callable[[], None] = lambda: None
+    settings: Endpoint, wait_for_turn: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[openai.OpenAI, list[None]]]:
-    """A client of `settings.url` that sends what the recipe says and no more, and a list with an item a request sent.
+    """Open a client of `settings.url` that sends what the recipe asks for, and a list with an item a request sent.
 
     wait_for_turn: called before each.  Call `check_egress` beforehand.
     """
@@ -91,18 +124,11 @@ def connect(
 
 
 class Asker:
-    """`asker(question)`: the answer.  It remembers the fullest form that the server takes."""
+    """`asker(question)` returns the answer.  It remembers the fullest form that the server takes."""
 
-    def __init__(self, client: openai.OpenAI, settings: Endpoint, system: str, schema: dict[str, Any]) -> None:
-        self.client, self.settings, self.system = client, settings, system
-        self.forms = forms(schema, settings.max_output_tokens)
-        self.words = Words(
-            who=f"labeler {settings.name!r}",
-            overloaded="lower parallel or set requests_per_minute",
-            refused="a question in every form",
-            see=f"takes a system message and temperature {settings.temperature:g}, and has room for max_words and "
-            "max_output_tokens",
-        )
+    def __init__(self, client: openai.OpenAI, settings: Endpoint, chat: Chat) -> None:
+        self.client, self.settings, self.chat = client, settings, chat
+        self.forms = forms(chat.schema, chat.max_output_tokens)
         self.form = 0
 
     def __call__(self, question: str) -> Answer:
@@ -116,22 +142,22 @@ class Asker:
         raise EndpointError(problem)  # outside of any `except`: an exception's context is an exception that gets out
 
     def _try(self, question: str, form: dict[str, Any]) -> tuple[Answer | None, bool, str]:
-        """The answer, or None, whether a lesser form could be accepted, and the problem in a sentence."""
+        """Return the answer, or None, whether a lesser form could be accepted, and the problem in a sentence."""
         try:
             completion = self.client.chat.completions.create(
                 model=self.settings.model,
-                temperature=self.settings.temperature,
-                messages=[{"role": "system", "content": self.system}, {"role": "user", "content": question}],
+                temperature=self.chat.temperature,
+                messages=[{"role": "system", "content": self.chat.system}, {"role": "user", "content": question}],
                 **form,
             )
             return _answer(completion), False, ""
         except Exception as error:  # of any kind: each may quote the question or the answer
             refused = getattr(error, "status_code", None) in REFUSED or "response_format" in str(error)
-            return None, refused, problem(error, self.settings, self.words)
+            return None, refused, problem(error, self.settings, self.chat.advice)
 
 
 def forms(schema: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
-    """Ways to say the form and the limit of the answer, the fullest first."""
+    """Return the request's fields that state form and limit of an answer, the fullest first."""
     strict = {"type": "json_schema", "json_schema": {"name": "entities", "strict": True, "schema": schema}}
     return [
         {"response_format": strict, "max_tokens": max_tokens},
@@ -142,7 +168,7 @@ def forms(schema: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
 
 
 def pacer(per_minute: float | None) -> Callable[[], None]:
-    """A function that returns at most `per_minute` times a minute, evenly, whatever threads call it."""
+    """Return a function that returns at most `per_minute` times a minute, evenly, whichever threads call it."""
     lock = threading.Lock()
     next_turn = time.monotonic()
 
@@ -156,9 +182,7 @@ def pacer(per_minute: float | None) -> Callable[[], None]:
     return wait
 
 
-def _answers(
-    questions: Mapping[str, str], asker: Asker, settings: Endpoint, keep: Keep
-) -> Iterator[tuple[str, Answer]]:
+def _answers(questions: Mapping[str, str], asker: Asker, parallel: int, keep: Keep) -> Iterator[tuple[str, Answer]]:
     def ask_and_keep(name: str) -> tuple[str, Answer]:
         answer = asker(questions[name])
         keep(name, answer)
@@ -166,13 +190,13 @@ def _answers(
 
     first, *rest = questions
     yield ask_and_keep(first)
-    with ThreadPoolExecutor(settings.parallel) as pool:
+    with ThreadPoolExecutor(parallel) as pool:
         futures = [pool.submit(ask_and_keep, name) for name in rest]
         try:
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends, and is kept; the rest never starts
+            pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends and is kept; the rest never starts
             raise
 
 
@@ -185,50 +209,40 @@ def _answer(completion: Any) -> Answer:
     return Answer(str(text), cut, usage and usage.prompt_tokens, usage and usage.completion_tokens)
 
 
-def _key(settings: Endpoint | EmbeddingEndpoint) -> str:
+def _key(settings: Endpoint) -> str:
     key = os.environ.get(settings.key_variable, "").strip()
     if not all("!" <= letter <= "~" for letter in key):
         raise ValueError(f"environment variable {settings.key_variable} holds characters that no key has: set it again")
     return key
 
 
-@dataclass(frozen=True)
-class Words:
-    """In which the problems of those who ask differ."""
-
-    who: str
-    overloaded: str  # what to do about it
-    refused: str  # what was
-    see: str  # that the server does so
-
-
-def problem(error: Exception, settings: Endpoint | EmbeddingEndpoint, said: Words) -> str:
-    """What happened at which address and what to do about it.  Nothing of the error but its kind and status is used."""
+def problem(error: Exception, settings: Endpoint, advice: Advice) -> str:
+    """Return what happened at which address and what to do about it, from the error's kind and status alone."""
     status = getattr(error, "status_code", None)
     attempts = f"{settings.retries + 1} attempts"
     if isinstance(error, openai.APITimeoutError):
-        words = (
+        happened = (
             f"did not answer within {settings.timeout:g} s in {attempts}: see what the server does, or raise timeout"
         )
     elif isinstance(error, openai.APIConnectionError):
-        words = (
+        happened = (
             f"cannot be reached or broke the connection in {attempts}: start the server (vllm serve {settings.model}, "
             "transformers serve), or correct url"
         )
     elif status in (401, 403):
-        words = f"refuses the key ({status}): put a valid one into environment variable {settings.key_variable}"
+        happened = f"refuses the key ({status}): put a valid one into environment variable {settings.key_variable}"
     elif status == 404:
-        words = (
+        happened = (
             f"knows no model {settings.model} or no such path (404): correct model, or url, which mostly ends in /v1"
         )
     elif status == 429:
-        words = f"is still overloaded after {attempts} (429): {said.overloaded}"
+        happened = f"is still overloaded after {attempts} (429): {advice.overloaded}"
     elif status in REFUSED:
-        words = f"refuses {said.refused} ({status}): see that it serves model {settings.model}, {said.see}"
+        happened = f"refuses {advice.refused} ({status}): see that it serves model {settings.model}, {advice.see}"
     elif status is not None and 300 <= status < 400:
-        words = f"sends elsewhere ({status}), which is not followed: give the address itself as url"
+        happened = f"sends elsewhere ({status}), which is not followed: give the address itself as url"
     elif status is not None and status >= 400:
-        words = f"fails ({status}) in {attempts}: see the server's own log"
+        happened = f"fails ({status}) in {attempts}: see the server's own log"
     else:
-        words = f"answers, but not as an OpenAI-compatible server ({type(error).__name__}): correct url"
-    return f"{said.who}: {settings.url} {words}"
+        happened = f"answers, but not as an OpenAI-compatible server ({type(error).__name__}): correct url"
+    return f"{advice.who}: {settings.url} {happened}"

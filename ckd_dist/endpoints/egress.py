@@ -1,9 +1,9 @@
-"""May notes or phrases be sent to this address?  Loopback: yes.  Elsewhere: only if the recipe says so word by word.
+"""May notes or phrases be sent to this address?  Loopback: yes.  Elsewhere: only if the recipe says so, word for word.
 
 The data use agreements of MIMIC and its like forbid sharing rows, and PhysioNet advises local models (its post on
-responsible use, September 2025), so the way out is closed until a person writes ALLOWED into the recipe.  An address
+responsible use, September 2025), so nothing is sent until a person writes the sentence into the recipe.  An address
 must have one plain form, a scheme, a host, a port, a path: what has a user name, a query, a backslash or a number in
-disguise (`0x7f.1`) is refused before any parser can read it in its own way.  Left out: a tunnel whose near end is a
+disguise (`0x7f.1`) is refused before any parser can read it differently.  Left out: a tunnel whose near end is a
 loopback port looks like this machine; names other than `localhost` are never looked up, whatever they resolve to.
 """
 
@@ -12,13 +12,12 @@ import re
 import socket
 from dataclasses import dataclass
 
-from ckd_dist.studies.concepts.config import EmbeddingEndpoint
-from ckd_dist.studies.ner.config import Endpoint
+from ckd_dist.config import Endpoint
 
 
 @dataclass(frozen=True)
 class Sending:
-    """What would leave, who would send it, and the words that allow it."""
+    """What would be sent, by whom, and the sentence that allows it."""
 
     who: str
     what: str
@@ -35,8 +34,8 @@ PLAIN = re.compile(
 )
 
 
-def check_egress(settings: Endpoint | EmbeddingEndpoint, sending: Sending = NOTES) -> None:
-    """Refuse an endpoint off this machine without acknowledgement or https.  Sends nothing; raises ValueError."""
+def check_egress(settings: Endpoint, sending: Sending = NOTES) -> None:
+    """Raise ValueError for an endpoint off this machine without the sentence that allows it, or without https."""
     parts = PLAIN.fullmatch(settings.url)
     if parts is None:
         raise ValueError(
@@ -56,7 +55,7 @@ def check_egress(settings: Endpoint | EmbeddingEndpoint, sending: Sending = NOTE
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a plain address names this machine and nothing else: 127.0.0.0/8, ::1, or localhost where it is they."""
+    """Say whether a plain address is this machine alone: 127.0.0.0/8, ::1, or localhost where it resolves to them."""
     parts = PLAIN.fullmatch(url)
     if parts is None:
         return False
@@ -66,7 +65,7 @@ def is_loopback(url: str) -> bool:
 
 
 def _is_loopback_number(host: str) -> bool:
-    """Only numbers in their usual form: 2130706433, 0x7f.1 and 127.1 are names here, and a name is elsewhere."""
+    """Say so of numbers in their usual form alone: 2130706433, 0x7f.1 and 127.1 are names here, hence elsewhere."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

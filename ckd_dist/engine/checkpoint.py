@@ -39,13 +39,14 @@ class Checkpoint:
     numbers: dict[str, float | None]
 
     def score(self, better: str) -> float:
-        """The number that chooses the best; minus infinity where it was not measured."""
+        """Return the number that chooses the best; minus infinity where it was not measured."""
         value = self.numbers.get(better)
         return -math.inf if value is None else value
 
 
 def name_of(step: int, num_ranks: int, attempt: int) -> str:
-    """
+    """Return the name of a checkpoint's folder.
+
     >>> name_of(500, num_ranks=2, attempt=1)
     'step_000500-w2-a1'
     """
@@ -53,14 +54,14 @@ def name_of(step: int, num_ranks: int, attempt: int) -> str:
 
 
 def folders(folder: Path) -> list[Path]:
-    """Everything below `folder` that is named like a checkpoint, newest first, whole or not."""
+    """List everything below `folder` that is named like a checkpoint, newest first, whole or not."""
     named = [(NAME.fullmatch(path.name), path) for path in folder.glob("step_*")]
     found = [(int(m[1]), int(m[3]), int(m[2]), path) for m, path in named if m]
     return [path for *_, path in sorted(found, reverse=True)]
 
 
 def next_attempt(folder: Path) -> int:
-    """One more than any attempt that left a folder behind."""
+    """Return one more than any attempt that left a folder behind."""
     return 1 + max((int(NAME.fullmatch(path.name)[3]) for path in folders(folder)), default=0)
 
 
@@ -76,8 +77,8 @@ def commit(path: Path, digest: str, numbers: Mapping[str, float]) -> Checkpoint:
     return Checkpoint(step, attempt, num_ranks, path, kept)
 
 
-def read(path: Path, digest: str, *, hashes: bool = True) -> Checkpoint:
-    """The checkpoint at `path`.  Raises Unusable unless marker, manifest, digest and every file hold.
+def read_checkpoint(path: Path, digest: str, *, hashes: bool = True) -> Checkpoint:
+    """Read what the checkpoint at `path` is.  Raise Unusable unless marker, manifest, digest and every file hold.
 
     `hashes=False` looks at names and sizes only.
     """
@@ -97,29 +98,29 @@ def read(path: Path, digest: str, *, hashes: bool = True) -> Checkpoint:
 
 
 def newest_whole(folder: Path, digest: str) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint of `digest` that is whole, and one sentence for every newer folder that was passed over."""
+    """Find the newest whole checkpoint of `digest`; say in a sentence each why newer folders were passed over."""
     skipped = []
     for path in folders(folder):
         try:
-            return read(path, digest), skipped
+            return read_checkpoint(path, digest), skipped
         except Unusable as why:
             skipped.append(str(why))
     return None, skipped
 
 
 def best(folder: Path, digest: str, better: str) -> Checkpoint | None:
-    """The whole checkpoint with the highest `better`, the earliest of equals; the newest where none was measured."""
+    """Find the whole checkpoint with the highest `better`, the earliest of equals; without any, the newest."""
     found = []
     for path in folders(folder):
         try:
-            found.append(read(path, digest, hashes=False))
+            found.append(read_checkpoint(path, digest, hashes=False))
         except Unusable:
             continue
     for candidate in sorted(
         found, key=lambda c: (-c.score(better), c.step if c.score(better) > -math.inf else -c.step)
     ):
         try:
-            return read(candidate.path, digest)
+            return read_checkpoint(candidate.path, digest)
         except Unusable:
             continue
     return None
@@ -130,7 +131,7 @@ def prune(folder: Path, digest: str, better: str) -> None:
     whole, torn = [], []
     for path in folders(folder):
         try:
-            whole.append(read(path, digest, hashes=False))
+            whole.append(read_checkpoint(path, digest, hashes=False))
         except Unusable:
             if not (path / MARKER).is_file():
                 torn.append(path)
@@ -141,7 +142,7 @@ def prune(folder: Path, digest: str, better: str) -> None:
 
 
 def hash_file(path: Path, *, flush: bool = False) -> str:
-    """sha256; `flush` sees to it that the bytes are on disk."""
+    """Return the sha256 of a file; `flush`: see to it that the bytes are on disk."""
     with path.open("rb") as file:
         if flush:
             os.fsync(file.fileno())

@@ -1,11 +1,11 @@
 """Data parallelism with a whole model on every rank: PyTorch's DDP, or the plain module where there is one rank.
 
 DDP averages gradients and exchanges them in every backward pass.  Here they are summed, and only in the last backward
-pass of a step, by a communication hook: it is told the bucket, and leaves it alone until the last one.
+pass of a step, by a communication hook: it is handed each bucket, and does nothing until the last pass.
 """
 
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ckd_dist.config import Optim
 from ckd_dist.engine.group import device_of, join
-from ckd_dist.engine.optim import HEAD, adamw, parameter_groups
+from ckd_dist.engine.optim import adamw, parameter_groups
 from ckd_dist.engine.tensors import MOMENTS, read_state, write_state
 from ckd_dist.world import World
 
@@ -34,7 +34,6 @@ class DdpEngine:
         world: World,
         *,
         dtype: str = "float32",
-        head: Collection[str] = HEAD,
         device: str | None = None,
     ) -> None:
         self.world = world
@@ -42,7 +41,7 @@ class DdpEngine:
         self.device = join(world) if world.num_ranks > 1 else alone
         self.module = module.to(self.device)
         self.clip_norm = optim.clip_norm
-        self.optimizer = adamw(parameter_groups(module, optim, head), optim)
+        self.optimizer = adamw(parameter_groups(module, optim), optim)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self._precision = torch.autocast(self.device.type, torch.bfloat16, enabled=dtype == "bfloat16")
@@ -56,7 +55,7 @@ class DdpEngine:
             self._wrapped.register_comm_hook(self, _sum_on_last)
 
     def __call__(self, batch) -> Tensor:
-        """logits_UK in float32, in training mode, with a graph behind them."""
+        """Return logits_UK in float32, in training mode, with a graph behind them."""
         if not self.module.training:
             self.module.train()
         with self._precision:
@@ -65,7 +64,7 @@ class DdpEngine:
 
     @torch.no_grad()
     def predict(self, batch) -> Tensor:
-        """logits_UK in float32, in evaluation mode; no rank waits for another."""
+        """Return logits_UK in float32, in evaluation mode; no rank waits for another."""
         if self.module.training:
             self.module.eval()
         with self._precision:
@@ -83,31 +82,31 @@ class DdpEngine:
             self.optimizer.zero_grad(set_to_none=True)
 
     def set_learning_rate(self, factor: float) -> None:
-        """Every group's peak times `factor`, from the next update on."""
+        """Set every group's rate to `factor` times its peak, from the next update on."""
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
 
     @property
     def learning_rate(self) -> float:
-        """Of the first group, the body's."""
+        """Return the rate of the first group, the backbone's."""
         return self.optimizer.param_groups[0]["lr"]
 
     def gradient_norm(self) -> float | None:
-        """Before clipping, of the last update; None where nothing is clipped."""
+        """Return the norm before clipping, of the last update; None where nothing is clipped."""
         return None if self._norm is None else float(self._norm)
 
     def gathered(self, parameters: Iterable[nn.Parameter]) -> AbstractContextManager:
-        """Whole already."""
+        """Do nothing: the parameters are whole already."""
         return nullcontext()
 
     def full_weights(self) -> dict[str, Tensor]:
-        """The module's state dict on the leader's CPU; nothing elsewhere."""
+        """Return the module's state dict on the leader's CPU; nothing elsewhere."""
         if not self.world.is_leader:
             return {}
         return {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
 
     def save(self, folder: Path) -> None:
-        """Weights, moments and update count of the trainable part, by the leader."""
+        """Write weights, moments and update count of the trainable part, on the leader."""
         if self.world.is_leader:
             write_state(folder, self._state(), self._num_updates())
 

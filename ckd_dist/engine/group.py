@@ -15,7 +15,7 @@ TIMEOUT = timedelta(seconds=300)  # a lost rank is an error after this, not a ha
 
 
 def device_of(world: World) -> torch.device:
-    """The GPU of this local rank, or the CPU."""
+    """Return the GPU of this local rank, or the CPU."""
     return (
         torch.device("cuda", world.local_rank % torch.cuda.device_count())
         if torch.cuda.is_available()

@@ -21,8 +21,11 @@ from torch import Tensor, nn
 
 from ckd_dist.config import Optim
 from ckd_dist.engine.checkpoint import Checkpoint
-from ckd_dist.engine.reduce import Log, Pulse
+from ckd_dist.engine.log import Log
+from ckd_dist.engine.optim import schedule
+from ckd_dist.engine.reduce import StepReducer
 from ckd_dist.engine.saver import Saver
+from ckd_dist.study import Callbacks
 from ckd_dist.world import World
 
 # U units, K columns
@@ -40,23 +43,27 @@ class Engine(Protocol):
     learning_rate: float
 
     def __call__(self, batch: Any) -> Tensor:
-        """logits_UK float32, training mode.  A collective under ZeRO-3: as many calls on every rank."""
+        """Return logits_UK float32, training mode.  A collective under ZeRO-3: as many calls on every rank."""
         ...
 
     def predict(self, batch: Any) -> Tensor:
-        """logits_UK float32, evaluation mode, no gradient.  A collective under ZeRO-3."""
+        """Return logits_UK float32, evaluation mode, no gradient.  A collective under ZeRO-3."""
         ...
 
-    def backward(self, loss: Tensor, last: bool) -> None: ...
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Add the gradient of `loss`; on the last one of a step, sum over ranks, clip and update."""
+        ...
 
     def set_learning_rate(self, factor: float) -> None:
-        """`factor` on every parameter group's peak."""
+        """Set every parameter group's rate to `factor` times its peak."""
         ...
 
-    def gradient_norm(self) -> float | None: ...
+    def gradient_norm(self) -> float | None:
+        """Return the norm before clipping, of the last update; None where it is not known."""
+        ...
 
     def save(self, folder: Path) -> None:
-        """All that a later `load` needs, written into `folder`.  A collective."""
+        """Write all that a later `load` needs into `folder`.  A collective."""
         ...
 
     def load(self, folder: Path) -> None:
@@ -64,11 +71,23 @@ class Engine(Protocol):
         ...
 
     def gathered(self, parameters: Iterable[nn.Parameter]) -> AbstractContextManager:
-        """Within it the parameters are whole on every rank, to read.  A collective."""
+        """Make the parameters whole on every rank, to read, within a `with`.  A collective."""
         ...
 
     def full_weights(self) -> dict[str, Tensor]:
-        """The module's whole state dict on the leader's CPU, {} elsewhere.  A collective."""
+        """Return the module's whole state dict on the leader's CPU, {} elsewhere.  A collective."""
+        ...
+
+
+class Learnable(Protocol):
+    """The two verbs of a task that training needs."""
+
+    def collate(self, rows: Sequence[int]) -> Any:
+        """Make a batch of rows, in a thread, without randomness."""
+        ...
+
+    def loss(self, logits_UK: Tensor, batch: Any) -> Tensor:
+        """Return the sum over units."""
         ...
 
 
@@ -89,25 +108,35 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Course:
-    """How long to train, and when to look and to save."""
+class TrainingSchedule:
+    """How many updates, and after how many to look and to save."""
 
     num_steps: int
     evaluate_every: int  # steps; and at the end
     save_every: int = 0  # steps, beside every evaluation, which always saves; 0: those only
-    better: str = "macro_auroc"  # the metric whose highest value chooses the best checkpoint
-    seed: int = 0
 
 
-def course(optim: Optim, steps_per_epoch: int, better: str = "macro_auroc") -> Course:
-    """The recipe's course, in steps."""
+def training_schedule(optim: Optim, steps_per_epoch: int) -> TrainingSchedule:
+    """Return the recipe's schedule, in steps."""
     num_steps = max(1, round(optim.epochs * steps_per_epoch))
-    return Course(num_steps, optim.evaluate_every or steps_per_epoch, optim.save_every, better, optim.seed)
+    return TrainingSchedule(num_steps, optim.evaluate_every or steps_per_epoch, optim.save_every)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training phase: what it is asked for, where its checkpoints lie, whom it answers to."""
+
+    optim: Optim
+    folder: Path
+    digest: str  # of all that shapes it: a checkpoint of another digest is not gone on from
+    metric: str  # of `evaluate`, the highest of which chooses the checkpoint
+    callbacks: Callbacks = Callbacks()
+    scalars: Path | None = None  # a folder for TensorBoard
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """How far it came.  Where it is complete, the engine holds the best weights; the leader knows of which step."""
+    """How far training came.  Where it is complete, the engine holds the best weights; the leader knows their step."""
 
     step: int
     complete: bool
@@ -116,7 +145,7 @@ class Fitted:
 
 
 def train_step(engine: Engine, step: Step, loss_fn: Callable[[Tensor, Any], Tensor]) -> Tensor:
-    """One optimizer update. Every unit of the step weighs the same, on any number of ranks."""
+    """Make one optimizer update.  Every unit of the step weighs the same, on any number of ranks."""
     loss_sum = torch.zeros((), device=engine.device)
     for batch in step.micro_batches:
         loss = loss_fn(engine(batch), batch) / step.total_weight  # of all ranks, known from the plan
@@ -127,61 +156,51 @@ def train_step(engine: Engine, step: Step, loss_fn: Callable[[Tensor, Any], Tens
 
 def fit(
     engine: Engine,
+    task: Learnable,
     steps: Callable[[int], Iterator[Planned]],
-    collate: Callable[[Sequence[int]], Any],
-    loss_fn: Callable[[Tensor, Any], Tensor],
-    course: Course,
-    *,
-    schedule: Callable[[int], float],
-    folder: Path,
-    digest: str,
+    plan: TrainingSchedule,
+    phase: Phase,
     evaluate: Callable[[], dict[str, float]],
-    committed: Callable[[Path, int, dict[str, float]], None] = lambda path, step, numbers: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    track: Callable[..., None] = lambda done, total, **numbers: None,
-    scalars: Path | None = None,
 ) -> Fitted:
-    """Train to the end of `course`, or until `should_stop`, from the newest whole checkpoint of `digest` in `folder`.
+    """Train to the end of `plan`, or until asked to stop; go on from the newest whole checkpoint of the phase.
 
-    steps: from a step's number, the planned steps from there on.  collate, loss_fn: a task's verbs; collate runs in a
-    thread and uses no randomness.  schedule: step to the factor on the learning rate.  evaluate: called on all ranks.
-    committed: called on all ranks once a checkpoint is whole on disk.  should_stop, track: of the leader.
-    scalars: a folder for TensorBoard.  Raises Diverged where the loss stops being a number: nothing on disk changes.
+    steps: from a step's number, the planned steps from there on.  evaluate: called on all ranks.
+    Raises Diverged where the loss stops being a number: nothing on disk changes.
     """
-    world = engine.world
-    saver = Saver(engine, folder, digest, course.better, committed)
+    world, callbacks = engine.world, phase.callbacks
+    saver = Saver(engine, phase.folder, phase.digest, phase.metric, callbacks.committed)
     done, skipped = saver.resume()
-    pulse = Pulse(world, engine.device, done)
-    planned = islice(steps(done), course.num_steps - done)
+    reducer, rate = StepReducer(world, engine.device, done), schedule(phase.optim, plan.num_steps)
+    planned = islice(steps(done), plan.num_steps - done)
     with (
-        closing(ahead(_collated(planned, collate, engine.device))) as collated,
-        closing(Log(course.num_steps, done, track if world.is_leader else None, scalars)) as log,
+        closing(ahead(_collated(planned, task.collate, engine.device))) as collated,
+        closing(Log(plan.num_steps, done, callbacks.track if world.is_leader else None, phase.scalars)) as log,
     ):
         for step in collated:
-            torch.manual_seed(_seed(course.seed, done, world.rank))
-            engine.set_learning_rate(schedule(done))
-            loss = train_step(engine, step, loss_fn)
+            torch.manual_seed(_seed(phase.optim.seed, done, world.rank))
+            engine.set_learning_rate(rate(done))
+            loss = train_step(engine, step, task.loss)
             done += 1
-            pulse.send(loss, step.num_tokens, world.is_leader and should_stop())
-            evaluating = done % course.evaluate_every == 0 or done == course.num_steps
-            saving = bool(course.save_every) and done % course.save_every == 0
-            stopping = log.steps(pulse.read(now=evaluating or saving), engine)
+            reducer.send(loss, step.num_tokens, world.is_leader and callbacks.should_stop())
+            evaluating = done % plan.evaluate_every == 0 or done == plan.num_steps
+            saving = bool(plan.save_every) and done % plan.save_every == 0
+            stopping = log.steps(reducer.read(now=evaluating or saving), engine)
             if evaluating:
                 numbers = evaluate()
                 log.evaluation(done, numbers)
                 saver.save(done, numbers)
             elif saving or stopping:
-                log.steps(pulse.read(now=True), engine)  # a loss that is no number is never saved
+                log.steps(reducer.read(now=True), engine)  # a loss that is no number is never saved
                 saver.save(done, {})
-            if stopping and done < course.num_steps:
+            if stopping and done < plan.num_steps:
                 return Fitted(done, False, None, skipped)
-    if done < course.num_steps:
-        raise ValueError(f"the stream ended after step {done} of {course.num_steps}")
+    if done < plan.num_steps:
+        raise ValueError(f"the stream ended after step {done} of {plan.num_steps}")
     return Fitted(done, True, saver.load_best(done), skipped)
 
 
 def ahead(items: Iterable, depth: int = 2) -> Iterator:
-    """The same items in the same order, made in a thread, at most `depth` before they are wanted."""
+    """Yield the same items in the same order, made in a thread, at most `depth` before they are wanted."""
     iterator, end = iter(items), object()
     pool = ThreadPoolExecutor(1)
     try:

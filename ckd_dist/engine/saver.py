@@ -33,9 +33,9 @@ class Saver:
         return self._load(newest), skipped
 
     def save(self, step: int, numbers: dict[str, float]) -> None:
-        """Files by all ranks, then the seal by the leader, then `committed`, then older ones go.
+        """Write files on all ranks, then the seal on the leader, then call `committed` and delete older ones.
 
-        Raises OSError, on every rank, where one of them cannot write; earlier checkpoints stand.
+        Raises OSError, on every rank, where one of them cannot write; earlier checkpoints stay.
         """
         path = self._folder / checkpoint.name_of(step, self._world.num_ranks, self._attempt)
         with self._together(path):
@@ -76,7 +76,7 @@ class Saver:
         error = None
         try:
             yield
-        except (OSError, RuntimeError) as caught:  # torch.save tells of a full disk by a RuntimeError
+        except (OSError, RuntimeError) as caught:  # what torch.save raises on a full disk
             error = caught
         if int(self._world.total(torch.tensor(int(error is not None), device=self._engine.device))):
             if self._world.is_leader:

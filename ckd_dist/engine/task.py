@@ -28,20 +28,32 @@ class Batch:
     targets_U: Tensor | None = None  # int64, the right column of every unit, where exactly one is right (answers)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return Batch(**{k: v if v is None else v.to(device, non_blocking=True) for k, v in moved.items()})
 
 
 class Task(Protocol):
-    """`rows` index the stream's table; an empty list asks for the empty slot."""
+    """`rows` index the task's N rows; an empty list asks for the empty slot."""
 
-    def collate(self, rows: Sequence[int]) -> Batch: ...
+    @property
+    def lengths(self) -> np.ndarray:
+        """Count the tokens of each row, int64 [N], for a token budget."""
+        ...
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Return what each row adds to its step's total weight, float64 [N]."""
+        ...
+
+    def collate(self, rows: Sequence[int]) -> Batch:
+        """Make one micro-batch of rows."""
+        ...
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
-        """Sum over units, never a mean."""
+        """Return the sum over units, never a mean."""
         ...
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
-        """Scores of predictions for `rows`, one row of logits each."""
+        """Score predictions for `rows`, one row of logits each."""
         ...

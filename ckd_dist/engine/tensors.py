@@ -22,7 +22,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def write_state(folder: Path, state: Mapping[str, Mapping[str, Tensor]], num_updates: int) -> None:
-    """`state`: parameter name -> {"weight", "exp_avg", "exp_avg_sq"} -> tensor."""
+    """Write the file.  state: parameter name -> {"weight", "exp_avg", "exp_avg_sq"} -> tensor."""
     flat = {
         f"{name}|{part}": tensor.detach().to("cpu", torch.float32).contiguous()
         for name, parts in state.items()
@@ -38,11 +38,12 @@ class State:
     file: object
 
     def get(self, name: str, part: str) -> Tensor:
+        """Read one part of one parameter."""
         return self.file.get_tensor(f"{name}|{part}")
 
 
 def read_state(folder: Path, shapes: Mapping[str, torch.Size]) -> tuple[int, State]:
-    """The number of updates and the tensors.  Raises ValueError where names or shapes are not the model's `shapes`."""
+    """Open the file: number of updates, and tensors.  Raise ValueError where names or shapes are not `shapes`."""
     path = folder / FILE
     try:
         file = safe_open(path, "pt")

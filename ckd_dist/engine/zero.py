@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from ckd_dist.config import Optim
 from ckd_dist.engine.group import device_of, join
-from ckd_dist.engine.optim import HEAD, adamw, parameter_groups
+from ckd_dist.engine.optim import adamw, parameter_groups
 from ckd_dist.engine.tensors import MOMENTS, read_state, write_state
 from ckd_dist.world import World
 
@@ -43,7 +43,7 @@ HARMLESS = {  # all that an honest DeepSpeed file makes beside tensors and plain
 
 
 def read_sharding(name: str) -> dict[str, Any]:
-    """A file of ds_configs/ by name, or any by path: sharding, offload and precision, nothing else.
+    """Read a file of ds_configs/ by name, or any by path: sharding, offload and precision, nothing else.
 
     Raises ValueError where it says what the recipe or this file has to say.
     """
@@ -59,7 +59,7 @@ def read_sharding(name: str) -> dict[str, Any]:
 
 
 def checked(sharding: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The same, refused where it holds more than sharding, offload and precision."""
+    """Return the same; raise ValueError where it holds more than sharding, offload and precision."""
     for key in sharding:
         if key not in SHARDING_MAY_SAY:
             raise ValueError(f"{name} sets {key!r}: it holds sharding, offload and precision; all else is the recipe's")
@@ -72,7 +72,7 @@ def checked(sharding: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def full_config(sharding: Mapping[str, Any], *, clip_norm: float, dtype: str) -> dict[str, Any]:
-    """What DeepSpeed is given: the sharding, and the fields that it wants to hear from itself."""
+    """Return what DeepSpeed is given: the sharding, and the fields that it wants beside."""
     zero = dict(sharding["zero_optimization"])
     if not torch.cuda.is_available():
         zero["overlap_comm"] = False  # on CPU communication has no stream of its own: overlapping costs a third more
@@ -92,7 +92,7 @@ def full_config(sharding: Mapping[str, Any], *, clip_norm: float, dtype: str) ->
 
 @contextlib.contextmanager
 def sharded_loading(sharding: Mapping[str, Any], world: World, *, dtype: str) -> Iterator[None]:
-    """Within it, `from_pretrained` slices a model over the ranks while it loads.  Below stage 3 it does nothing.
+    """Let `from_pretrained` slice a model over the ranks while it loads.  Below stage 3 this does nothing.
 
     Only rank 0 reads the files, and holds all of them in host memory for a moment.
     """
@@ -125,12 +125,11 @@ class ZeroEngine:
         *,
         sharding: Mapping[str, Any],
         dtype: str = "float32",
-        head: Collection[str] = HEAD,
     ) -> None:
         self.world = world
         self._deepspeed = _start_deepspeed(world)
         self._stage = sharding["zero_optimization"]["stage"]
-        groups = parameter_groups(module, optim, head)
+        groups = parameter_groups(module, optim)
         own = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         is_full = all(parameter.requires_grad for parameter in module.parameters())
         self._is_native = is_full and self._stage == 3
@@ -149,14 +148,14 @@ class ZeroEngine:
         self._trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
 
     def __call__(self, batch) -> Tensor:
-        """logits_UK in float32, in training mode, with a graph behind them."""
+        """Return logits_UK in float32, in training mode, with a graph behind them."""
         if not self.module.training:
             self._engine.train()
         return self._engine(batch.input_ids_BL, batch.attention_BL, batch.units_U2).float()
 
     @torch.no_grad()
     def predict(self, batch) -> Tensor:
-        """logits_UK in float32, in evaluation mode.  As many calls on every rank, where the weights are sliced."""
+        """Return logits_UK in float32, in evaluation mode.  As many calls on every rank, where weights are sliced."""
         if self.module.training:
             self._engine.eval()
         return self._engine(batch.input_ids_BL, batch.attention_BL, batch.units_U2).float()
@@ -168,26 +167,26 @@ class ZeroEngine:
         self._engine.step()
 
     def set_learning_rate(self, factor: float) -> None:
-        """Every group's peak times `factor`, from the next update on."""
+        """Set every group's rate to `factor` times its peak, from the next update on."""
         for group, own in zip(self._adam.param_groups, self._hyper, strict=True):
             group["lr"] = own["lr"] * factor
 
     @property
     def learning_rate(self) -> float:
-        """Of the first group, the body's."""
+        """Return the rate of the first group, the backbone's."""
         return self._adam.param_groups[0]["lr"]
 
     def gradient_norm(self) -> float | None:
-        """Before clipping, of the last update."""
+        """Return the norm before clipping, of the last update."""
         norm = self._engine.get_global_grad_norm()
         return None if norm is None else float(norm)
 
     def gathered(self, parameters: Iterable[nn.Parameter]) -> AbstractContextManager:
-        """Within it the parameters are whole on every rank, to read.  A collective."""
+        """Make the parameters whole on every rank, to read, within a `with`.  A collective."""
         return self._deepspeed.zero.GatheredParameters(list(parameters)) if self._stage == 3 else nullcontext()
 
     def full_weights(self) -> dict[str, Tensor]:
-        """The module's whole state dict on the leader's CPU, {} elsewhere.  A collective, one parameter at a time."""
+        """Return the module's whole state dict on the leader's CPU, {} elsewhere.  A collective, one by one."""
         weights: dict[str, Tensor] = {}
         whole: dict[int, Tensor] = {}  # tied parameters are gathered once and stay tied
         for name, parameter in self.module.named_parameters(remove_duplicate=False):
@@ -202,7 +201,7 @@ class ZeroEngine:
     # --- checkpoints ---
 
     def save(self, folder: Path) -> None:
-        """All that `load` needs.  A collective."""
+        """Write all that `load` needs into `folder`.  A collective."""
         if self._is_native:
             self._save_native(folder)
             return
@@ -374,7 +373,7 @@ def _converted(folder: Path, world: World) -> Iterator[Path]:
 
 
 def _start_deepspeed(world: World):
-    """Import DeepSpeed, on the CPU where there is no GPU, in the process group that stands."""
+    """Import DeepSpeed, on the CPU where there is no GPU, in the process group that there is."""
     join(world)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # names that DeepSpeed calls
     if not torch.cuda.is_available():
@@ -382,7 +381,7 @@ def _start_deepspeed(world: World):
     os.environ.setdefault("LOCAL_RANK", str(world.local_rank))  # read by zero.Init, and not exported to plain python
     import deepspeed
 
-    # On CPU it would compile a library, at every start behind a lock that a killed process leaves closed for ever; what
+    # On CPU it would compile a library, at every start behind a lock that stays closed for ever after a kill; what
     # the library speeds up is all-reduce in inference, which is not used here.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)

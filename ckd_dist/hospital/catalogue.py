@@ -1,7 +1,7 @@
 """What the synthetic hospital codes, prescribes and performs: real ICD-9-CM codes and drug names, invented effects.
 
 One entry for each of the benchmark's 25 phenotypes.  Codes and titles are ICD-9-CM's own (public domain).  Which drug
-helps against what, how much, and which disease leads to which are made up: they make a law that is worth learning and
+helps against what, how much, and which disease leads to which are invented: they make a law that is worth learning and
 say nothing about medicine.
 """
 

@@ -12,7 +12,7 @@ import polars as pl
 
 @contextmanager
 def tables_in(folder: Path, names: Sequence[str]) -> Iterator[dict[str, gzip.GzipFile]]:
-    """One gzip file a table, folder/NAME.csv.gz; same rows, same bytes."""
+    """Open one gzip file a table, folder/NAME.csv.gz; same rows, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     places = {name: (folder / f"{name}.csv.gz.part", folder / f"{name}.csv.gz") for name in names}
     with ExitStack() as stack:

@@ -28,7 +28,7 @@ PERSISTENCE_CHRONIC, PERSISTENCE_ACUTE = 4.6, 4.2
 LASTING = 2.2
 COMORBIDITY = 3.2
 AGE = 0.15  # logits a decade
-OLDEST = 90.0  # ages are not told apart beyond
+OLDEST = 90.0  # ages beyond count as this
 
 COLUMN = {p.name: k for k, p in enumerate(PHENOTYPES)}
 CODES = {f"{schema.DIAGNOSIS}9//{code}": k for k, p in enumerate(PHENOTYPES) for code, _ in p.codes}
@@ -43,7 +43,7 @@ LEADS_KK = np.array([[target.name in source.leads_to for target in PHENOTYPES] f
 def next_visit(
     present_NK: np.ndarray, earlier_NK: np.ndarray, efficacy_NK: np.ndarray, age_N: np.ndarray
 ) -> np.ndarray:
-    """P(phenotype k is coded at the next visit), float64 [N, K].
+    """Return P(phenotype k is coded at the next visit), float64 [N, K].
 
     present, earlier: 0 or 1, coded at the index visit and at the one before (0 where there was none).
     efficacy: logits of the strongest effective drug given at the index visit, 0 where none was.
@@ -58,9 +58,9 @@ def next_visit(
 
 
 def probabilities(samples: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
-    """The oracle: P(label k at the next visit | the sample's record), float64 [N, len(names)], for schema.SAMPLES rows.
+    """Return the oracle, P(label k at the next visit | the sample's record), float64 [N, len(names)].
 
-    Raises ValueError where a name is not one of the 25 phenotypes.
+    samples: schema.SAMPLES.  Raises ValueError where a name is not one of the 25 phenotypes.
     """
     unknown = [name for name in names if name not in COLUMN]
     if unknown:

@@ -1,6 +1,6 @@
-"""What the hospital's clerks write down: subjects and visits as MIMIC-III tables.
+"""Write subjects and visits down as MIMIC-III tables.
 
-Each present phenotype is coded once or twice among other diagnoses, in random order; drugs stand among other drugs,
+Each present phenotype is coded once or twice among other diagnoses, in random order; drugs come among other drugs,
 some of them prescribed again; procedures, units and sites are noise.
 
     V visits, K phenotypes, C diagnosis codes, G drugs
@@ -35,13 +35,13 @@ DRUGS = [
 
 
 def dictionaries() -> dict[str, pl.DataFrame]:
-    """The titles of all codes."""
+    """Return the titles of all codes, a table a kind."""
     procedures = [(code, title) for code, title, _ in PROCEDURES]
     return {"D_ICD_DIAGNOSES": _titles(TITLES), "D_ICD_PROCEDURES": _titles(procedures)}
 
 
 def tables(subjects: Subjects, start: int, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
-    """All tables of a chunk whose first subject is number `start` of the hospital, without ROW_ID."""
+    """Return all tables of a chunk whose first subject is number `start` of the hospital, without ROW_ID."""
     visits = subjects.visits
     ids = _ids(visits, start)
     carevue = rng.random(len(subjects.birth_S)) < CAREVUE

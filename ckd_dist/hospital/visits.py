@@ -72,7 +72,7 @@ def simulate(num_subjects: int, mean_visits: float, rng: np.random.Generator) ->
 
 
 def years(birth: np.ndarray, when: np.ndarray) -> np.ndarray:
-    """Age in years, float64."""
+    """Return the age in years, float64."""
     return (when - birth) / DAY / DAYS_PER_YEAR
 
 

@@ -1,4 +1,4 @@
-"""A model without its head: a base, or what this project exported, adapters merged, up to the last hidden states."""
+"""Load a model without its head, up to the last hidden states: a base, or an export of ours, adapters merged."""
 
 from pathlib import Path
 
@@ -23,13 +23,13 @@ AUTOS = {
 }
 
 
-def load_body(
+def load_backbone(
     base: str | Path,
     revision: str | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> PreTrainedModel:
-    """The body of `base`, a folder or a hub name, in evaluation mode; a pooler that it may have is left out.
+    """Load the backbone of `base`, a folder or a hub name, in evaluation mode; a pooler that it may have is left out.
 
     Raises ValueError or FileNotFoundError where the base does not fit, as models/base.py says.
     """
@@ -37,7 +37,7 @@ def load_body(
         return _merged(Path(base), dtype, device)
     config = _config(base, revision)
     with quiet(), torch.random.fork_rng(devices=[]):  # a missing pooler would be drawn
-        body, report = AutoModel.from_pretrained(
+        backbone, report = AutoModel.from_pretrained(
             find_base(base, revision),
             config=config,
             dtype=dtype,
@@ -47,27 +47,27 @@ def load_body(
             output_loading_info=True,
         )
     check_loaded(base, set(report["missing_keys"]), fresh=("pooler.",))
-    if getattr(body, "pooler", None) is not None:
-        body.pooler = None  # nothing here reads it, and DDP wants every weight to have a gradient
-    body.config._name_or_path = str(base)  # not the snapshot's path
-    return body.to(device).eval()
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None  # nothing here reads it, and DDP wants every weight to have a gradient
+    backbone.config._name_or_path = str(base)  # not the snapshot's path
+    return backbone.to(device).eval()
 
 
-def outline(base: str | Path, revision: str | None = None) -> PreTrainedModel:
-    """The body of `base` without its weights: what it is, not what it knows."""
-    config = _adapted(Path(base)) if is_adapter(Path(base)) else _config(base, revision)
+def meta_backbone(base: str | Path) -> PreTrainedModel:
+    """Return the backbone of `base` on the meta device: its shape, without its weights."""
+    config = _adapted(Path(base)) if is_adapter(Path(base)) else _config(base, None)
     with torch.device("meta"):
         return AutoModel.from_config(config)
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether the folder holds an adapter, which names its base."""
+    """Say whether the folder holds an adapter, which names its base."""
     return (folder / "adapter_config.json").is_file()
 
 
-def is_causal(body: PreTrainedModel) -> bool:
-    """Whether a token sees only what came before it, as the attention layers themselves say."""
-    return any(getattr(module, "is_causal", False) for module in body.modules())
+def is_causal(backbone: PreTrainedModel) -> bool:
+    """Say whether a token sees only what came before it, as the attention layers themselves have it."""
+    return any(getattr(module, "is_causal", False) for module in backbone.modules())
 
 
 def _config(base: str | Path, revision: str | None) -> PreTrainedConfig:
@@ -78,7 +78,7 @@ def _config(base: str | Path, revision: str | None) -> PreTrainedConfig:
 
 
 def _adapted(folder: Path) -> PreTrainedConfig:
-    """The config that export.py writes one folder below an adapter."""
+    """Read the config that export.py writes one folder below an adapter."""
     place = folder / "classifier"
     if not (place / "config.json").is_file():
         raise ValueError(

@@ -16,6 +16,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ckd_dist.runfolder import RunFolder
+
 logging.disable_progress_bar()  # launch/ shows progress; not one bar a file and rank
 
 READ = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
@@ -23,7 +25,7 @@ HEADS = ("ForSequenceClassification", "ForTokenClassification")  # these two may
 
 
 def find_base(base: str | Path, revision: str | None = None) -> Path:
-    """The folder of a base model: itself, or a hub name's snapshot.  Raises ValueError or FileNotFoundError."""
+    """Return the folder of a base model: itself, or a hub name's snapshot.  Raise ValueError or FileNotFoundError."""
     folder = Path(base)
     if not folder.is_dir():
         folder = _snapshot(str(base), revision)
@@ -32,12 +34,12 @@ def find_base(base: str | Path, revision: str | None = None) -> Path:
 
 
 def load_tokenizer(base: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The base's own tokenizer, padding on the right.  Raises ValueError where it has no pad token."""
+    """Load the base's own tokenizer, padding on the right.  Raise ValueError where it has no pad token."""
     return open_tokenizer(find_base(base, revision), base)
 
 
 def open_tokenizer(folder: Path, base: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder that need not be a whole base, such as an adapter's; refused as by `load_tokenizer`."""
+    """Load the tokenizer of a folder that need not be a whole base, such as an adapter's, as `load_tokenizer` does."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError):
@@ -51,7 +53,7 @@ def open_tokenizer(folder: Path, base: str | Path) -> PreTrainedTokenizerBase:
 
 
 def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConfig:
-    """The base's config.  Raises ValueError for an architecture that needs code of its own."""
+    """Load the base's config.  Raise ValueError for an architecture that needs code of its own."""
     folder = find_base(base, revision)
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -64,7 +66,7 @@ def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConf
 def classifier_config(
     base: str | Path, label_names: Sequence[str], revision: str | None = None, max_tokens: int | None = None
 ) -> PreTrainedConfig:
-    """The base's config with a multi-label head.  Refuses another label set's head, and rows longer than it reads."""
+    """Load the base's config with a multi-label head.  Refuse another label set's head, and too long rows."""
     config = _head_config(base, label_names, "ForSequenceClassification", revision, max_tokens)
     config.problem_type = "multi_label_classification"
     return config
@@ -73,28 +75,28 @@ def classifier_config(
 def tagger_config(
     base: str | Path, tag_names: Sequence[str], revision: str | None = None, max_tokens: int | None = None
 ) -> PreTrainedConfig:
-    """The base's config with a head that gives every token a tag.  Refuses what `classifier_config` refuses."""
+    """Load the base's config with a head that gives every token a tag.  Refuse what `classifier_config` refuses."""
     config = _head_config(base, tag_names, "ForTokenClassification", revision, max_tokens)
     config.problem_type = None
     return config
 
 
 def check_no_code(folder: Path, base: str | Path) -> None:
-    """A model folder with code in it is refused, although nothing here would run it."""
+    """Refuse a model folder with code in it, although nothing here would run it."""
     code = sorted(path.name for path in Path(folder).glob("*.py"))
     if code:
         raise ValueError(f"base {base}: the folder holds code ({code[0]}), which is never run; give one without")
 
 
 def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:
-    """Label names in column order."""
+    """Return the label names in column order."""
     return tuple(config.id2label[column] for column in range(config.num_labels))
 
 
 def check_fit(
-    base: str | Path, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None
+    base: str | Path, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None
 ) -> None:
-    """Every token id has an embedding, every position a place; raise ValueError otherwise."""
+    """Raise ValueError unless every token id has an embedding and every position a place."""
     if len(tokenizer) > config.vocab_size:
         raise ValueError(f"base {base}: its tokenizer has {len(tokenizer)} tokens, its model {config.vocab_size}")
     longest = min(getattr(config, "max_position_embeddings", None) or math.inf, tokenizer.model_max_length)
@@ -116,7 +118,7 @@ def quiet() -> Iterator[None]:
 
 
 def check_loaded(base: str | Path, missing: set[str], fresh: tuple[str, ...]) -> None:
-    """Tensors that the folder lacks may only be the fresh head's."""
+    """Raise ValueError where the folder lacks tensors that are not the fresh head's."""
     lost = sorted(name for name in missing if not name.startswith(fresh))
     if lost:
         raise ValueError(f"base {base}: its safetensors lack {len(lost)} tensors of the model, first {lost[0]}")
@@ -174,3 +176,8 @@ def _check_files(folder: Path, base: str) -> None:
         raise ValueError(
             f"base {base}: {lost[0]} is not in the folder; only safetensors are read, so convert .bin or .pt weights"
         )
+
+
+def base_model(run: RunFolder, role: str, base: str) -> str:
+    """Return the folder or hub name of a base; "tiny" is the one that was made in the run folder for `role`."""
+    return str(run.base(role)) if base == "tiny" else base

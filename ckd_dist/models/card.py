@@ -21,7 +21,7 @@ class Wording:
     """The few words in which the cards of the studies differ."""
 
     title: str
-    columns: str  # what one says
+    columns: str  # what one means
     caution: str
     rows: str  # what was kept for tuning
     architecture: str  # after "AutoModelFor"
@@ -76,39 +76,38 @@ class Card:
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
-def write_card(
-    file: Path,
-    card: Card,
-    *,
-    role: str,
-    base: str,
-    label_names: Sequence[str],
-    adapter: bool,
-    fingerprint: str,
-    words: Wording = DISEASES,
-    crf: bool = False,
-) -> None:
-    """Write `file`.  role: teacher or student.  A base that is a folder is named by its last part only."""
+@dataclass(frozen=True)
+class Exported:
+    """What the exporter knows of the weights."""
+
+    role: str  # teacher or student
+    base: str  # folder or hub name
+    fingerprint: str
+    label_names: Sequence[str] = ()
+    adapter: bool = False
+    crf: bool = False
+
+
+def write_card(file: Path, card: Card, exported: Exported, wording: Wording = DISEASES) -> None:
+    """Write `file`.  A base that is a folder is named by its last part only."""
+    base, role = exported.base, exported.role
     hub_name = None if Path(base).exists() or Path(base).is_absolute() else base
+    is_answerer = role == "teacher" and not exported.label_names
     data = ModelCardData(
         license="other",
         license_name="derived-from-patient-data" if card.patients else "synthetic",
-        library_name="peft" if adapter else words.library,
-        pipeline_tag="text-generation" if role == "teacher" and not label_names else words.pipeline_tag,
+        library_name="peft" if exported.adapter else wording.library,
+        pipeline_tag="text-generation" if is_answerer else wording.pipeline_tag,
         base_model=hub_name,
-        tags=["clinical", words.topic, "knowledge-distillation", role],
+        tags=["clinical", wording.topic, "knowledge-distillation", role],
     )
     made = ModelCard.from_template(
         data,
         template_str=TEMPLATE.read_text(),
         card=card,
-        words=words,
-        crf=crf,
-        role=role,
+        wording=wording,
+        exported=exported,
         base=hub_name or Path(base).name,
-        label_names=list(label_names),
-        adapter=adapter,
-        fingerprint=fingerprint,
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
     file.write_text(str(made))

@@ -32,7 +32,7 @@ class LinearChain(nn.Module):
         self.register_buffer("barred_KK", barred_steps(tag_names), persistent=False)
 
     def forward(self, emission_UK: Tensor, units_U2: Tensor) -> Tensor:
-        """Log-marginals of every unit, [U, K], in the order of the units.  Those of a row are chained by position."""
+        """Return log-marginals of every unit, [U, K], in their order.  Units of a row are chained by position."""
         if len(units_U2) == 0:
             return emission_UK
         row_U, position_U = units_U2.unbind(1)
@@ -58,7 +58,7 @@ class LinearChain(nn.Module):
     def load(self, folder: Path) -> "LinearChain":
         """Take over what `save` wrote.  Raises ValueError where it is not there or is of other tags."""
         if not (folder / CRF_FILE).is_file():
-            raise ValueError(f"model {folder.name}: its config speaks of a CRF, but {CRF_FILE} is not in the folder")
+            raise ValueError(f"model {folder.name}: its config names a CRF, but {CRF_FILE} is not in the folder")
         saved = load_file(folder / CRF_FILE)
         if {name: tensor.shape for name, tensor in saved.items()} != {n: p.shape for n, p in self.named_parameters()}:
             raise ValueError(f"model {folder.name}: {CRF_FILE} is of another number of tags")
@@ -67,13 +67,13 @@ class LinearChain(nn.Module):
 
 
 def barred_steps(tag_names: Sequence[str]) -> Tensor:
-    """BARRED where an I would follow neither B nor I of its type, else 0: float32 [K, K], from row to column."""
+    """Return BARRED where an I would follow neither B nor I of its type, else 0: float32 [K, K], from row to column."""
     allowed = [[not to.startswith("I-") or came[1:] == to[1:] for to in tag_names] for came in tag_names]
     return torch.where(torch.tensor(allowed), 0.0, BARRED)
 
 
 def log_marginals(emission_BWK: Tensor, present_BW: Tensor, start_K: Tensor, step_KK: Tensor) -> Tensor:
-    """log p(tag k of word w | row), [B, W, K], of p(tags) ~ exp(start + sum of emissions + sum of steps).
+    """Return log p(tag k of word w | row), [B, W, K], of p(tags) ~ exp(start + sum of emissions + sum of steps).
 
     present_BW: True on the words of a row, which come first.  Rabiner 1989, eq. 19 to 27, in logarithms.
     """

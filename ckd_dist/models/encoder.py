@@ -1,4 +1,4 @@
-"""Any BERT-family encoder under a fresh multi-label head.  Weights stay float32; autocast is the engine's business."""
+"""Load any BERT-family encoder under a fresh head.  Weights stay float32; autocast is the engine's business."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from ckd_dist.models.base import check_loaded, classifier_config, find_base, quiet
-from ckd_dist.models.wrapper import Head
+from ckd_dist.models.wrapper import Wrapper
 
 FRESH = (
     "classifier.",
@@ -25,38 +25,27 @@ def build_student(
     label_names: Sequence[str],
     *,
     revision: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    attention: str | None = None,
     max_tokens: int | None = None,
     seed: int = 0,
-) -> Head:
-    """The encoder `base` under a fresh head, everything trainable.
+) -> Wrapper:
+    """Build the encoder `base` under a fresh head, everything trainable.
 
-    attention: none: the best that the architecture has.  max_tokens: longest row that will come.  Raises ValueError or
-    FileNotFoundError where the base does not fit.
+    max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError where the base does not fit.
     """
     config = classifier_config(base, label_names, revision, max_tokens)
-    model = load_encoder(base, config, AutoModelForSequenceClassification, revision, dtype, attention, seed)
-    return Head(model, "encoder")
+    return Wrapper(load_encoder(base, config, AutoModelForSequenceClassification, revision, seed), "encoder")
 
 
 def load_encoder(
-    base: str | Path,
-    config: PreTrainedConfig,
-    auto: Any,
-    revision: str | None,
-    dtype: torch.dtype,
-    attention: str | None,
-    seed: int,
+    base: str | Path, config: PreTrainedConfig, auto: Any, revision: str | None, seed: int
 ) -> PreTrainedModel:
-    """`base` under the fresh head of `config`, in training mode.  auto: the class in transformers with such a head."""
+    """Load `base` under the fresh head of `config`, in training mode.  auto: the class with such a head."""
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, report = auto.from_pretrained(
             find_base(base, revision),
             config=config,
-            dtype=dtype,
-            attn_implementation=attention,
+            dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,

@@ -27,17 +27,17 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from ckd_dist.models.base import labels_of
-from ckd_dist.models.card import DISEASES, TAGS, Card, write_card
+from ckd_dist.models.card import DISEASES, TAGS, Card, Exported, write_card
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.teacher import ADAPTER
-from ckd_dist.models.wrapper import Head
+from ckd_dist.models.wrapper import Wrapper
 
 ADAPTED = re.compile(r"\.lora_[AB]\.|\.modules_to_save\.")
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 
 
 def export_teacher(
-    head: Head,
+    wrapper: Wrapper,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     state_dict: Mapping[str, Tensor] | None = None,
@@ -45,61 +45,60 @@ def export_teacher(
 ) -> str:
     """Publish an answerer, a classifier or a tagger, full or adapter, in `folder`; return its fingerprint.
 
-    state_dict: whole tensors under the names of `head.state_dict()` (for an adapter, the trainable ones suffice);
+    state_dict: whole tensors under the names of `wrapper.state_dict()` (for an adapter, the trainable ones suffice);
     none: the model's own.  Raises ValueError where a tensor is missing, empty or not finite.
     """
-    return _export(head, tokenizer, Path(folder), state_dict, card, role="teacher")
+    return _export(wrapper, tokenizer, Path(folder), state_dict, card, role="teacher")
 
 
 def export_student(
-    head: Head,
+    wrapper: Wrapper,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     state_dict: Mapping[str, Tensor] | None = None,
     card: Card = Card(),  # noqa: B008  (frozen)
 ) -> str:
     """Publish a student in `folder`, as `export_teacher` does."""
-    return _export(head, tokenizer, Path(folder), state_dict, card, role="student")
+    return _export(wrapper, tokenizer, Path(folder), state_dict, card, role="student")
 
 
 def _export(
-    head: Head,
+    wrapper: Wrapper,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     state_dict: Mapping[str, Tensor] | None,
     card: Card,
     role: str,
 ) -> str:
-    weights = state_dict or head.state_dict()
+    weights = state_dict or wrapper.state_dict()
     chain = {name.removeprefix("crf."): tensor for name, tensor in weights.items() if name.startswith("crf.")}
-    tensors = _tensors(head, {name: tensor for name, tensor in weights.items() if not name.startswith("crf.")})
-    is_adapter = isinstance(head.model, PeftModel)
-    names = () if head.kind == "answers" else labels_of(head.plain.config)
+    tensors = _tensors(wrapper, {name: tensor for name, tensor in weights.items() if not name.startswith("crf.")})
+    is_adapter = isinstance(wrapper.model, PeftModel)
+    names = () if wrapper.kind == "answers" else labels_of(wrapper.plain.config)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export.", dir=folder) as name:
         temporary = Path(name)
         if is_adapter:
-            base = _save_adapter(head, tensors, temporary, folder)
+            base = _save_adapter(wrapper, tensors, temporary, folder)
         else:
-            head.model.save_pretrained(temporary, state_dict=tensors)
-            base = head.plain.config._name_or_path
-        if head.crf is not None:
-            head.crf.save(temporary, chain)
+            wrapper.model.save_pretrained(temporary, state_dict=tensors)
+            base = wrapper.plain.config._name_or_path
+        if wrapper.crf is not None:
+            wrapper.crf.save(temporary, chain)
         tokenizer.save_pretrained(temporary)
         check_saved(temporary, names)
         mark = fingerprint(temporary)
-        facts = {"role": role, "base": base, "label_names": names, "adapter": is_adapter, "fingerprint": mark}
-        facts |= {"words": TAGS if head.kind == "tags" else DISEASES, "crf": head.crf is not None}
-        write_card(temporary / "README.md", card, **facts)
+        exported = Exported(role, base, mark, names, is_adapter, wrapper.crf is not None)
+        write_card(temporary / "README.md", card, exported, TAGS if wrapper.kind == "tags" else DISEASES)
         move_in(temporary, folder)
     return mark
 
 
-def _tensors(head: Head, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is to be saved, under the names of `head.model`, in its parameters' own dtypes."""
-    own = dict(head.model.named_parameters())
+def _tensors(wrapper: Wrapper, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is to be saved, under the names of `wrapper.model`, in its parameters' own dtypes."""
+    own = dict(wrapper.model.named_parameters())
     given = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    if isinstance(head.model, PeftModel):  # the base stays where it is
+    if isinstance(wrapper.model, PeftModel):  # the base stays where it is
         own, given = ({k: v for k, v in names.items() if ADAPTED.search(k)} for names in (own, given))
     lost = [name for name in own if name not in given]
     if lost:
@@ -108,11 +107,11 @@ def _tensors(head: Head, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", dtypes.get(name, tensor.dtype)) for name, tensor in given.items()}
 
 
-def _save_adapter(head: Head, tensors: dict[str, Tensor], temporary: Path, folder: Path) -> str:
+def _save_adapter(wrapper: Wrapper, tensors: dict[str, Tensor], temporary: Path, folder: Path) -> str:
     """Adapter and head in PEFT's names; the base stays where it is and is named."""
-    own = get_peft_model_state_dict(head.model, state_dict=tensors)
+    own = get_peft_model_state_dict(wrapper.model, state_dict=tensors)
     save_file({k: t.contiguous() for k, t in own.items()}, temporary / ADAPTER, metadata={"format": "pt"})
-    settings = head.model.peft_config["default"]
+    settings = wrapper.model.peft_config["default"]
     base, was_training = settings.base_model_name_or_path, settings.inference_mode
     is_folder = Path(base).is_dir()
     settings.inference_mode = True
@@ -120,8 +119,8 @@ def _save_adapter(head: Head, tensors: dict[str, Tensor], temporary: Path, folde
     settings.save_pretrained(str(temporary))
     _in_order(temporary / "adapter_config.json")
     settings.inference_mode, settings.base_model_name_or_path = was_training, base
-    config = type(head.plain.config).from_dict(head.plain.config.to_dict())
-    config.architectures = [type(head.plain).__name__]
+    config = type(wrapper.plain.config).from_dict(wrapper.plain.config.to_dict())
+    config.architectures = [type(wrapper.plain).__name__]
     if is_folder:
         config.base_folder = os.path.relpath(base, folder)
     config.save_pretrained(temporary / "classifier")
@@ -156,7 +155,7 @@ def check_saved(folder: Path, label_names: tuple[str, ...]) -> None:
 
 
 def move_in(temporary: Path, folder: Path) -> None:
-    """Every file to its place by rename, weights first; then away with what an earlier export of another shape left."""
+    """Move every file to its place by rename, weights first; delete what an earlier export of another shape left."""
     files = sorted((f for f in temporary.rglob("*") if f.is_file()), key=lambda f: (f.suffix != ".safetensors", f.name))
     places = {folder / file.relative_to(temporary) for file in files}
     for file in files:

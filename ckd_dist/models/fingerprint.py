@@ -39,13 +39,13 @@ IGNORED = {
 }
 
 
-def fingerprint(folder: str | Path, tokenizer: str | Path | None = None) -> str:
-    """Hash of an exported teacher, student or base: 64 hex digits.  `tokenizer`: its folder, where another."""
+def fingerprint(folder: str | Path) -> str:
+    """Hash an exported teacher, student or base: 64 hex digits."""
     folder = Path(folder)
     parts = {
         "weights": {file.name: _sha256(file) for file in sorted(folder.glob("*.safetensors"))},
         "configs": [_settings(file) for file in (folder / "config.json", folder / "classifier" / "config.json")],
-        "tokenizer": fingerprint_tokenizer(tokenizer or folder),
+        "tokenizer": fingerprint_tokenizer(folder),
     }
     if not parts["weights"]:
         raise FileNotFoundError(f"model {folder.name}: no safetensors in its folder")
@@ -56,13 +56,13 @@ def fingerprint(folder: str | Path, tokenizer: str | Path | None = None) -> str:
 
 
 def fingerprint_tokenizer(folder: str | Path) -> str:
-    """Hash of a tokenizer's files and its chat template: 64 hex digits."""
+    """Hash a tokenizer's files and its chat template: 64 hex digits."""
     files = [Path(folder) / name for name in TOKENIZER_FILES]
     return _hash_of({f.name: _settings(f) if f.suffix == ".json" else _sha256(f) for f in files if f.is_file()})
 
 
 def base_of(folder: Path) -> Path:
-    """The base of the adapter in `folder`: as recorded, else at the same place relative to it."""
+    """Find the base of the adapter in `folder`: as recorded, else at the same place relative to it."""
     settings = json.loads((folder / "adapter_config.json").read_text())
     recorded = settings["base_model_name_or_path"]
     if not Path(recorded).is_absolute() or Path(recorded).is_dir():

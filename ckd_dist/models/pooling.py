@@ -1,4 +1,4 @@
-"""One vector a row out of the hidden states of its tokens.  Padding, on the right, never counts.
+"""Make one vector a row out of the hidden states of its tokens.  Padding, on the right, never counts.
 
     B samples, L tokens, D hidden
 
@@ -14,18 +14,18 @@ Pool = Callable[[Tensor, Tensor], Tensor]  # pool(hidden_BLD, attention_BL): flo
 
 
 def mean(hidden_BLD: Tensor, attention_BL: Tensor) -> Tensor:
-    """Mean over real tokens, float32 [B, D]; a row without any gives zeros."""
+    """Return the mean over real tokens, float32 [B, D]; a row without any gives zeros."""
     weight_BL = attention_BL.float() / attention_BL.sum(1, keepdim=True).clamp(min=1)
     return (weight_BL.unsqueeze(2) * hidden_BLD.float()).sum(1)  # no product of matrices: autocast would round it
 
 
 def cls(hidden_BLD: Tensor, attention_BL: Tensor) -> Tensor:
-    """The first token, BERT's [CLS], float32 [B, D]."""
+    """Return the first token, BERT's [CLS], float32 [B, D]."""
     return hidden_BLD[:, 0].float()
 
 
 def last(hidden_BLD: Tensor, attention_BL: Tensor) -> Tensor:
-    """The last real token, the one that has seen all others of a causal model, float32 [B, D]."""
+    """Return the last real token, the one that has seen all others of a causal model, float32 [B, D]."""
     row_B = torch.arange(len(hidden_BLD), device=hidden_BLD.device)
     return hidden_BLD[row_B, attention_BL.sum(1) - 1].float()
 

@@ -1,4 +1,4 @@
-"""Logits of many rows, fast: what labellers, evaluation and `predict` run.
+"""Logits of many rows, fast: what labelers, evaluation and `predict` run.
 
     B samples, L tokens, D hidden, K columns, P prefix tokens
 
@@ -11,7 +11,6 @@ shared prefix than without, 14 times less than one sample a call with vocabulary
 tokens are best there, because larger ones leave the cache.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,63 +21,52 @@ from transformers.cache_utils import DynamicLayer
 
 from ckd_dist.models.rows import Tokens, batches, pad
 from ckd_dist.models.saved import load_saved
-from ckd_dist.models.wrapper import Head
+from ckd_dist.models.wrapper import Wrapper
 
 MIN_PREFIX = 16  # tokens; a shorter shared start is not worth a cache
 
 
-def load_merged_teacher(
+def load_classifier(
     folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
-) -> Head:
-    """An exported classifier, teacher (an adapter merged into its base) or student, ready to predict."""
+) -> Wrapper:
+    """Load an exported classifier, teacher (an adapter merged into its base) or student, ready to predict."""
     model = load_saved(Path(folder), AutoModelForSequenceClassification, "classifier", dtype, device)
-    return Head(model, "decoder" if hasattr(model, "score") else "encoder").eval()
+    return Wrapper(model, "decoder" if hasattr(model, "score") else "encoder").eval()
 
 
 @torch.inference_mode()
 def predict_logits(
-    head: Head,
+    model: Wrapper,
     tokens: Tokens,
     rows: np.ndarray,
     *,
     micro_tokens: int,
     pad_id: int,
     device: torch.device | str = "cpu",
-    autocast: torch.dtype | None = None,
-    prefix_tokens: int | None = None,
-    track: Callable[..., None] | None = None,
 ) -> np.ndarray:
-    """Logits of `rows` in their order, float32 [N, K].
-
-    micro_tokens: padded tokens of a forward pass.  autocast: bfloat16 for float32 weights on hardware that gains by it.
-    prefix_tokens: most leading tokens, of those that every row shares, to run once; none: all of them; 0: rows whole.
-    """
-    if head.kind == "answers":
+    """Return the logits of `rows` in their order, float32 [N, K].  micro_tokens: padded tokens of a forward pass."""
+    if model.kind == "answers":
         raise ValueError("an answerer has no classes to predict; train the classification phase first")
-    was_training = head.training
-    head.eval()
+    was_training = model.training
+    model.eval()
     rows = np.asarray(rows)
-    num_shared = _shared(head, tokens, rows, prefix_tokens)
+    num_shared = _num_shared(model, tokens, rows)
     lengths = tokens.lengths[rows] - num_shared
     order = np.argsort(-lengths, kind="stable")
-    logits_NK, done = torch.empty(len(rows), head.plain.config.num_labels, device=device), 0
-    with torch.autocast(torch.device(device).type, autocast or torch.bfloat16, enabled=autocast is not None):
-        shared = _Prefix(head, tokens.row(rows[0])[:num_shared], device) if num_shared else None
-        for part in batches(lengths[order], micro_tokens):
-            places = order[part]
-            padded = pad([tokens.row(row)[num_shared:] for row in rows[places]], pad_id)
-            ids_BL, attention_BL = (tensor.to(device, non_blocking=True) for tensor in padded)
-            logits_BK = shared.logits(ids_BL, attention_BL) if shared else head(ids_BL, attention_BL)
-            logits_NK[torch.as_tensor(places, device=device)] = logits_BK
-            done += len(places)
-            if track:
-                track(done, len(rows))
-    head.train(was_training)
+    logits_NK = torch.empty(len(rows), model.plain.config.num_labels, device=device)
+    shared = _Prefix(model, tokens.row(rows[0])[:num_shared], device) if num_shared else None
+    for part in batches(lengths[order], micro_tokens):
+        places = order[part]
+        padded = pad([tokens.row(row)[num_shared:] for row in rows[places]], pad_id)
+        ids_BL, attention_BL = (tensor.to(device, non_blocking=True) for tensor in padded)
+        logits_BK = shared.logits(ids_BL, attention_BL) if shared else model(ids_BL, attention_BL)
+        logits_NK[torch.as_tensor(places, device=device)] = logits_BK
+    model.train(was_training)
     return logits_NK.cpu().numpy()
 
 
 def shared_prefix(tokens: Tokens, rows: np.ndarray) -> int:
-    """Leading tokens that all `rows` have in common, leaving each at least one of its own."""
+    """Count the leading tokens that all `rows` have in common, each keeping at least one of its own."""
     if len(rows) < 2:
         return 0
     first = tokens.row(rows[0])
@@ -92,18 +80,18 @@ def shared_prefix(tokens: Tokens, rows: np.ndarray) -> int:
 class _Prefix:
     """A causal classifier that has read a shared prefix: batches bring only the rest of their rows."""
 
-    def __init__(self, head: Head, prefix_P: np.ndarray, device: torch.device | str) -> None:
+    def __init__(self, model: Wrapper, prefix_P: np.ndarray, device: torch.device | str) -> None:
         ids_1P = torch.as_tensor(prefix_P.astype(np.int64), device=device)[None]
-        read = head.plain.base_model(input_ids=ids_1P, use_cache=True).past_key_values
-        self.head = head
+        read = model.plain.base_model(input_ids=ids_1P, use_cache=True).past_key_values
+        self.model = model
         self.cache = Cache(layers=[_PrefixLayer(layer) for layer in read.layers])
 
     def logits(self, ids_BL: Tensor, attention_BL: Tensor) -> Tensor:
-        """float32 [B, K]; positions go on after the prefix, and right padding is never seen by a real token."""
-        hidden_BLD = self.head.plain.base_model(
+        """Return logits, float32 [B, K]; positions go on after the prefix, and no real token sees the right padding."""
+        hidden_BLD = self.model.plain.base_model(
             input_ids=ids_BL, past_key_values=self.cache, use_cache=True
         ).last_hidden_state
-        return self.head.score_last(hidden_BLD, attention_BL.sum(1) - 1)
+        return self.model.score_last(hidden_BLD, attention_BL.sum(1) - 1)
 
 
 class _PrefixLayer(DynamicLayer):
@@ -115,6 +103,7 @@ class _PrefixLayer(DynamicLayer):
         self.keys, self.values = read.keys, read.values
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        """Return the prefix's keys and values before those of the batch."""
         size = (len(key_states), -1, -1, -1)
         return (
             torch.cat([self.keys.expand(size), key_states], dim=-2),
@@ -122,11 +111,11 @@ class _PrefixLayer(DynamicLayer):
         )
 
 
-def _shared(head: Head, tokens: Tokens, rows: np.ndarray, most: int | None) -> int:
+def _num_shared(model: Wrapper, tokens: Tokens, rows: np.ndarray) -> int:
     """Prefix tokens worth sharing: only for causal models whose every layer attends to all that came before."""
-    if head.kind != "decoder" or most == 0:
+    if model.kind != "decoder":
         return 0
-    if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=head.plain.config).layers):
+    if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=model.plain.config).layers):
         return 0
-    shared = shared_prefix(tokens, rows) if most is None else min(most, shared_prefix(tokens, rows))
+    shared = shared_prefix(tokens, rows)
     return shared if shared >= MIN_PREFIX else 0

@@ -9,16 +9,20 @@ from torch import Tensor
 
 
 class Tokens(Protocol):
-    """Rows of token ids, as prompts.tokens.TokenTable has them."""
+    """Rows of token ids, in memory or in a file."""
 
     @property
-    def lengths(self) -> np.ndarray: ...
+    def lengths(self) -> np.ndarray:
+        """Count the tokens of every row."""
+        ...
 
-    def row(self, i: int) -> np.ndarray: ...
+    def row(self, i: int) -> np.ndarray:
+        """Return the token ids of one row."""
+        ...
 
 
 def pad(rows: list[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Token ids and attention (1 on real tokens), int64 [B, L], padded on the right to the longest row.
+    """Return token ids and attention (1 on real tokens), int64 [B, L], padded on the right to the longest row.
 
     >>> pad([np.array([5, 6]), np.array([7])], 0)[1].tolist()
     [[1, 1], [1, 0]]

@@ -15,7 +15,7 @@ from ckd_dist.models.teacher import ADAPTER
 def load_saved(
     folder: Path, auto: Any, what: str, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> PreTrainedModel:
-    """The model in `folder`, in evaluation mode.  auto: the class in transformers with its head; what: its name.
+    """Load the model in `folder`, in evaluation mode.  auto: the class in transformers with its head; what: its name.
 
     Raises FileNotFoundError where there is none, ValueError where its head is another or code lies beside it.
     """

@@ -1,4 +1,4 @@
-"""The folder form of sentence-transformers: modules.json names what follows what, each with a folder of its own.
+"""Read and write the folder form of sentence-transformers: modules.json names what follows what.
 
     modules.json                    Transformer, Pooling, then Dense and Normalize in any number
     config.json, model.safetensors, tokenizer, sentence_bert_config.json     the Transformer's, at the top
@@ -34,9 +34,10 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Normalize(nn.Module):
-    """Rows of length 1."""
+    """Scale rows to length 1."""
 
     def forward(self, vectors_BD: Tensor) -> Tensor:
+        """Return `vectors_BD` with rows of length 1."""
         return normalize(vectors_BD, dim=1)
 
 
@@ -44,7 +45,7 @@ class Normalize(nn.Module):
 class SentenceFolder:
     """What such a folder says beside its Transformer."""
 
-    body: Path  # the Transformer's own folder
+    backbone: Path  # the Transformer's own folder
     pooling: str
     after: nn.Sequential  # [B, D] -> [B, width]
     max_tokens: int | None
@@ -53,7 +54,7 @@ class SentenceFolder:
 
 
 def is_sentence_folder(folder: Path) -> bool:
-    """Whether sentence-transformers wrote it, or someone who follows it."""
+    """Say whether sentence-transformers wrote it, or someone who follows it."""
     return (folder / MODULES).is_file()
 
 
@@ -83,7 +84,7 @@ def read_sentence_folder(folder: Path) -> SentenceFolder:
     reads = _settings(reading[0]) if reading else {}
     files = [file for place in places[1:] for file in sorted(place.glob("*")) if file.is_file()]
     return SentenceFolder(
-        body=places[0],
+        backbone=places[0],
         pooling=_pooling(places[1], folder),
         after=nn.Sequential(*steps).eval(),
         max_tokens=reads.get("max_seq_length"),
@@ -115,10 +116,10 @@ def write_sentence_folder(folder: Path, dense: nn.Linear, max_tokens: int) -> No
 
 
 def fingerprint_modules(folder: Path) -> str:
-    """Hash of the Transformer and of all that the folder says beside it: 64 hex digits."""
+    """Hash the Transformer and all that the folder says beside it: 64 hex digits."""
     own = read_sentence_folder(folder)
     bytes_of = [hashlib.sha256(file.read_bytes()).hexdigest() for file in own.files]
-    return hashlib.sha256(json.dumps([fingerprint(own.body), bytes_of]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([fingerprint(own.backbone), bytes_of]).encode()).hexdigest()
 
 
 def _pooling(place: Path, folder: Path) -> str:
@@ -148,7 +149,7 @@ def _dense(place: Path, folder: Path) -> nn.Module:
 
 
 def _inside(folder: Path, path: str) -> Path:
-    """A module's folder; never one outside."""
+    """Return a module's folder; raise ValueError for one outside."""
     place = folder / path
     if not place.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"base {folder.name}: {MODULES} names a place outside of the folder")

@@ -1,4 +1,4 @@
-"""Any Hugging Face causal language model as a teacher, full or LoRA: answerer, classifier, or tagger (tagger.py).
+"""Any Hugging Face causal language model as a teacher, full or LoRA, under the head that a study wants.
 
 The supervised phase (published order) trains a causal LM on the answer text; the classification phase trains the same
 weights under a linear head.  Full: the folder that the first phase saved is the second's base.  LoRA: `adopt_adapter`
@@ -35,7 +35,7 @@ from ckd_dist.models.base import (
     load_tokenizer,
     quiet,
 )
-from ckd_dist.models.wrapper import Head, Kind
+from ckd_dist.models.wrapper import Kind, Wrapper
 
 ADAPTER = "adapter_model.safetensors"
 
@@ -45,11 +45,9 @@ KINDS: dict[Kind, tuple[Any, TaskType]] = {
     "answers": (AutoModelForCausalLM, TaskType.CAUSAL_LM),
 }
 
-__all__ = ["Making", "adopt_adapter", "build_answerer", "build_classifier", "build_teacher", "load_tokenizer"]
-
 
 @dataclass(frozen=True)
-class Making:
+class TeacherOptions:
     """How a teacher is made of a base, whatever head it gets."""
 
     tuning: str  # "full": all of it is trained; "lora": an adapter, and the head
@@ -59,47 +57,46 @@ class Making:
     revision: str | None = None  # commit of a hub model
     loading: AbstractContextManager = field(default_factory=nullcontext)
     attention: str = "sdpa"
-    max_tokens: int | None = None  # longest row that will come
     seed: int = 0  # of fresh weights
 
 
-def build_classifier(base: str | Path, label_names: Sequence[str], **how: Any) -> Head:
-    """The causal LM `base` under a fresh multi-label head.  how: the fields of `Making`.
+def build_classifier(
+    base: str | Path, label_names: Sequence[str], options: TeacherOptions, max_tokens: int | None = None
+) -> Wrapper:
+    """Build the causal LM `base` under a fresh multi-label head.  max_tokens: of the longest row that will come.
 
     Raises ValueError or FileNotFoundError where the base does not fit.
     """
-    making = Making(**how)
-    config = classifier_config(base, label_names, making.revision, making.max_tokens)
-    return build_teacher(base, config, "decoder", making)
+    config = classifier_config(base, label_names, options.revision, max_tokens)
+    return build_teacher(base, config, "decoder", options)
 
 
-def build_answerer(base: str | Path, **how: Any) -> Head:
-    """The causal LM `base` for the supervised phase, as `build_classifier` makes one."""
-    making = Making(**how)
-    config, tokenizer = load_config(base, making.revision), load_tokenizer(base, making.revision)
-    check_fit(base, config, tokenizer, making.max_tokens)
-    return build_teacher(base, config, "answers", making)
+def build_answerer(base: str | Path, options: TeacherOptions) -> Wrapper:
+    """Build the causal LM `base` for the supervised phase, as `build_classifier` makes one."""
+    config, tokenizer = load_config(base, options.revision), load_tokenizer(base, options.revision)
+    check_fit(base, config, tokenizer)
+    return build_teacher(base, config, "answers", options)
 
 
-def build_teacher(base: str | Path, config: PreTrainedConfig, kind: Kind, making: Making) -> Head:
-    """`base` under the head of `kind` and `config`, ready to train.  Raises ValueError where they do not fit."""
-    folder, (auto, task) = find_base(base, making.revision), KINDS[kind]
-    with making.loading, quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(making.seed)
-        model, report = auto.from_pretrained(folder, config=config, **_safely(making.dtype, making.attention))
+def build_teacher(base: str | Path, config: PreTrainedConfig, kind: Kind, options: TeacherOptions) -> Wrapper:
+    """Load `base` under the head of `kind` and `config`, ready to train.  Raise ValueError where they do not fit."""
+    folder, (auto, task) = find_base(base, options.revision), KINDS[kind]
+    with options.loading, quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model, report = auto.from_pretrained(folder, config=config, **_safely(options.dtype, options.attention))
         if kind != "answers" and not hasattr(model, "score"):
             raise ValueError(f"base {base}: {type(model).__name__} is no causal language model, as a teacher must be")
         check_loaded(base, set(report["missing_keys"]), fresh=() if kind == "answers" else ("score.",))
-        if making.tuning == "lora":
-            model = _with_adapter(model, base, making.revision, making.lora, task)
+        if options.tuning == "lora":
+            model = _with_adapter(model, base, options.revision, options.lora, task)
     model.config._name_or_path = str(base)  # not the snapshot's path
-    if making.gradient_checkpointing:
+    if options.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
-    return Head(model, kind)
+    return Wrapper(model, kind)
 
 
-def adopt_adapter(classifier: Head, adapter_folder: Path) -> None:
+def adopt_adapter(classifier: Wrapper, adapter_folder: Path) -> None:
     """Copy the supervised phase's LoRA tensors into the classifier's adapter, by name, before an engine shards it.
 
     Raises ValueError unless ranks, scales and targets agree and every LoRA tensor on either side has its partner.

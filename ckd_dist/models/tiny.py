@@ -1,4 +1,4 @@
-"""Tiny stand-ins, made on the spot: a Qwen2 with a byte-level BPE, a BERT with a WordPiece, in folders like real ones.
+"""Make tiny models on the spot: a Qwen2 with a byte-level BPE, a BERT with a WordPiece, in folders like real ones.
 
 Everything after this file loads them by path, like any other base.  The weights are random; the supervised phase trains
 the teacher's, distillation the student's.  Same texts and seed, same bytes, in any process.
@@ -97,7 +97,7 @@ def _check(tiny: Tiny, multiple: int) -> None:
 
 
 def _byte_level_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
-    """Qwen2's tokenizer with merges of its own: any text encodes, no unknown token."""
+    """Return Qwen2's tokenizer with merges of its own: any text encodes, no unknown token."""
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -129,14 +129,14 @@ def _byte_level_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def _without(specials: list[str], text: str) -> str:
-    """Template marks are tokens of their own and must not shape the merges."""
+    """Take template marks out of a text: they are tokens of their own and must not shape the merges."""
     for special in specials:
         text = text.replace(special, "\n")
     return text
 
 
 def _word_piece(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
-    """BERT's lower-case tokenizer with pieces of its own.
+    """Return BERT's lower-case tokenizer with pieces of its own.
 
     tokenizers numbers first pieces in the order of a hash map, which differs between processes; naming them all
     beforehand, sorted, makes the result a function of the texts.

@@ -24,8 +24,8 @@ from ckd_dist.models.crf import LinearChain
 Kind = Literal["encoder", "decoder", "tags", "answers"]
 
 
-class Head(nn.Module):
-    """A Hugging Face (or PEFT) model, callable through any wrapper.  `.model` is what gets saved; a CRF goes beside."""
+class Wrapper(nn.Module):
+    """A Hugging Face (or PEFT) model of any kind, called in one way.  `.model` is what is saved; a CRF goes beside."""
 
     def __init__(self, model: PreTrainedModel | PeftModel, kind: Kind, crf: LinearChain | None = None) -> None:
         super().__init__()
@@ -35,11 +35,11 @@ class Head(nn.Module):
 
     @property
     def plain(self) -> PreTrainedModel:
-        """The Hugging Face model inside, adapters injected where there are any."""
+        """Return the Hugging Face model inside, adapters injected where there are any."""
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     def forward(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor | None = None) -> Tensor:
-        """Logits of every unit, float32 [U, K]; `units_U2` holds (row, position), for tags and answers only."""
+        """Return logits of every unit, float32 [U, K]; `units_U2` holds (row, position), for tags and answers only."""
         if self.kind == "tags":
             return self.tag(input_ids_BL, attention_BL, units_U2)
         if self.kind == "encoder":
@@ -51,7 +51,7 @@ class Head(nn.Module):
         return self.plain.get_output_embeddings()(hidden_UD).float()
 
     def tag(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor) -> Tensor:
-        """The token head's logits at every unit, or what a CRF makes of them, its log-marginals: float32 [U, K]."""
+        """Return the token head's logits of every unit, or a CRF's log-marginals of them: float32 [U, K]."""
         is_decoder = hasattr(self.plain, "score")  # what transformers calls the head of a causal tagger
         how = {"use_cache": False} if is_decoder else {"attention_mask": attention_BL}
         logits_BLK = self.plain(input_ids=input_ids_BL, **how).logits
@@ -59,6 +59,6 @@ class Head(nn.Module):
         return logits_UK if self.crf is None else self.crf(logits_UK, units_U2)
 
     def score_last(self, hidden_BLD: Tensor, last_B: Tensor) -> Tensor:
-        """The classification head on one position a row."""
+        """Return the classification head's logits at one position a row, float32 [B, K]."""
         rows_B = torch.arange(len(hidden_BLD), device=hidden_BLD.device)
         return self.plain.score(hidden_BLD[rows_B, last_B]).float()

@@ -1,8 +1,8 @@
 """brat stand-off: note.txt beside note.ann, in a folder or a tar archive.
 
 Of .ann only text-bound annotations are read (lines T); relations, events, attributes and notes are passed over.
-A mention in several pieces (`T4  Symptom 10 14;30 41`) cannot be said by tags of words: left out and counted.  Pieces
-with nothing but white space between them are one mention: so brat writes what goes over the end of a line.
+A mention in several pieces (`T4  Symptom 10 14;30 41`) cannot be written as tags of words: left out and counted.
+Pieces with nothing but white space between them are one mention: so brat writes one that runs over a line's end.
 A .txt without .ann is a document that nobody annotated.
 """
 
@@ -43,18 +43,18 @@ def _mentions(annotation: str, text: str, counts: Counter[str]) -> tuple[Mention
         if match is None:
             counts["malformed_lines"] += bool(line.strip()) and not OTHERS.match(line)
             continue
-        kind, places, said = match.groups()
+        kind, places, written = match.groups()
         pieces = [tuple(map(int, place.split())) for place in places.split(";")]
         (start, _), (_, end) = pieces[0], pieces[-1]
         if any(text[a:b].strip() or a > b for (_, a), (b, _) in pairwise(pieces)):
             counts["discontinuous"] += 1
-        elif start < end and _as_written(" ".join(text[a:b] for a, b in pieces)) == _as_written(said):
+        elif start < end and _as_written(" ".join(text[a:b] for a, b in pieces)) == _as_written(written):
             found.append(Mention(start, end, kind))
         else:  # a text with a tab that is not in the note: the line has a field too many
-            counts["malformed_lines" if "\t" in said else "out_of_text"] += 1
+            counts["malformed_lines" if "\t" in written else "out_of_text"] += 1
     return in_order(found)
 
 
 def _as_written(characters: str) -> str:
-    """brat cannot write a line break into a line and puts a blank."""
+    """Return the characters as brat writes them into a line: a blank for a line break."""
     return re.sub(r"\s", " ", characters)

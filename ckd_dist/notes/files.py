@@ -1,8 +1,8 @@
 """The files of a corpus: one file, a folder, or a tar archive that is read without unpacking it to disk.
 
-Each comes with the official split that its place says: NCBItrainset_corpus.txt.gz, test.tsv, devel/note1.txt.  Only
-what lies below the given folder is asked, so a corpus may live in a folder called test.  An archive is held in memory
-(annotated corpora are small); files are opened when their turn comes, and .gz is opened through.
+Each comes with the official split that its place names: NCBItrainset_corpus.txt.gz, test.tsv, devel/note1.txt.  Only
+what lies below the given folder counts, so a corpus may lie in a folder called test.  An archive is held in memory
+(annotated corpora are small); files are opened when they are read, and .gz is decompressed.
 """
 
 import gzip
@@ -26,7 +26,7 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of a corpus: its name within it, the official split its name says, and how to open it for reading."""
+    """A file of a corpus: its name within it, the official split that its name names, and how to open it."""
 
     name: str
     split: str | None
@@ -44,7 +44,7 @@ class SourceFile:
 
 
 def find_files(path: Path, endings: tuple[str, ...]) -> list[SourceFile]:
-    """The files below `path` with one of these endings (".gz" may follow), by name; a path to a file is taken as it is.
+    """List the files below `path` with one of these endings (".gz" may follow), by name; a path to a file is that file.
 
     Hidden files are passed over.  Raises ValueError where there is nothing, or an archive is damaged.
     """
@@ -67,26 +67,26 @@ def find_files(path: Path, endings: tuple[str, ...]) -> list[SourceFile]:
 
 
 def split_of_name(name: str) -> str | None:
-    """The split that a file's place within its corpus says: the innermost part of it that names exactly one.
+    """Return the split that a file's place within its corpus names: the innermost part of it that names exactly one.
 
     >>> split_of_name("NCBIdevelopset_corpus.txt.gz"), split_of_name("latest/notes.tsv")
     ('tuning', None)
     """
     for piece in reversed(PurePosixPath(name).parts):
-        said = {match.lastgroup for match in PART.finditer(piece)}
-        if len(said) == 1:
-            return said.pop()
+        named = {match.lastgroup for match in PART.finditer(piece)}
+        if len(named) == 1:
+            return named.pop()
     return None
 
 
 def split_of_folder(name: str) -> str | None:
-    """The same where each document has a file of its own, whose name says nothing: of the folders only."""
+    """Return the split that a file's folders name: for corpora with a file a document, whose names are no splits'."""
     return split_of_name(str(PurePosixPath(name).parent))
 
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Say damage in one sentence, without the bytes that Python's own messages quote."""
+    """Raise ValueError in one sentence where a file is damaged, without the bytes that Python's own messages quote."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -96,13 +96,16 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def read_text(file: SourceFile) -> str:
-    """All of a file, its line ends as they are.  Raises ValueError where it is damaged or not UTF-8."""
+    """Read all of a file, its line ends as they are.  Raises ValueError where it is damaged or not UTF-8."""
     with _reading(file.name), file.open() as opened:
         return opened.read().decode("utf-8")
 
 
 def lines(file: SourceFile) -> Iterator[str]:
-    """The lines of a file, without their ends and a byte order mark; only a line feed ends one.  Raises as above."""
+    """Yield the lines of a file, without their ends and a byte order mark; only a line feed ends one.
+
+    Raises ValueError where the file is damaged or not UTF-8.
+    """
     with _reading(file.name), file.open() as opened:
         for number, line in enumerate(opened):
             text = line.rstrip(b"\r\n").decode("utf-8")
@@ -114,7 +117,7 @@ def _plain_name(name: str) -> PurePosixPath:
 
 
 def _wanted(names: dict, endings: tuple[str, ...]) -> list[str]:
-    """By name, without what an operating system hides."""
+    """Return the names that end as wanted, sorted, without hidden files."""
     return sorted(
         name
         for name in names
@@ -128,7 +131,7 @@ def _opener(path: Path) -> Callable[[], BinaryIO]:
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    """Contents of the regular files of an archive by name; links and the like are passed over."""
+    """Read the regular files of an archive, by name; links and the like are passed over."""
     with _reading(str(path)), tarfile.open(path) as archive:
         read = {
             member.name.removeprefix("./"): archive.extractfile(member).read() for member in archive if member.isfile()

@@ -1,7 +1,7 @@
 """One token a line, its tag in the last column: CoNLL files in IOB1, IOB2, BIOES or BILOU, told apart by no option.
 
-One rule reads them all: B, S and U begin a mention; I, E and L go on with an open one of their type and else begin
-one; E, L, S and U end it.  The text is what the tokens give: one blank between tokens, a line break between the
+One rule reads them all: B, S and U begin a mention; I, E and L continue an open one of their type and else begin
+one; E, L, S and U end it.  The text is joined from the tokens: one blank between tokens, a line break between the
 sentences of a document, so it is not the text that was annotated.  -DOCSTART- begins a document; a file without one
 has a document a sentence.
 """
@@ -41,7 +41,7 @@ def read_iob(path: Path) -> Corpus:
 
 
 def _documents(file: SourceFile, counts: Counter[str]) -> Iterator[list[list[Token]]]:
-    """The sentences of each document."""
+    """Yield the sentences of each document."""
     marked, sentences = False, []
     for sentence in _sentences(file, counts):
         if sentence is None or not marked:
@@ -55,7 +55,7 @@ def _documents(file: SourceFile, counts: Counter[str]) -> Iterator[list[list[Tok
 
 
 def _sentences(file: SourceFile, counts: Counter[str]) -> Iterator[list[Token] | None]:
-    """Sentences; None where a document begins."""
+    """Yield sentences; None where a document begins."""
     sentence: list[Token] = []
     for line in lines(file):
         begins = line.startswith(DOCUMENT)
@@ -77,23 +77,23 @@ def _sentences(file: SourceFile, counts: Counter[str]) -> Iterator[list[Token] |
 
 
 def _token(line: str) -> Token:
-    """Token and tag; an empty tag where there is none."""
+    """Return token and tag; an empty tag where there is none."""
     columns = line.split("\t") if "\t" in line else line.split()
     return columns[0].strip(), columns[-1].strip() if len(columns) > 1 else ""
 
 
 def _join(sentences: list[list[Token]]) -> tuple[str, tuple[Mention, ...]]:
-    """The text of a document, and the mentions its tags say."""
+    """Return the text of a document, and the mentions that its tags mark."""
     text, mentions = "", []
     for sentence in sentences:
-        going = None  # type of the mention that the next token may go on with
+        open_type = None  # of the mention that the next token may continue
         for index, (token, tag) in enumerate(sentence):
             text += (" " if index else "\n") if text else ""
             start, text = len(text), text + token
             place, kind = TAG.fullmatch(tag).groups() if tag != "O" else ("O", None)
-            if kind and place in "IEL" and kind == going:
+            if kind and place in "IEL" and kind == open_type:
                 mentions[-1] = mentions[-1]._replace(end=len(text))
             elif kind:
                 mentions.append(Mention(start, len(text), kind))
-            going = kind if place in "BI" else None
+            open_type = kind if place in "BI" else None
     return text, tuple(mentions)

@@ -1,6 +1,6 @@
 """One JSON object a line: {"name": .., "text": .., "subject": .., "mentions": [{"start": 0, "end": 4, "type": ..}]}.
 
-`subject` may be absent; without `mentions` nobody annotated the document, with [] it has none.  Offsets count
+`subject` may be absent; a document without `mentions` is not annotated, with [] it has none.  Offsets count
 characters, as Python's do, not bytes nor UTF-16.  Other fields are passed over.
 """
 
@@ -32,7 +32,7 @@ def read_jsonl(path: Path) -> Corpus:
 
 
 def _document(line: str, split: str | None, counts: Counter[str]) -> Document | None:
-    """The document of one line; None where it is not one."""
+    """Return the document of one line; None where the line is not one."""
     try:
         row = json.loads(line)
         json.dumps(row, ensure_ascii=False).encode()  # refuses half characters: "\ud83d" alone

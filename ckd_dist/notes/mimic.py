@@ -66,7 +66,7 @@ def _read(path: Path, table: str, key: str) -> Corpus:
 
 
 def _find(path: Path, table: str) -> Path:
-    """The file itself, or the one in a folder or its note/, whatever its case."""
+    """Return the file itself, or the one in a folder or its note/, whatever its case."""
     if path.is_file():
         return path
     if not path.is_dir():
@@ -85,7 +85,7 @@ def _find(path: Path, table: str) -> Path:
 
 
 def _header(path: Path) -> list[str]:
-    """Column names in lower case."""
+    """Read the column names, in lower case."""
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
             line = file.readline(1 << 16).decode("utf-8-sig", errors="replace")
@@ -99,5 +99,5 @@ def _quoted(value: str) -> str:
 
 
 def _literal(path: Path) -> str:
-    """DuckDB takes a path as a glob: a bracket or star in a folder's name stands for itself only within brackets."""
+    """Return a path that DuckDB, which takes it as a glob, reads literally: brackets and stars within brackets."""
     return re.sub(r"([*?\[])", r"[\1]", str(path))

@@ -1,8 +1,8 @@
-"""A note as every room sees it: text, words with their places in it, entities, and the BIO tag of each word.
+"""A note: text, words with their places in it, entities, and the BIO tag of each word.
 
     U words of a note, K columns: O, B-<type>, I-<type> of every type in order
 
-Gold is kept as character spans; tags are derived from it and turned back into spans, so a score is one over characters
+Gold is kept as character spans; tags are derived from it and turned back into spans, so scores are over characters,
 whatever cuts a text into words.
 """
 
@@ -21,8 +21,8 @@ class Mention(NamedTuple):
     type: str
 
 
-class Found(NamedTuple):
-    """A mention that a labeler claims, and how sure it is: a probability, above 0, at most 1."""
+class Prediction(NamedTuple):
+    """A mention that a labeler or a tagger predicts, and its confidence: a probability above 0, at most 1."""
 
     mention: Mention
     confidence: float
@@ -30,24 +30,24 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Note:
-    """Words are in order and do not overlap; what lies between them is white space."""
+    """A text and its words, which are in order and do not overlap; between them is white space."""
 
     text: str
     start_U: np.ndarray  # int32, first character of each word
     end_U: np.ndarray  # int32, one past its last
     sentence_U: np.ndarray  # int32, number of its sentence, never falling
-    mentions: tuple[Mention, ...] | None = None  # gold; None: nobody annotated it
+    mentions: tuple[Mention, ...] | None = None  # gold; None: not annotated
 
     def __len__(self) -> int:
         return len(self.start_U)
 
     def words(self) -> list[str]:
-        """Every word as it is written."""
+        """Return every word as it is written."""
         return [self.text[start:end] for start, end in zip(self.start_U, self.end_U, strict=True)]
 
 
 def tag_names(types: Sequence[str]) -> list[str]:
-    """The columns, in order.
+    """Return the tag columns of entity types, in order.
 
     >>> tag_names(["disease", "symptom"])
     ['O', 'B-disease', 'I-disease', 'B-symptom', 'I-symptom']
@@ -56,7 +56,7 @@ def tag_names(types: Sequence[str]) -> list[str]:
 
 
 def types_of(names: Sequence[str]) -> list[str]:
-    """The types of such columns.
+    """Return the entity types of tag columns.
 
     >>> types_of(["O", "B-disease", "I-disease"])
     ['disease']
@@ -73,9 +73,10 @@ class Lost:
 
 
 def encode(note: Note, mentions: Sequence[Mention], types: Sequence[str]) -> tuple[np.ndarray, Lost]:
-    """The tag of every word, int64 [U].  A word belongs to a mention that it shares a character with.
+    """Return the tag of every word, int64 [U], and what tags cannot hold.
 
-    Of mentions that share a word the longest stays.  Types that are not asked for are passed over.
+    A word belongs to a mention that it shares a character with.  Of mentions that share a word the longest stays.
+    Types that are not asked for are passed over.
     """
     tags_U, overlapping, wordless = np.zeros(len(note), np.int64), 0, 0
     for mention in sorted(mentions, key=lambda m: (m.start - m.end, m.start)):
@@ -95,7 +96,7 @@ def encode(note: Note, mentions: Sequence[Mention], types: Sequence[str]) -> tup
 
 
 def decode(note: Note, tags_U: np.ndarray, types: Sequence[str]) -> list[Mention]:
-    """The mentions that tags say, in order."""
+    """Return the mentions that tags mark, in order."""
     return [
         Mention(int(note.start_U[first]), int(note.end_U[last - 1]), types[kind])
         for first, last, kind in spans(tags_U).tolist()
@@ -103,7 +104,7 @@ def decode(note: Note, tags_U: np.ndarray, types: Sequence[str]) -> list[Mention
 
 
 def spans(tags_U: np.ndarray) -> np.ndarray:
-    """First word, one past the last, and number of the type of every mention, int64 [M, 3].
+    """Return first word, one past the last, and number of the type of every mention, int64 [M, 3].
 
     An I without its like before it begins a mention, as seqeval reads it.
 
@@ -120,9 +121,9 @@ def spans(tags_U: np.ndarray) -> np.ndarray:
 
 
 def best_tags(score_UK: np.ndarray) -> np.ndarray:
-    """The best tags among those in which every I follows a B or I of its type, int64 [U].  score_UK: log-probabilities.
+    """Return the best tags among those in which every I follows a B or I of its type, int64 [U].
 
-    Where each word's own best is already such a sequence it is the answer, and nothing is searched.
+    score_UK: log-probabilities.  Where each word's own best tags are such a sequence, nothing is searched.
     """
     tags_U = score_UK.argmax(1)
     if len(tags_U) == 0 or not _breaks(tags_U).any():
@@ -134,9 +135,9 @@ def best_tags(score_UK: np.ndarray) -> np.ndarray:
     inside_K[0] = False
     total_K, back_UK = np.where(inside_K, -np.inf, score_UK[0]), np.zeros(score_UK.shape, np.int64)
     for unit in range(1, len(score_UK)):
-        way_KK = total_K[:, None] + barred_KK
-        back_UK[unit] = way_KK.argmax(0)
-        total_K = way_KK.max(0) + score_UK[unit]
+        step_KK = total_K[:, None] + barred_KK
+        back_UK[unit] = step_KK.argmax(0)
+        total_K = step_KK.max(0) + score_UK[unit]
     tags_U[-1] = total_K.argmax()
     for unit in range(len(score_UK) - 1, 0, -1):
         tags_U[unit - 1] = back_UK[unit, tags_U[unit]]
@@ -144,7 +145,7 @@ def best_tags(score_UK: np.ndarray) -> np.ndarray:
 
 
 def _breaks(tags_U: np.ndarray) -> np.ndarray:
-    """Where an I follows neither B nor I of its type, bool [U]."""
+    """Return where an I follows neither B nor I of its type, bool [U]."""
     before_U = np.concatenate([[0], tags_U[:-1]])
     inside_U = (tags_U > 0) & (tags_U % 2 == 0)
     return inside_U & (before_U != tags_U) & (before_U != tags_U - 1)

@@ -1,7 +1,7 @@
 """PubTator: `id|t|title`, `id|a|abstract`, then a line a mention: id, start, end, its characters, type, tabs between.
 
 The text is title, one blank, abstract, which is what offsets count in (Dogan, Leaman and Lu 2014).  A mention whose
-characters are not those of the text is left out and counted.  Where no document has a mention the files are raw text,
+characters differ from the text's is left out and counted.  Where no document has a mention the files are raw text,
 and nothing counts as annotated.  Lines of relations (a word where a start should be) are passed over.
 """
 

@@ -1,8 +1,8 @@
-"""A source in words -> a corpus, and its documents as notes.
+"""A source, `form:PATH` -> a corpus, and its documents as notes.
 
-`form:PATH`, a form per file format; synthetic notes are made elsewhere.  What all corpora need is done here: a document
-that is there twice is kept once, of a text in two official splits the copy that would be learned from is dropped (the
-copies that judge stay), and every name is made one document's own.
+There is a form per file format.  What all corpora need is done here: a document that is there twice is kept once, of a
+text in two official splits the copy that would be learned from is dropped (those that are scored on stay), and every
+name is made unique.
 """
 
 from collections import Counter
@@ -18,12 +18,10 @@ from ckd_dist.notes.jsonl import read_jsonl
 from ckd_dist.notes.mimic import read_mimic3, read_mimic4
 from ckd_dist.notes.note import Mention, Note
 from ckd_dist.notes.pubtator import read_pubtator
-from ckd_dist.notes.splits import split_corpus, text_key
+from ckd_dist.notes.splits import text_key
 from ckd_dist.notes.text import read_folder
 from ckd_dist.notes.words import cut_sentences, cut_words
 from ckd_dist.schema import SPLITS
-
-__all__ = ["FORMS", "note_of", "read_corpus", "split_corpus", "to_notes"]
 
 FORMS: dict[str, Callable[[Path], Corpus]] = {
     "brat": read_brat,
@@ -58,12 +56,12 @@ def read_corpus(source: str) -> Corpus:
 
 
 def to_notes(documents: Sequence[Document], types: dict[str, str]) -> list[Note]:
-    """Cut documents into words and sentences, in order.  Mentions of types that `types` does not name are left out."""
+    """Cut documents into words and sentences, in order.  Mentions of types that are no key of `types` are left out."""
     return [note_of(document, types) for document in documents]
 
 
 def note_of(document: Document, types: dict[str, str]) -> Note:
-    """The note of one document; where two types of the corpus become one of ours, equal mentions become one."""
+    """Return the note of one document; where two types of the corpus become one of ours, equal mentions become one."""
     start_U, end_U = cut_words(document.text)
     sentence_U = cut_sentences(document.text, start_U, end_U)
     mentions = None
@@ -80,14 +78,14 @@ def _with_words(documents: list[Document], counts: Counter[str]) -> list[Documen
 
 
 def _once(documents: list[Document], counts: Counter[str]) -> list[Document]:
-    """Without second copies of name and text within one part of the corpus."""
+    """Drop second copies of name and text within one part of the corpus."""
     kept = {(d.name, d.subject, d.split, text_key(d.text)): d for d in reversed(documents)}
     counts["duplicates"] += len(documents) - len(kept)
     return list(kept.values())[::-1]
 
 
 def _without_leaks(documents: list[Document], counts: Counter[str]) -> list[Document]:
-    """Of a text in several official splits, keep those in the one that judges most: held_out, then tuning."""
+    """Keep, of a text in several official splits, the copies in the strictest one: held_out, then tuning."""
     rank = {split: number for number, split in enumerate((None, *SPLITS))}
     highest: dict[str, int] = {}
     keys = [text_key(document.text) for document in documents]
@@ -99,7 +97,7 @@ def _without_leaks(documents: list[Document], counts: Counter[str]) -> list[Docu
 
 
 def _distinct(documents: list[Document], counts: Counter[str]) -> list[Document]:
-    """Every name once: the second document of a name is called name#2, or by the next number that is free."""
+    """Make names unique: the second document of a name is called name#2, or by the next number that is free."""
     seen: Counter[str] = Counter()
     taken = {document.name for document in documents}
     named = []

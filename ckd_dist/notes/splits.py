@@ -2,8 +2,8 @@
 
 The corpus' own split is used where it places every document and has something to learn from; a part that it lacks is
 cut from its train.  Otherwise a hash of subject (of name where there is none) decides.  Documents that share a subject
-or, up to white space, their text stay together, so no patient and no copied note is judged by what learned from it.
-Without copies a document's split does not depend on who else is there; fractions hold on average.
+or, up to white space, their text stay together, so no patient and no copied note is both learned from and scored on.
+Without copies a document's split does not depend on the other documents; fractions hold on average.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from ckd_dist.schema import SPLITS
 
 
 def split_corpus(documents: Sequence[Document], train_fraction: float, tuning_fraction: float, seed: int) -> list[str]:
-    """The split of every document, in order.
+    """Return the split of every document, in order.
 
     Raises ValueError where the fractions leave nothing to hold out, or the corpus' own split puts one subject or one
     text into two parts.
@@ -35,12 +35,12 @@ def split_corpus(documents: Sequence[Document], train_fraction: float, tuning_fr
 
 
 def text_key(text: str) -> str:
-    """The same for two texts that differ in white space alone."""
+    """Return a hash that is the same for texts that differ in white space alone."""
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
 
 
 def _groups(documents: Sequence[Document]) -> list[str]:
-    """A key for every document; those with one key belong together.
+    """Return a key for every document; those with one key belong together.
 
     The key is the smallest subject (or name) that the documents are chained to by shared subjects and texts.
     """
@@ -60,7 +60,7 @@ def _groups(documents: Sequence[Document]) -> list[str]:
 
 
 def _drawn(group: str, shares: dict[str, float], seed: int) -> str:
-    """A split, by the hash of the group, in proportion to `shares`."""
+    """Draw a split by the hash of the group, in proportion to `shares`."""
     digest = hashlib.sha256(f"{seed}\n{group}".encode()).digest()
     place = (int.from_bytes(digest[:8], "big") >> 11) * 2.0**-53 * sum(shares.values())  # [0, total)
     for split, share in shares.items():

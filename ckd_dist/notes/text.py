@@ -1,4 +1,4 @@
-"""A folder of .txt files, each a document that nobody annotated, its name the path below the folder."""
+"""A folder of .txt files, each a document without annotations, its name the path below the folder."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Cut a text into words and sentences, with the place of each.
+"""Cut a text into words and sentences, each with its place.
 
     U words of a note
 
@@ -39,14 +39,14 @@ MARK = re.compile(rf"{BLANKS}{ITEM}")
 
 
 def cut_words(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """First character of every word, and one past its last: int32 [U], int32 [U]."""
+    """Return the first character of every word, and one past its last: int32 [U], int32 [U]."""
     places = [place for _, place in WORDS.pre_tokenize_str(text)]
     place_U2 = np.array(places, dtype=np.int32).reshape(-1, 2)
     return place_U2[:, 0].copy(), place_U2[:, 1].copy()
 
 
 def cut_sentences(text: str, start_U: np.ndarray, end_U: np.ndarray) -> np.ndarray:
-    """The number of every word's sentence, from 0 and without gaps, int32 [U]."""
+    """Return the number of every word's sentence, from 0 and without gaps, int32 [U]."""
     if not len(start_U):
         return np.zeros(0, np.int32)
     begins = _begins(text)
@@ -56,7 +56,7 @@ def cut_sentences(text: str, start_U: np.ndarray, end_U: np.ndarray) -> np.ndarr
 
 
 def _begins(text: str) -> np.ndarray:
-    """Characters at which a sentence begins, in order."""
+    """Return the characters at which a sentence begins, in order."""
     cuts = sorted({0, len(text), *(match.end() for match in LINES.finditer(text))})
     plain = text if text.isascii() else text.translate(LIKENESS)
     begins = []

@@ -26,7 +26,7 @@ class Resamples:
     counts_SD: np.ndarray
 
     def rows(self, chosen_N: np.ndarray) -> "Resamples":
-        """The same draws over some of the rows."""
+        """Return the same draws over some of the rows."""
         subject_N = self.subject_N[chosen_N]
         enough = len(np.unique(subject_N)) >= LEAST_SUBJECTS
         return Resamples(subject_N, self.counts_SD if enough else self.counts_SD[:, :1])
@@ -42,6 +42,7 @@ class Estimate:
 
     @property
     def clear_of_zero(self) -> bool:
+        """Say whether the interval leaves zero out."""
         return self.low > 0 or self.high < 0
 
 
@@ -59,7 +60,7 @@ def resample(subject_ids_N: np.ndarray, num_draws: int, seed: int) -> Resamples:
 
 
 def interval(value_D: np.ndarray, *, centred: bool = False) -> Estimate:
-    """The observed value (draw 0) and the 2.5 and 97.5 percentiles of the draws.
+    """Return the observed value (draw 0) and the 2.5 and 97.5 percentiles of the draws.
 
     centred: take the draws' mean excess over the observed value away first, never below 0.  ECE needs it: a draw adds
     its own noise to every bin, so the draws of a well calibrated model all lie above the value they are draws of.
@@ -75,12 +76,12 @@ def interval(value_D: np.ndarray, *, centred: bool = False) -> Estimate:
 
 
 def difference(first_D: np.ndarray, second_D: np.ndarray) -> Estimate:
-    """First minus second, draw by draw: a paired interval."""
+    """Subtract the second from the first, draw by draw: a paired interval."""
     return interval(first_D - second_D)
 
 
 def share_of_way(value_D: np.ndarray, start_D: np.ndarray, end_D: np.ndarray) -> Estimate:
-    """(value - start) / (end - start), draw by draw; NaN in a draw where start and end are the same."""
+    """Compute (value - start) / (end - start), draw by draw; NaN in a draw where start and end are the same."""
     way_D = end_D - start_D
     with np.errstate(invalid="ignore", divide="ignore"):
         return interval(np.where(way_D == 0, np.nan, (value_D - start_D) / way_D))

@@ -35,13 +35,13 @@ class Calibration:
     threshold_K: np.ndarray
 
     def probabilities(self, logits_NK: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, float64 [N, K]."""
+        """Return calibrated probabilities, float64 [N, K]."""
         if logits_NK.shape[1:] != (len(self.names),):
             raise ValueError(f"the calibration has {len(self.names)} labels, the logits have shape {logits_NK.shape}")
         return sigmoid(logits_NK.astype(np.float64) / self.temperature_K + self.bias_K)
 
     def bits(self, probabilities_NK: np.ndarray) -> np.ndarray:
-        """1 where the probability reaches the label's threshold, int8 [N, K]."""
+        """Return 1 where the probability reaches the label's threshold, int8 [N, K]."""
         return (probabilities_NK >= self.threshold_K).astype(np.int8)
 
     def save(self, path: Path) -> None:
@@ -72,14 +72,14 @@ class Calibration:
         return cls(tuple(columns["name"]), *numbers)
 
 
-def fit(
-    logits_NK: np.ndarray, labels_NK: np.ndarray, names: Sequence[str], *, min_cases: int = 30, bias: bool = True
+def fit_calibration(
+    logits_NK: np.ndarray, labels_NK: np.ndarray, names: Sequence[str], *, min_cases: int = 30
 ) -> Calibration:
     """Fit temperatures, biases and thresholds on tuning subjects.
 
     logits: any real numbers [N, K].  labels: 0 or 1.  min_cases: positives, and negatives, that a label needs for
-    numbers of its own.  bias=False fits temperatures alone.  Raises ValueError where shapes differ or a logit is not
-    finite.
+    numbers of its own.  Without a row, temperature 1 and threshold 0.5.  Raises
+    ValueError where shapes differ or a logit is not finite.
     """
     if logits_NK.shape != labels_NK.shape or logits_NK.shape[1] != len(names):
         raise ValueError(
@@ -93,13 +93,13 @@ def fit(
     for k in range(len(names)):
         positives = labels_NK[:, k].sum()
         if min(positives, len(labels_NK) - positives) >= min_cases:
-            temperature_K[k], bias_K[k] = fit_label(logits_NK[:, k], labels_NK[:, k], common, bias=bias)
+            temperature_K[k], bias_K[k] = fit_label(logits_NK[:, k], labels_NK[:, k], common)
     threshold_K = fit_thresholds(sigmoid(logits_NK / temperature_K + bias_K), labels_NK)
     return Calibration(tuple(names), temperature_K, bias_K, threshold_K)
 
 
 def fit_temperature(logits_NK: np.ndarray, labels_NK: np.ndarray) -> float:
-    """The one temperature that minimises the cross-entropy over all cells; 1 where there is nothing to learn from."""
+    """Find the one temperature that minimises the cross-entropy over all cells; 1 where there is nothing to fit on."""
     if labels_NK.size == 0 or labels_NK.min() == labels_NK.max():
         return 1.0
     best = minimize_scalar(
@@ -110,10 +110,8 @@ def fit_temperature(logits_NK: np.ndarray, labels_NK: np.ndarray) -> float:
     return float(np.exp(best.x))
 
 
-def fit_label(
-    logits_N: np.ndarray, labels_N: np.ndarray, common: float, *, bias: bool = True, pull: float = PULL
-) -> tuple[float, float]:
-    """Temperature and bias of one label: minimise the summed cross-entropy + pull/2 * ((common / T - 1)^2 + bias^2).
+def fit_label(logits_N: np.ndarray, labels_N: np.ndarray, common: float, *, pull: float = PULL) -> tuple[float, float]:
+    """Fit temperature and bias of one label: minimise the summed cross-entropy + pull/2 * ((common/T - 1)^2 + bias^2).
 
     It is convex in 1 / T and bias; L-BFGS keeps T within its bounds.
     """
@@ -126,18 +124,18 @@ def fit_label(
         return value, np.array([excess_N @ logits_N / common + pull * (x[0] - 1), excess_N.sum() + pull * shift])
 
     slopes = (common / MOST_TEMPERATURE, common / LEAST_TEMPERATURE)
-    best = minimize(loss, x0=(1.0, 0.0), jac=True, method="L-BFGS-B", bounds=(slopes, (None, None) if bias else (0, 0)))
+    best = minimize(loss, x0=(1.0, 0.0), jac=True, method="L-BFGS-B", bounds=(slopes, (None, None)))
     return float(common / best.x[0]), float(best.x[1])
 
 
 def fit_thresholds(probabilities_NK: np.ndarray, labels_NK: np.ndarray) -> np.ndarray:
-    """The threshold of every label that maximises F1, [K]; 0.5 where a label never occurs."""
+    """Find the threshold of every label that maximises F1, [K]; 0.5 where a label never occurs."""
     pairs = zip(probabilities_NK.T, labels_NK.T, strict=True)
     return np.array([best_threshold(p_N, y_N) if y_N.any() else 0.5 for p_N, y_N in pairs])
 
 
 def best_threshold(probabilities_N: np.ndarray, labels_N: np.ndarray) -> float:
-    """Where F1 = 2 TP / (called + positives) is largest: the highest such place, halfway down to the next score."""
+    """Find where F1 = 2 TP / (called + positives) is largest: the highest place, halfway down to the next score."""
     order_N = np.argsort(-probabilities_N, kind="stable")
     p_N, hits_N = probabilities_N[order_N], np.cumsum(labels_N[order_N])
     f1_N = 2 * hits_N / (np.arange(1, len(p_N) + 1) + hits_N[-1])
@@ -148,10 +146,10 @@ def best_threshold(probabilities_N: np.ndarray, labels_N: np.ndarray) -> float:
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of log(1 + e^z) - y z."""
+    """Return the mean of log(1 + e^z) - y z."""
     return float(np.mean(np.logaddexp(0, logits) - labels * logits))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + e^-z) without overflow."""
+    """Return 1 / (1 + e^-z) without overflow."""
     return np.exp(-np.logaddexp(0, -logits))

@@ -37,7 +37,7 @@ class Scores:
     num_scorable: int
 
     def observed(self) -> dict[str, float]:
-        """The overall metrics of the first draw as plain floats."""
+        """Return the overall metrics of the first draw as plain floats."""
         return {name: float(value_D[0]) for name, value_D in self.overall.items()}
 
 
@@ -48,7 +48,7 @@ def score(
     subject_N: np.ndarray | None = None,
     counts_SD: np.ndarray | None = None,
 ) -> Scores:
-    """Every metric, for every draw.
+    """Compute every metric, for every draw.
 
     labels, bits: 0 or 1.  subject_N: the line of `counts_SD` that weighs a row; without both, each row weighs 1.
     Raises ValueError where shapes differ, a label is not 0 or 1, or a probability is outside [0, 1].
@@ -102,19 +102,19 @@ def check(labels_NK: np.ndarray, probabilities_NK: np.ndarray, bits_NK: np.ndarr
 
 
 def auroc(labels_N: np.ndarray, scores_N: np.ndarray) -> float:
-    """Area under the ROC curve of one label; NaN where it has one class."""
+    """Return the area under the ROC curve of one label; NaN where it has one class."""
     return float(ranking(labels_N, scores_N, np.zeros(len(labels_N), dtype=np.int64), np.ones((1, 1)))[0][0])
 
 
 def auprc(labels_N: np.ndarray, scores_N: np.ndarray) -> float:
-    """Average precision of one label; NaN where it has one class."""
+    """Return the average precision of one label; NaN where it has one class."""
     return float(ranking(labels_N, scores_N, np.zeros(len(labels_N), dtype=np.int64), np.ones((1, 1)))[1][0])
 
 
 def ranking(
     labels_N: np.ndarray, scores_N: np.ndarray, subject_N: np.ndarray, counts_SD: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC and AUPRC of one ranking, [D] each; NaN in a draw that holds one class.
+    """Return AUROC and AUPRC of one ranking, [D] each; NaN in a draw that holds one class.
 
     Walk down the distinct scores and stop where there are positives.  With tp and tied the positives and negatives at a
     stop, FP the negatives above it and TP the positives down to and including it:
@@ -145,7 +145,7 @@ def ranking(
 def stops(
     labels_N: np.ndarray, scores_N: np.ndarray, subject_N: np.ndarray, num_subjects: int
 ) -> tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array]:
-    """Rows at every stop by subject: positives, negatives of the same score, negatives since the stop before.
+    """Count rows at every stop by subject: positives, negatives of the same score, negatives since the stop before.
 
     Each is [G + 1, S]; the last line gathers the negatives below all positives.
     """
@@ -167,7 +167,7 @@ def stops(
 def bit_scores(
     labels_NK: np.ndarray, bits_NK: np.ndarray, subject_N: np.ndarray, counts_SD: np.ndarray, unknown_KD: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """F1 = 2 TP / (2 TP + FP + FN): over all cells, as a mean over scorable labels, and a label; and cell accuracy."""
+    """Return F1 = 2 TP / (2 TP + FP + FN) of all cells, its mean over scorable labels, cell accuracy; F1 by label."""
     label_NK, bit_NK = labels_NK.astype(bool), bits_NK.astype(bool)
     hit_KD = total(label_NK & bit_NK, subject_N, counts_SD)
     wrong_KD = total(label_NK ^ bit_NK, subject_N, counts_SD)
@@ -210,20 +210,20 @@ def binned_error(excess_NM: np.ndarray, bin_NM: np.ndarray, subject_N: np.ndarra
 
 
 def equal_mass_bins(values: np.ndarray, num_bins: int) -> np.ndarray:
-    """Number of the bin of every value, in bins of equally many values; equal values share a bin."""
+    """Return the bin of every value, in bins of equally many values; equal values share a bin."""
     edges = np.quantile(values, np.arange(1, num_bins) / num_bins)
     return np.searchsorted(edges, values, side="right")
 
 
 def total(values_NM: np.ndarray, subject_N: np.ndarray, counts_SD: np.ndarray) -> np.ndarray:
-    """Weighted column sums in every draw, [M, D]."""
+    """Sum the columns, weighted, in every draw, [M, D]."""
     ones = np.ones(len(subject_N))
     rows_SN = sparse.csr_array((ones, (subject_N, np.arange(len(subject_N)))), shape=(len(counts_SD), len(subject_N)))
     return (rows_SN @ values_NM.astype(np.float64)).T @ counts_SD
 
 
 def mean_of_known(values_KD: np.ndarray) -> np.ndarray:
-    """Mean over the labels that are not NaN, [D]; NaN where none is known."""
+    """Return the mean over the labels that are not NaN, [D]; NaN where none is known."""
     known_KD = ~np.isnan(values_KD)
     with np.errstate(invalid="ignore"):
         return np.where(known_KD, values_KD, 0).sum(axis=0) / known_KD.sum(axis=0)

@@ -1,4 +1,4 @@
-"""Numbers to metrics.json, report.md and report.html: a template a study, what all reports share in page.*.jinja.
+"""Write numbers as metrics.json, report.md and report.html: a template a study, what all reports share in page.*.jinja.
 
 The page is one file: styles inline, plots as inline SVG, no script, nothing fetched.  It can be mailed and printed.
 """
@@ -15,10 +15,9 @@ import numpy as np
 from ckd_dist.report import wording
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.predictions import publish
-from ckd_dist.studies.disease.report.table1 import count
 
 FILTERS = {
-    "count": count,
+    "count": wording.count,
     "number": wording.number,
     "signed": wording.signed,
     "percent": wording.percent,
@@ -33,17 +32,15 @@ FILTERS = {
 }
 
 
-def write_pages(
-    folder: Path, package: str, numbers: dict[str, Any], drawings: Mapping[str, str], **words: Any
-) -> None:
+def write_pages(folder: Path, package: str, numbers: dict[str, Any], drawings: Mapping[str, str], **more: Any) -> None:
     """Write the three files into `folder`.  package: where report.md.jinja and report.html.jinja lie.
 
     numbers: what metrics.json holds and the templates read, in types that JSON has.  drawings: SVG by name, for the
-    page.  words: whatever else the templates read.
+    page.  more: whatever else the templates read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    markdown = render(package, "report.md.jinja", **numbers, **words)
-    page = render(package, "report.html.jinja", **numbers, **words, drawings=drawings)
+    markdown = render(package, "report.md.jinja", **numbers, **more)
+    page = render(package, "report.html.jinja", **numbers, **more, drawings=drawings)
     publish(folder / "metrics.json", text(json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)))
     publish(folder / "report.md", text(markdown))
     publish(folder / "report.html", text(page))
@@ -65,16 +62,17 @@ def render(package: str, template: str, **context: Any) -> str:
 
 
 def keep_cells(value: Any) -> Any:
-    """Text that does not end a cell of a Markdown table."""
+    """Return text that does not end a cell of a Markdown table."""
     return value.replace("|", "\\|") if isinstance(value, str) else value
 
 
 def text(content: str) -> Callable[[Path], object]:
+    """Return a function that writes `content` to a path."""
     return lambda path: path.write_text(content, encoding="utf-8")
 
 
 def plain(value: Any) -> Any:
-    """The same in types that JSON has; NaN becomes None."""
+    """Return the same in types that JSON has; NaN becomes None."""
     if isinstance(value, Estimate):
         return plain(vars(value))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The report's plots: SVG text that stands inside the page, in its font, one accent colour.
+"""The reports' plots: SVG text inside the page, in its font, with one accent colour.
 
 N rows, K labels
 """
@@ -37,7 +37,7 @@ LOOK = {
 
 
 def curves(labels_NK: np.ndarray, probabilities_NK: np.ndarray) -> dict[str, list[list[float]]]:
-    """Points of the ROC curve (false, true positive rate) and of the PR curve (recall, precision) over all cells."""
+    """Return points of the ROC curve (false, true positive rate) and of the PR curve (recall, precision), all cells."""
     order = np.argsort(-probabilities_NK.ravel(), kind="stable")
     score, label = probabilities_NK.ravel()[order], labels_NK.ravel()[order].astype(np.int64)
     last_of_tie = np.append(score[1:] != score[:-1], True)
@@ -50,14 +50,14 @@ def curves(labels_NK: np.ndarray, probabilities_NK: np.ndarray) -> dict[str, lis
 
 
 def thin(points: np.ndarray) -> np.ndarray:
-    """At most CURVE_POINTS points, evenly along the curve, with both ends."""
+    """Keep at most CURVE_POINTS points, evenly along the curve, with both ends."""
     along = np.concatenate([[0], np.cumsum(np.abs(np.diff(points, axis=0)).sum(axis=1))])
     wanted = np.searchsorted(along, np.linspace(0, along[-1], CURVE_POINTS))
     return points[np.unique(np.append(wanted.clip(0, len(points) - 1), [0, len(points) - 1]))]
 
 
 def style(model: dict[str, Any], primary: str) -> dict[str, Any]:
-    """How a model is drawn: the primary in the accent, teacher and oracle dark, floors grey."""
+    """Say how a model is drawn: the primary in the accent, teacher and oracle dark, baselines grey."""
     if model["name"] == primary:
         return {"color": ACCENT, "linewidth": 2.0, "zorder": 5}
     if model["role"] == "oracle":
@@ -69,7 +69,7 @@ def style(model: dict[str, Any], primary: str) -> dict[str, Any]:
 
 
 def curve_plot(numbers: dict[str, Any], kind: str) -> str:
-    """ROC ("roc") or PR ("pr") curves over all cells; models that say the same for every visit are left out."""
+    """Draw ROC ("roc") or PR ("pr") curves over all cells; models that say the same for every visit are left out."""
     with matplotlib.rc_context(LOOK):
         figure, axes = square()
         for model in drawn(numbers):
@@ -87,7 +87,7 @@ def curve_plot(numbers: dict[str, Any], kind: str) -> str:
 
 
 def reliability_plot(numbers: dict[str, Any]) -> str:
-    """Observed share against predicted probability; the primary model's points have 95 % intervals."""
+    """Draw the observed share against the predicted probability; the primary model's points have 95 % intervals."""
     with matplotlib.rc_context(LOOK):
         figure, axes = square()
         axes.plot([0, 1], [0, 1], color=PALE, linewidth=0.7, zorder=1)
@@ -109,7 +109,7 @@ def reliability_plot(numbers: dict[str, Any]) -> str:
 
 
 def model_plot(numbers: dict[str, Any], metric: str, title: str) -> str:
-    """One metric of every model with its interval, from floors to oracle."""
+    """Draw one metric of every model with its interval, from baselines to oracle."""
     models = numbers["models"]
     with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(4.6, 0.4 + 0.28 * len(models)), layout="constrained")
@@ -120,7 +120,7 @@ def model_plot(numbers: dict[str, Any], metric: str, title: str) -> str:
 
 
 def label_plot(numbers: dict[str, Any]) -> str:
-    """AUPRC of every label: the primary model with its interval, the last visit copied, and the best possible."""
+    """Draw the AUPRC of every label: the primary model with its interval, the last visit copied, the best possible."""
     labels = numbers["labels"]
     models = {m["name"]: m for m in numbers["models"]}
     primary = models[numbers["primary"]]
@@ -167,7 +167,7 @@ def label_plot(numbers: dict[str, Any]) -> str:
 def dots(
     axes: Axes, cells: Sequence[dict[str, float]], titles: Sequence[str], models: Sequence[dict[str, Any]], primary: str
 ) -> None:
-    """A dot and its interval a line, first line on top."""
+    """Draw a dot and its interval a line, first line on top."""
     for line, (cell, model) in enumerate(zip(cells, models, strict=True)):
         if cell["value"] is None:
             continue
@@ -183,19 +183,20 @@ def dots(
 
 
 def drawn(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """The models that have a curve."""
+    """List the models that have a curve."""
     return [model for model in numbers["models"] if model["name"] not in ("predict_nothing", "prevalence")]
 
 
 def square() -> tuple[Figure, Axes]:
+    """Make an empty figure, nearly square."""
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     return figure, figure.subplots()
 
 
-def svg(figure: Figure, says: str) -> str:
-    """The figure as an <svg> element that can stand beside others in a page: no prologue, no date, no unused id."""
+def svg(figure: Figure, label: str) -> str:
+    """Return the figure as an <svg> element of a page with others: no prologue, no date, no unused id."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
     text = out.getvalue()
-    text = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{says}"', 1)
+    text = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     return re.sub(r' id="([^"]+)"', lambda match: match[0] if f"#{match[1]}" in text else "", text)

@@ -2,7 +2,7 @@
 
     N rows, K labels
 
-predictions.parquet     schema.PREDICTIONS
+predictions.parquet     PREDICTIONS
 predictions.csv         sample_id, subject_id, prediction_time, one column a disease, probabilities to four places
 meds/<label>.parquet    subject_id, prediction_time, boolean_value (null: not known here), predicted_boolean_value,
                         predicted_boolean_probability; the label's full name is in meds/labels.json
@@ -17,7 +17,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ckd_dist import schema
+from ckd_dist.schema import check_columns
+
+PREDICTIONS = pl.Schema(
+    {
+        "sample_id": pl.Int64,
+        "subject_id": pl.Int64,
+        "prediction_time": pl.Datetime("us"),
+        "probabilities": pl.List(pl.Float32),  # K calibrated probabilities
+    }
+)
 
 MEDS = pl.Schema(
     {
@@ -50,7 +59,7 @@ def write_predictions(
     (folder / "meds").mkdir(parents=True, exist_ok=True)
 
     table = who.with_columns(probabilities=pl.Series(probabilities_NK.astype(np.float32)).arr.to_list())
-    table = schema.check_columns(table, schema.PREDICTIONS, "predictions")
+    table = check_columns(table, PREDICTIONS, "predictions")
     publish(folder / "predictions.parquet", table.write_parquet)
 
     wide = who.hstack([pl.Series(name, probabilities_NK[:, k]) for k, name in enumerate(names)])
@@ -64,7 +73,7 @@ def write_predictions(
 
 
 def meds_form(who: pl.DataFrame, probability_N: np.ndarray, bit_N: np.ndarray | None) -> pl.DataFrame:
-    """One label in the form that meds-evaluation reads."""
+    """Return one label's predictions in the form that meds-evaluation reads."""
     return who.select("subject_id", "prediction_time").with_columns(
         pl.lit(None, dtype=pl.Boolean).alias("boolean_value"),
         pl.Series("predicted_boolean_value", [None] * len(who) if bit_N is None else bit_N == 1, dtype=pl.Boolean),
@@ -73,7 +82,7 @@ def meds_form(who: pl.DataFrame, probability_N: np.ndarray, bit_N: np.ndarray | 
 
 
 def file_names(names: Sequence[str]) -> dict[str, str]:
-    """A file name for every label, in plain letters; numbered where two would be the same.
+    """Make a file name for every label, in plain letters; numbered where two would be the same.
 
     >>> file_names(["Shock", "Other, upper (disease)"])
     {'Shock': 'shock.parquet', 'Other, upper (disease)': 'other_upper_disease.parquet'}

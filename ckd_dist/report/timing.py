@@ -81,7 +81,7 @@ def take_turns(
     device: str,
     clock: Callable[[], float],
 ) -> dict[str, list[float]]:
-    """Seconds of every call, by model; who goes first changes from call to call."""
+    """Return the seconds of every call, by model; who goes first changes from call to call."""
     names = list(predicts)
     for name in names:
         predicts[name](calls[0])
@@ -97,18 +97,20 @@ def take_turns(
 
 
 def wait_for(device: str) -> None:
+    """Wait until a GPU has done what it was asked."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
 
 
 def hardware(device: str) -> str:
-    """The GPU's name, or the CPU's model and the threads that torch may use."""
+    """Return the GPU's name, or the CPU's model and the threads that torch may use."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{cpu_model()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
 
 
 def cpu_model() -> str:
+    """Return what the CPU is called."""
     try:
         with open("/proc/cpuinfo") as file:
             models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]

@@ -1,15 +1,19 @@
-"""How numbers are written in the reports, so that page and Markdown write them alike: a dash where there is none.
+"""Write numbers in reports, page and Markdown alike: a dash where there is none.
 
 A cell is an Estimate as JSON holds it: {"value": .., "low": .., "high": ..}, each a number or None.
 """
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 from markupsafe import Markup
 
+SMALL = 5  # counts below it are not shown
+
 
 def number(value: float | None, places: int = 3) -> str:
-    """A number, or a dash where there is none.
+    """Return a number, or a dash where there is none.
 
     >>> number(0.12345), number(None), number(1234.5, 0)
     ('0.123', '–', '1,234')
@@ -18,7 +22,7 @@ def number(value: float | None, places: int = 3) -> str:
 
 
 def signed(value: float | None, places: int = 3) -> str:
-    """A number with its sign.
+    """Return a number with its sign.
 
     >>> signed(0.1), signed(-0.1), signed(-0.0001)
     ('+0.100', '−0.100', '0.000')
@@ -30,46 +34,62 @@ def signed(value: float | None, places: int = 3) -> str:
 
 
 def percent(value: float | None) -> str:
+    """Return a share in percent."""
     return "–" if value is None else f"{100 * value:.0f} %".replace("-", "−")
 
 
+def count(n: int) -> str:
+    """Return a count as a reader may see it: 1 to 4 as "<5", so that nobody is found in a report.
+
+    >>> [count(n) for n in (0, 4, 5, 12345)]
+    ['0', '<5', '5', '12,345']
+    """
+    return f"<{SMALL}" if 0 < n < SMALL else f"{n:,}"
+
+
+def count_and_share(n: int, of: int) -> str:
+    """Return a count and its share of a total, or the count alone where it is small."""
+    return count(n) if n < SMALL or of == 0 else f"{n:,} ({100 * n / of:.1f} %)"
+
+
 def between(cell: dict[str, float | None], write: Callable[[float | None], str] = number) -> str:
-    """The interval alone, empty where there is none."""
+    """Return the interval alone, empty where there is none."""
     return "" if cell["low"] is None else f"{write(cell['low'])} to {write(cell['high'])}"
 
 
 def estimate(cell: dict[str, float | None]) -> str:
-    """Value and interval in one line."""
+    """Return value and interval in one line."""
     return number(cell["value"]) + (f" ({between(cell)})" if cell["low"] is not None else "")
 
 
 def difference(cell: dict[str, float | None]) -> str:
-    """A signed value and its interval in one line."""
+    """Return a signed value and its interval in one line."""
     return signed(cell["value"]) + (f" ({between(cell, signed)})" if cell["low"] is not None else "")
 
 
 def share(cell: dict[str, float | None]) -> str:
-    """A percentage and its interval in one line."""
+    """Return a percentage and its interval in one line."""
     return percent(cell["value"]) + (f" ({between(cell, percent)})" if cell["low"] is not None else "")
 
 
 def cell(cell: dict[str, float | None], kind: str = "number") -> Markup:
-    """A table cell: the value, and the interval small beneath it."""
+    """Return a table cell: the value, and the interval small beneath it."""
     write = {"number": number, "signed": signed, "percent": percent}[kind]
     return Markup("{}<small>{}</small>").format(write(cell["value"]), between(cell, write))
 
 
 def lower_first(title: str) -> str:
+    """Return a title as it is written within a sentence."""
     return title[:1].lower() + title[1:]
 
 
 def upper_first(sentence: str) -> str:
-    """ " the numbers show" to " The numbers show"."""
+    """Turn " the numbers show" into " The numbers show"."""
     return " " + sentence.strip()[:1].upper() + sentence.strip()[1:]
 
 
 def brief(value: float | None) -> str:
-    """A quantity of any size to three digits, a dash where there is none.
+    """Return a quantity of any size to three digits, a dash where there is none.
 
     >>> brief(1234.5), brief(12.345), brief(0.00123), brief(0), brief(None)
     ('1,234', '12.3', '0.00123', '0', '–')
@@ -79,3 +99,22 @@ def brief(value: float | None) -> str:
     if abs(value) >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
+
+
+def without_places(fields: dict) -> dict:
+    """Return a recipe for a page that may be passed on: of a path only the last part.
+
+    >>> without_places({"extract.source": "mimic3:/data/mimic", "teacher.base": "Qwen/Qwen2.5-7B", "seed": 1})
+    {'extract.source': 'mimic3:mimic', 'teacher.base': 'Qwen/Qwen2.5-7B', 'seed': 1}
+    >>> without_places({"sites.sources": ["A=eicu:/data/eicu"], "embed.models": [{"base": "/models/minilm"}]})
+    {'sites.sources': ['A=eicu:eicu'], 'embed.models': [{'base': 'minilm'}]}
+    """
+    return {name: _without_places(value) for name, value in fields.items()}
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        return without_places(value)
+    if isinstance(value, list | tuple):
+        return [_without_places(each) for each in value]
+    return re.sub(r"(^|:|=)/.*/", r"\1", value) if isinstance(value, str) else value

@@ -1,8 +1,7 @@
 """Label what is not labelled yet: for each missing shard predict, write, publish.
 
-No worker waits for another.  Shard i goes to worker i mod W first; one that has finished its own sweeps over the rest
-from the far end, so a lost worker's shards are made by the others.  Two workers on one shard waste a prediction and
-harm nothing.  Only a shard's number needs to travel; rows are looked up where the prompts lie.
+No worker waits for another: a shard that somebody has published meanwhile is passed over, and two workers on one shard
+waste a prediction and harm nothing.  A job is a shard's number; its rows are looked up where the prompts lie.
 """
 
 import json
@@ -19,10 +18,11 @@ from ckd_dist.softlabels import publish
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.publish import DiskError, ShardError
 from ckd_dist.softlabels.shards import (
+    Shard,
     describe_error,
     error_name,
     is_done,
-    manifest_name,
+    offsets_of,
     open_shard,
     read_manifest,
     stem,
@@ -30,76 +30,58 @@ from ckd_dist.softlabels.shards import (
 )
 
 INDEX = "index.json"
+ATTEMPTS = 3  # before a shard is set aside
+
+Predict = Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, dict[str, float]]]
 
 
 def missing(root: Path, plan: Plan) -> list[int]:
-    """Shards of `plan` that are not published yet."""
+    """List the shards of `plan` that are not published yet."""
     return [number for number in range(plan.num_shards) if not is_done(root, plan, number)]
 
 
-def claims(num_shards: int, worker: int, num_workers: int) -> list[int]:
-    """The order in which `worker` offers itself for shards: its own, then everyone else's from the far end.
-
-    >>> claims(6, 1, 2)
-    [1, 3, 5, 4, 2, 0]
-    """
-    others = [number for number in range(num_shards) if number % num_workers != worker]
-    others.sort(key=lambda number: (-(number // num_workers), (number - worker) % num_workers))
-    return [*range(worker, num_shards, num_workers), *others]
-
-
-def generate(
-    plan: Plan,
-    root: Path,
-    shard_numbers: Iterable[int],
-    predict: Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, dict[str, float]]],
-    track: Callable[..., None] = lambda done, total, **numbers: None,
-    *,
-    attempts: int = 3,
-) -> None:
+def generate(plan: Plan, root: Path, shard_numbers: Iterable[int], predict: Predict) -> None:
     """Label and publish those of `shard_numbers` that are missing when their turn comes.
 
     predict: sample ids (int64 [N]) to raw logits_UK, the units of the rows one after another; or to them and numbers
     (tokens, costs, counts) for the shard's manifest.
-    A shard that fails `attempts` times is set aside in shard-00012.error.json and the others go on; raises ShardError
-    at the end where there was one, and DiskError at once where the disk takes no more.
+    A shard that fails ATTEMPTS times is set aside in shard-00012.error.json and the others go on; raises ShardError at
+    the end where there was one, and DiskError at once where the disk takes no more.
     """
-    folder, numbers, failed = plan.save(root), list(shard_numbers), []
-    for done, number in enumerate(numbers):
-        track(done, len(numbers))
-        if not is_done(root, plan, number) and not _label(plan, root, number, predict, attempts):
+    folder, failed = plan.save(root), []
+    for number in shard_numbers:
+        if not is_done(root, plan, number) and not _label(plan, root, number, predict):
             failed.append(number)
-    track(len(numbers), len(numbers))
     if failed:
         raise ShardError(failure(folder, failed))
 
 
-def _label(plan: Plan, root: Path, number: int, predict: Callable, attempts: int) -> bool:
+def _label(plan: Plan, root: Path, number: int, predict: Predict) -> bool:
     """Try to label one shard; say whether it is published."""
     error_file = plan.folder(root) / error_name(number)
     if error_file.exists():  # of an earlier run, which a waiting student would take for this one's
         with publish.writing(error_file):
             error_file.unlink(missing_ok=True)
     ids, failed = plan.sample_ids_of(number), None
-    for attempt in range(1, attempts + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         start = time.monotonic()
         try:
             made = predict(ids)
             logits_UK, numbers = made if isinstance(made, tuple) else (made, {})
-            told = _who() | {"attempt": attempt, "seconds": round(time.monotonic() - start, 3), "numbers": numbers}
-            write_shard(root, plan, number, ids, logits_UK, attempt=told)
+            cost = {"attempt": attempt, "seconds": round(time.monotonic() - start, 3), "numbers": numbers}
+            write_shard(root, plan, Shard(number, ids, offsets_of(plan, number), logits_UK), _who() | cost)
             return True
         except DiskError:  # not the shard's fault, and the next one would fare no better
             raise
         except Exception as error:
             failed = error
     with publish.writing(error_file):
-        publish.replace(error_file, json.dumps(_who() | {"attempts": attempts} | kind_of(failed), indent=1).encode())
+        publish.replace(error_file, json.dumps(_who() | {"attempts": ATTEMPTS} | kind_of(failed), indent=1).encode())
     return False
 
 
 def kind_of(error: Exception) -> dict[str, str]:
-    """What failed, without the message of a stranger's exception: it may quote a record."""
+    """Say what failed, without the message of a stranger's exception: it may quote a record."""
     line = error.__traceback__
     while line.tb_next:
         line = line.tb_next
@@ -108,7 +90,7 @@ def kind_of(error: Exception) -> dict[str, str]:
 
 
 def failure(folder: Path, numbers: list[int]) -> str:
-    """One sentence on shards that could not be labelled."""
+    """Say in one sentence which shards could not be labelled."""
     first = numbers[0]
     return (
         f"{len(numbers)} shards could not be labelled, the first is {stem(first)} ({describe_error(folder, first)}): "
@@ -133,7 +115,7 @@ def finish(root: Path, plan: Plan) -> dict[str, Any]:
     for number in range(plan.num_shards):
         open_shard(root, plan, number)
     manifests = [read_manifest(folder, plan, number) for number in range(plan.num_shards)]
-    index = {"plan": plan.plan_hash, "columns": plan.columns, "teacher": plan.teacher, "num_rows": plan.num_rows}
+    index = {"plan": plan.plan_hash, "columns": plan.columns, "teacher": plan.source.teacher, "num_rows": plan.num_rows}
     index["shards"] = [
         {key: manifest[key] for key in ("file", "sha256", "bytes", "num_rows")} for manifest in manifests
     ]
@@ -141,18 +123,6 @@ def finish(root: Path, plan: Plan) -> dict[str, Any]:
         _tidy(folder, {manifest["file"] for manifest in manifests})
         publish.replace(folder / INDEX, json.dumps(index, indent=1).encode())
     return index
-
-
-def verify(root: Path, plan: Plan) -> list[str]:
-    """What is wrong with the published shards of `plan`, one sentence each."""
-    problems = []
-    for number in range(plan.num_shards):
-        if (plan.folder(root) / manifest_name(number)).exists():
-            try:
-                open_shard(root, plan, number)
-            except ShardError as problem:
-                problems.append(str(problem))
-    return problems
 
 
 def _tidy(folder: Path, files: set[str]) -> None:

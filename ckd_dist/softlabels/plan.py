@@ -11,7 +11,7 @@ column, the dtype, or the order live in two folders and cannot be mixed.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,7 +26,19 @@ from ckd_dist.softlabels.publish import ShardError
 
 FORMAT = 1  # of plan and shards
 PLAN, ROWS = "plan.json", "rows.safetensors"
-SETTINGS = ("split", "fold", "shard_rows", "order_seed", "names", "prompts", "tokenizer", "teacher", "dtype")
+SETTINGS = ("split", "shard_rows", "order_seed", "dtype")
+OF_SOURCE = ("names", "prompts", "tokenizer", "teacher", "fold")
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """What decides a row's soft labels, beside the row."""
+
+    names: Sequence[str]  # label columns in order
+    prompts: str  # hash of what is read: the prompts' tokens, the notes, the phrases
+    tokenizer: str  # fingerprint
+    teacher: str  # fingerprint of weights, tokenizer and template bytes, or of another labeler
+    fold: int = 0  # a shard belongs to one fold, hence to one teacher
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,60 +46,65 @@ class Plan:
     """What is to be labelled, in plan order.  Make one with `make_plan`, or `Plan.open` one that is on disk."""
 
     split: str
+    source: LabelSource
     sample_id_N: np.ndarray  # int64, in plan order
     units_N: np.ndarray  # int64, units of every row: admission 1, words of a window, ...
     shard_rows: int  # the last shard may be smaller
     order_seed: int
-    names: tuple[str, ...]  # label columns in order
-    prompts: str  # hash of the prompts' tokens
-    tokenizer: str  # fingerprint
-    teacher: str  # fingerprint of weights, tokenizer and template bytes
     dtype: str  # of the stored logits
-    fold: int = 0  # a shard belongs to one fold, hence to one teacher
 
     @cached_property
     def plan_hash(self) -> str:
-        """sha256 of plan.json: 16 hex digits, the folder's name."""
+        """Return the sha256 of plan.json: 16 hex digits, the folder's name."""
         return hashlib.sha256(self.text).hexdigest()[:16]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the label columns, in order."""
+        return self.source.names
 
     @cached_property
     def columns(self) -> str:
-        """Hash of the label columns."""
+        """Return the hash of the label columns."""
         return hash_of_columns(self.names)
 
     @cached_property
     def text(self) -> bytes:
-        """plan.json, to the byte."""
+        """Return plan.json, to the byte."""
         rows = hashlib.sha256(self.sample_id_N.astype("<i8").tobytes() + self.units_N.astype("<i8").tobytes())
         values = {"format": FORMAT, "columns": self.columns, "rows": rows.hexdigest()}
         values |= {"num_rows": self.num_rows, "num_units": int(self.units_N.sum())}
         values |= {name: getattr(self, name) for name in SETTINGS}
+        values |= {name: getattr(self.source, name) for name in OF_SOURCE}
         return json.dumps(values, indent=1).encode()
 
     @property
     def num_rows(self) -> int:
+        """Count the rows of all shards."""
         return len(self.sample_id_N)
 
     @property
     def num_shards(self) -> int:
+        """Count the shards, the last of which may be smaller."""
         return -(-self.num_rows // self.shard_rows)
 
     @cached_property
     def offsets_N1(self) -> np.ndarray:  # noqa: N802, a shape suffix
-        """Row i has units offsets[i] to offsets[i + 1] of the whole plan."""
+        """Return where each row's units begin: row i has units offsets[i] to offsets[i + 1] of the whole plan."""
         return np.concatenate([[0], self.units_N.cumsum()])
 
     def rows_of(self, shard: int) -> slice:
-        """Places in plan order of the rows of `shard`."""
+        """Return the places in plan order of the rows of `shard`.  Raise ShardError where there is no such shard."""
         if not 0 <= shard < self.num_shards:
             raise ShardError(f"plan {self.plan_hash} has shards 0 to {self.num_shards - 1}, not {shard}")
         return slice(shard * self.shard_rows, min((shard + 1) * self.shard_rows, self.num_rows))
 
     def sample_ids_of(self, shard: int) -> np.ndarray:
-        """Sample ids of `shard`, in order."""
+        """Return the sample ids of `shard`, in order."""
         return self.sample_id_N[self.rows_of(shard)]
 
     def folder(self, root: Path) -> Path:
+        """Return the plan's own folder below `root`."""
         return Path(root) / self.plan_hash
 
     def save(self, root: Path) -> Path:
@@ -119,8 +136,9 @@ class Plan:
             ids_N, units_N = _frozen(rows["sample_id_N"]), _frozen(rows["units_N"])
         except (OSError, KeyError, safetensors.SafetensorError) as error:
             raise ShardError(f"{folder / ROWS} is missing or damaged: run the label stage again") from error
+        source = LabelSource(**{name: values[name] for name in OF_SOURCE} | {"names": tuple(values["names"])})
         settings = {name: values[name] for name in SETTINGS}
-        plan = cls(sample_id_N=ids_N, units_N=units_N, **settings | {"names": tuple(values["names"])})
+        plan = cls(source=source, sample_id_N=ids_N, units_N=units_N, **settings)
         if plan.text != text:
             raise ShardError(f"{folder / ROWS} holds other rows than its plan: run the label stage again")
         return plan
@@ -128,17 +146,13 @@ class Plan:
 
 def make_plan(
     sample_ids: np.ndarray,
+    source: LabelSource,
     *,
     split: str,
-    names: Sequence[str],
-    prompts: str,
-    tokenizer: str,
-    teacher: str,
+    units: int | np.ndarray = 1,
     shard_rows: int = 1024,
     order_seed: int = 0,
     dtype: str = "float32",
-    fold: int = 0,
-    units: int | np.ndarray = 1,
 ) -> Plan:
     """Plan the labelling of `sample_ids` (int64 [N], each once) in a new order by `order_seed`.
 
@@ -157,16 +171,12 @@ def make_plan(
     order = np.random.default_rng(order_seed).random(len(ids)).argsort(kind="stable")
     return Plan(
         split=split,
+        source=replace(source, names=tuple(source.names)),
         sample_id_N=_frozen(ids[order]),
         units_N=_frozen(units_N[order]),
         shard_rows=int(shard_rows),
         order_seed=int(order_seed),
-        names=tuple(names),
-        prompts=prompts,
-        tokenizer=tokenizer,
-        teacher=teacher,
         dtype=dtype,
-        fold=int(fold),
     )
 
 

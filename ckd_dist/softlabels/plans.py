@@ -1,4 +1,4 @@
-"""Several plans of one stage as one row of jobs: shards are numbered through all, so that only one number travels.
+"""Several plans of one stage as one row of jobs: shards are numbered through all, so a job is one number.
 
 plans: {split: plan}, {(labeler, split): plan} or {embedding: plan}, in a fixed order
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from ckd_dist import stages
+from ckd_dist.files import files_below
 from ckd_dist.softlabels.generate import finish, missing
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.shards import read_manifest
@@ -16,7 +16,7 @@ Key = TypeVar("Key")
 
 
 def still_missing(root: Path, plans: Mapping[Key, Plan]) -> list[int]:
-    """Numbers, through all plans, of the shards that are not published.  Writes the plans."""
+    """Write the plans, and return the numbers, through all of them, of the shards that are not published."""
     numbers, start = [], 0
     for plan in plans.values():
         plan.save(root)
@@ -26,7 +26,7 @@ def still_missing(root: Path, plans: Mapping[Key, Plan]) -> list[int]:
 
 
 def find(plans: Mapping[Key, Plan], number: int) -> tuple[Key, Plan, int]:
-    """Whose shard it is that has `number` through all plans, and its number in its own plan."""
+    """Return whose shard has `number` through all plans, its plan, and its number in that plan."""
     shard = number
     for key, plan in plans.items():
         if shard < plan.num_shards:
@@ -40,12 +40,12 @@ def finish_all(root: Path, plans: Mapping[Key, Plan]) -> list[Path]:
     files = []
     for plan in plans.values():
         finish(root, plan)
-        files += stages.files_below(plan.folder(root))
+        files += files_below(plan.folder(root))
     return files
 
 
 def sums(root: Path, plan: Plan) -> dict[str, float]:
-    """What a plan's shards cost: the labeler's own numbers and seconds, summed."""
+    """Sum what a plan's shards cost: the labeler's own numbers and the seconds."""
     total: dict[str, float] = {"seconds": 0.0}
     for number in range(plan.num_shards):
         attempt = read_manifest(plan.folder(root), plan, number)["attempt"]

@@ -1,7 +1,7 @@
 """Files appear whole or not at all, and survive the kill of any process at any instruction.
 
-Written under a temporary name in the same folder, forced to disk, then renamed or linked.  A killed process leaves its
-temporary file behind; `generate.finish` sweeps those up once nobody can need them.
+Written under a temporary name in the same folder, forced to disk, then renamed or linked.  The temporary file of a
+killed process stays; `generate.finish` sweeps those up once nobody can need them.
 """
 
 import os
@@ -63,7 +63,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def temporary(folder: Path, name: str) -> Iterator[Path]:
-    """A hidden name of this thread, `.NAME.HOST.PID.THREAD.tmp`, that is gone afterwards, however it ends."""
+    """Give a hidden name of this thread, `.NAME.HOST.PID.THREAD.tmp`, and delete what lies there, however it ends."""
     temp = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.{threading.get_native_id()}.tmp"
     try:
         yield temp

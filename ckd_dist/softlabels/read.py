@@ -1,8 +1,7 @@
 """Soft labels for the student: a finished set, or one that is still being made.
 
-`read_labels` wants index.json and gives everything.  `LabelStream` needs the plan and the manifests alone and waits for
-the shard that holds the next rows, so a student may start while the teacher is labelling.  Both check every hash and
-give the same numbers.
+`read_labels` wants index.json and gives everything: what every stage does.  `LabelStream` needs the plan and the
+manifests alone and waits for the shard that holds the next rows.  Both check every hash and give the same numbers.
 """
 
 import json
@@ -22,30 +21,30 @@ from ckd_dist.softlabels.shards import Shard, error_name, is_done, manifest_name
 
 
 def read_labels(
-    root: Path, plan: Plan | str, names: Sequence[str], teacher_fingerprint: str | None = None
+    root: Path, plan: Plan | str, names: Sequence[str], teacher: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All of a finished set in plan order: sample_id_N and raw logits_UK (U = N where a row has one unit).
+    """Read all of a finished set in plan order: sample_id_N and raw logits_UK (U = N where a row has one unit).
 
     plan: the plan or its hash.  Raises ShardError where the set is not finished, a file is damaged, or it was made for
-    other label columns than `names` or by another teacher than `teacher_fingerprint`.
+    other label columns than `names` or by another teacher than `teacher`.
     """
-    plan = open_plan(root, plan, names, teacher_fingerprint)
+    plan = open_plan(root, plan, names, teacher)
     check_index(root, plan)
     shards = [open_shard(root, plan, number) for number in range(plan.num_shards)]
     return plan.sample_id_N, np.concatenate([shard.logits_UK for shard in shards])
 
 
-def open_plan(root: Path, plan: Plan | str, names: Sequence[str], teacher_fingerprint: str | None = None) -> Plan:
-    """The plan on disk.  Raises ShardError where it has other label columns or another teacher."""
+def open_plan(root: Path, plan: Plan | str, names: Sequence[str], teacher: str | None = None) -> Plan:
+    """Read the plan on disk.  Raise ShardError where it has other label columns or another teacher."""
     plan = Plan.open(root, plan if isinstance(plan, str) else plan.plan_hash)
     if plan.columns != hash_of_columns(names):
         raise ShardError(
             f"{plan.folder(root)} has soft labels for {len(plan.names)} columns (hash {plan.columns}), the label set "
             f"has {len(names)} (hash {hash_of_columns(names)}): label again, or take the label set they were made for"
         )
-    if teacher_fingerprint is not None and plan.teacher != teacher_fingerprint:
+    if teacher is not None and plan.source.teacher != teacher:
         raise ShardError(
-            f"{plan.folder(root)} was labelled by teacher {plan.teacher[:16]}, this one is {teacher_fingerprint[:16]}: "
+            f"{plan.folder(root)} was labelled by teacher {plan.source.teacher[:16]}, this one is {teacher[:16]}: "
             "label again with this teacher, or take the other one"
         )
     return plan
@@ -60,9 +59,9 @@ def check_index(root: Path, plan: Plan) -> None:
             f"{index} is missing: {num_done} of {plan.num_shards} shards are finished, run the label stage to its end"
         )
     try:
-        told = json.loads(index.read_bytes())
-        same = told["plan"] == plan.plan_hash
-        listed = [(shard["file"], shard["sha256"]) for shard in told["shards"]]
+        content = json.loads(index.read_bytes())
+        same = content["plan"] == plan.plan_hash
+        listed = [(shard["file"], shard["sha256"]) for shard in content["shards"]]
         claims = [json.loads((index.parent / manifest_name(n)).read_bytes()) for n in range(plan.num_shards)]
         whole = listed == [(claim["file"], claim["sha256"]) for claim in claims]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -73,6 +72,8 @@ def check_index(root: Path, plan: Plan) -> None:
 
 class LabelStream:
     """Soft labels by place in plan order, read as they are published and then kept in memory.
+
+    No stage uses it yet: today a student starts when all its labels are finished.  It is what lets one start earlier.
 
     timeout_seconds: how long no new shard may appear while one is waited for.
     """
@@ -91,19 +92,19 @@ class LabelStream:
         self.shards: dict[int, Shard] = {}
 
     def labels_of(self, shard: int) -> Shard:
-        """One shard, waited for until it is published.  Raises ShardError where it never comes, or is damaged."""
+        """Read one shard once it is published.  Raise ShardError where it never comes, or is damaged."""
         if shard not in self.shards:
             self.wait_for(shard)
             self.shards[shard] = open_shard(self.root, self.plan, shard)
         return self.shards[shard]
 
     def logits_of(self, rows: Iterable[int]) -> np.ndarray:
-        """logits_UK of rows given by place in plan order, their units one after another; waits for their shards."""
+        """Read logits_UK of rows given by place in plan order, their units one after another; wait for their shards."""
         none = np.zeros((0, len(self.plan.names)), dtype=self.plan.dtype)
         return np.concatenate([none, *(self.logits_of_row(int(row)) for row in rows)])
 
     def logits_of_row(self, row: int) -> np.ndarray:
-        """logits_UK of the units of one row."""
+        """Read logits_UK of the units of one row."""
         number, place = divmod(row, self.plan.shard_rows)
         shard = self.labels_of(number)
         return shard.logits_UK[shard.offsets_N1[place] : shard.offsets_N1[place + 1]]

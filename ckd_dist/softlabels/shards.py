@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,33 +41,20 @@ class Shard:
     extra: Mapping[str, np.ndarray] = field(default_factory=dict)  # spans, attention, ... with offsets of their own
 
 
-def write_shard(
-    root: Path,
-    plan: Plan,
-    number: int,
-    sample_id_N: np.ndarray,
-    logits_UK: np.ndarray,
-    offsets_N1: np.ndarray | None = None,
-    *,
-    extra: Mapping[str, np.ndarray] | None = None,
-    attempt: Mapping[str, Any] | None = None,
-) -> Path:
-    """Publish shard `number` of `plan` below `root`; return the file that now is that shard, another's if it was first.
+def write_shard(root: Path, plan: Plan, shard: Shard, attempt: Mapping[str, Any]) -> Path:
+    """Publish `shard` of `plan` below `root`; return the file that now is that shard, another's if it was first.
 
-    offsets_N1: of the units, the plan's own unless given.  extra: further tensors by name, with offsets of their own
-    where they need them.  attempt: numbers and names for the manifest, nothing of a record.
+    The logits are stored in the plan's dtype.  attempt: numbers and names for the manifest, nothing of a record.
     Raises ShardError where rows, shape or numbers are not what the plan says, DiskError where they cannot be written.
     """
-    offsets_N1 = offsets_of(plan, number) if offsets_N1 is None else np.asarray(offsets_N1, dtype=np.int64)
     with np.errstate(over="ignore"):  # float16 overflows to inf, which check refuses
-        logits_UK = np.ascontiguousarray(logits_UK, dtype=plan.dtype)
-    shard = Shard(number, np.ascontiguousarray(sample_id_N, dtype=np.int64), offsets_N1, logits_UK, dict(extra or {}))
-    check(shard, plan)
+        logits_UK = np.ascontiguousarray(shard.logits_UK, dtype=plan.dtype)
+    shard = check(replace(shard, logits_UK=logits_UK), plan)
     try:
-        with publish.writing(plan.folder(root) / stem(number)):
-            return _publish(plan.folder(root), plan, shard, attempt or {})
+        with publish.writing(plan.folder(root) / stem(shard.number)):
+            return _publish(plan.folder(root), plan, shard, attempt)
     except DiskError:
-        claim = read_manifest(plan.folder(root), plan, number)
+        claim = read_manifest(plan.folder(root), plan, shard.number)
         if claim is None:
             raise
         return plan.folder(root) / claim["file"]  # somebody else has published it meanwhile
@@ -110,12 +97,12 @@ def _publish(folder: Path, plan: Plan, shard: Shard, attempt: Mapping[str, Any])
 
 
 def is_done(root: Path, plan: Plan, number: int) -> bool:
-    """Whether the shard has been published whole (by its manifest and its file's size; reading it checks the hash)."""
+    """Say whether the shard is published whole, by its manifest and its file's size; reading it checks the hash."""
     return read_manifest(plan.folder(root), plan, number) is not None
 
 
 def read_manifest(folder: Path, plan: Plan, number: int) -> dict[str, Any] | None:
-    """The claim on shard `number`; None where there is none, or it does not hold."""
+    """Read the claim on shard `number`; None where there is none, or it does not hold."""
     try:
         claim = json.loads((folder / manifest_name(number)).read_bytes())
         belongs = claim["plan"] == plan.plan_hash and claim["shard"] == number
@@ -152,28 +139,28 @@ def open_shard(root: Path, plan: Plan, number: int) -> Shard:
 
 
 def encode(shard: Shard, plan: Plan) -> bytes:
-    """The bytes of a shard's file.  All metadata is under one key, for the order of several is not fixed."""
+    """Return the bytes of a shard's file.  All metadata is under one key, for the order of several is not fixed."""
     if clash := set(shard.extra) & set(OWN):
         raise ShardError(f"{stem(shard.number)}: extra tensors may not be called {sorted(clash)}")
     tensors = {"sample_id_N": shard.sample_id_N, "offsets_N1": shard.offsets_N1, "logits_UK": shard.logits_UK}
-    told = {"format": FORMAT, "plan": plan.plan_hash, "shard": shard.number}
-    told |= {"columns": plan.columns, "teacher": plan.teacher}
+    metadata = {"format": FORMAT, "plan": plan.plan_hash, "shard": shard.number}
+    metadata |= {"columns": plan.columns, "teacher": plan.source.teacher}
     extra = {name: np.ascontiguousarray(value) for name, value in shard.extra.items()}
-    return safetensors.numpy.save(tensors | extra, metadata={"shard": json.dumps(told)})
+    return safetensors.numpy.save(tensors | extra, metadata={"shard": json.dumps(metadata)})
 
 
 def decode(content: bytes, number: int, plan: Plan, file: Path) -> Shard:
-    """A shard from the bytes of `file`.  Raises ShardError where they are not shard `number` of `plan`."""
+    """Return the shard whose file has these bytes.  Raise ShardError where they are not shard `number` of `plan`."""
     try:
         tensors = safetensors.numpy.load(content)
-        told = json.loads(_metadata(content)["shard"])
+        metadata = json.loads(_metadata(content)["shard"])
         own = {name: tensors.pop(name) for name in OWN}
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise ShardError(f"{file} is no soft-label shard, or is cut short: delete it and label again") from error
-    wanted = {"plan": plan.plan_hash, "shard": number, "columns": plan.columns, "teacher": plan.teacher}
+    wanted = {"plan": plan.plan_hash, "shard": number, "columns": plan.columns, "teacher": plan.source.teacher}
     for key, value in wanted.items():
-        if told.get(key) != value:
-            raise ShardError(f"{file} is of {key} {told.get(key)}, expected {value}: delete it and label again")
+        if metadata.get(key) != value:
+            raise ShardError(f"{file} is of {key} {metadata.get(key)}, expected {value}: delete it and label again")
     return Shard(number, **own, extra=tensors)
 
 
@@ -204,32 +191,36 @@ def check(shard: Shard, plan: Plan) -> Shard:
 
 
 def describe_error(folder: Path, number: int) -> str:
-    """Why a shard was set aside, in a few words."""
+    """Say in a few words why a shard was set aside."""
     try:
-        told = json.loads((folder / error_name(number)).read_bytes())
-        return f"{told['attempts']} attempts, {told.get('why') or told['error'] + ' at ' + told['place']}"
+        error = json.loads((folder / error_name(number)).read_bytes())
+        return f"{error['attempts']} attempts, {error.get('why') or error['error'] + ' at ' + error['place']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "no reason on file"
 
 
 def offsets_of(plan: Plan, number: int) -> np.ndarray:
-    """Unit offsets of a shard's rows, from 0."""
+    """Return where the units of each of a shard's rows begin, from 0."""
     rows = plan.rows_of(number)
     offsets_N1 = plan.offsets_N1[rows.start : rows.stop + 1]
     return offsets_N1 - offsets_N1[0]
 
 
 def stem(number: int) -> str:
+    """Return what all files of a shard are called at first."""
     return f"shard-{number:05d}"
 
 
 def file_name(number: int, sha256: str) -> str:
+    """Return the name of a whole shard with that hash."""
     return f"{stem(number)}-{sha256[:16]}.safetensors"
 
 
 def manifest_name(number: int) -> str:
+    """Return the name of the claim on a shard."""
     return f"{stem(number)}.json"
 
 
 def error_name(number: int) -> str:
+    """Return the name of the file that says why a shard was set aside."""
     return f"{stem(number)}.error.json"

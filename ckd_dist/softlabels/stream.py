@@ -3,22 +3,25 @@
     rows in the epoch's order -> windows, sorted by length -> global batches -> slots -> ranks
 
 An epoch is an exact permutation of all rows, so every row is read once, whatever the ranks.  Epoch 0 is the plan's
-own order, so a student can start on the first shards while later ones are still being labelled; later epochs permute
-freely.  Within a window of some global batches rows are sorted by length, cut into global batches, and the batches
-shuffled: nearly all padding goes, and a row meets other rows every epoch.  The global batch is the same for any number
-of ranks.  It is cut into slots (micro-batches) by a budget of padded tokens; their number is rounded up to a multiple
-of the ranks, their costs evened out, and costly ones dealt in turn, so that ranks in lock-step hold slots of like cost
-and none is idle.  A batch with fewer rows than slots leaves empty ones, which weigh nothing.
+own order, that in which shards are labelled; later epochs permute freely.  Within a window of some global batches rows
+are sorted by length, cut into global batches, and the batches shuffled: nearly all padding goes, and a row meets other
+rows every epoch.  The global batch is the same for any number of ranks.  It is cut into slots (micro-batches) by a
+budget of padded tokens; their number is rounded up to a multiple of the ranks, their costs evened out, and costly ones
+dealt in turn, so that ranks in lock-step hold slots of like cost and none is idle.  A batch with fewer rows than slots
+has empty ones, which weigh nothing.
 
 All state there is to resume is the number of the step.
 """
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from ckd_dist.config import Optim
+from ckd_dist.world import World
 
 WINDOW = 32  # global batches that are sorted by length together
 
@@ -32,44 +35,58 @@ class Step:
     index: int  # the global step's number, over all epochs
 
 
+@dataclass(frozen=True)
+class Order:
+    """How rows become steps."""
+
+    batch_samples: int  # rows of a global batch
+    micro_tokens: int  # padded tokens of a slot
+    seed: int
+    epochs: float = math.inf
+    window: int = WINDOW
+
+
+def steps_of(
+    optim: Optim, world: World, lengths_N: np.ndarray, weights_N: np.ndarray
+) -> Callable[[int], Iterator[Step]]:
+    """Return what a training phase is handed: from a step's number, this rank's steps from there on."""
+    order = Order(optim.batch_samples, optim.micro_tokens, optim.seed, optim.epochs)
+    return lambda start: steps(lengths_N, weights_N, order, world.rank, world.num_ranks, start)
+
+
 def steps(
     lengths_N: np.ndarray,
     weights_N: np.ndarray,
-    *,
-    batch_samples: int,
-    micro_tokens: int,
-    seed: int,
-    epochs: float = math.inf,
-    window: int = WINDOW,
+    order: Order,
     rank: int = 0,
     num_ranks: int = 1,
     start_step: int = 0,
 ) -> Iterator[Step]:
-    """The steps of `rank` from `start_step` to the end of `epochs`: the same steps as if it had never stopped.
+    """Yield the steps of `rank` from `start_step` to the end of the epochs: the same as if it had never stopped.
 
-    lengths_N: tokens of every row, as this reader reads it.  weights_N: units with a mask in every row.
+    lengths_N: tokens of every row, as this role reads it.  weights_N: units with a mask in every row.
     Raises ValueError where there are no rows, or lengths and weights disagree.
     """
     lengths_N, weights_N = np.asarray(lengths_N), np.asarray(weights_N, dtype=np.float64)
-    check(lengths_N, weights_N, batch_samples, rank, num_ranks)
-    per_epoch = steps_per_epoch(len(lengths_N), batch_samples)
-    step, last = start_step, num_steps(len(lengths_N), batch_samples, epochs)
+    check(lengths_N, weights_N, order.batch_samples, rank, num_ranks)
+    per_epoch = steps_per_epoch(len(lengths_N), order.batch_samples)
+    step, last = start_step, num_steps(len(lengths_N), order.batch_samples, order.epochs)
     while step < last:
         epoch, first = divmod(step, per_epoch)
-        batches = epoch_batches(lengths_N, batch_samples, seed, epoch, window)
+        batches = epoch_batches(lengths_N, order.batch_samples, order.seed, epoch, order.window)
         for rows in batches[first : first + int(min(last - step, per_epoch))]:
-            slots = slots_of_ranks(rows, lengths_N, micro_tokens, num_ranks)[rank]
+            slots = slots_of_ranks(rows, lengths_N, order.micro_tokens, num_ranks)[rank]
             yield Step(slots, total_weight(weights_N[rows]), step)
             step += 1
 
 
 def steps_per_epoch(num_rows: int, batch_samples: int) -> int:
-    """Global batches of an epoch, the last one perhaps smaller."""
+    """Count the global batches of an epoch, the last one perhaps smaller."""
     return math.ceil(num_rows / batch_samples)
 
 
 def num_steps(num_rows: int, batch_samples: int, epochs: float) -> int | float:
-    """Optimizer steps of `epochs`, which may be a fraction: rounded up to whole steps.
+    """Count the optimizer steps of `epochs`, which may be a fraction: rounded up to whole steps.
 
     >>> num_steps(100, 32, 2), num_steps(100, 32, 2.4), num_steps(100, 32, 0.1)
     (8, 10, 1)
@@ -79,14 +96,14 @@ def num_steps(num_rows: int, batch_samples: int, epochs: float) -> int | float:
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
-    """All rows, once each: the plan's order in epoch 0, an exact permutation by (seed, epoch) in every later one."""
+    """Return all rows, once each: in the plan's order in epoch 0, by (seed, epoch) permuted in every later one."""
     return np.arange(num_rows) if epoch == 0 else _random(seed, epoch, 0).random(num_rows).argsort(kind="stable")
 
 
 def epoch_batches(
     lengths_N: np.ndarray, batch_samples: int, seed: int, epoch: int, window: int = WINDOW
 ) -> list[np.ndarray]:
-    """The global batches of an epoch in the order of its steps; only the last may be smaller than `batch_samples`.
+    """Cut an epoch into global batches, in the order of its steps; only the last may be smaller than `batch_samples`.
 
     A batch holds rows of like length from its own window of `window` batches of the epoch's order, longest first.
     """
@@ -103,22 +120,10 @@ def epoch_batches(
     return [sorted_rows[ends[batch] - sizes[batch] : ends[batch]] for batch in shuffled]
 
 
-def rows_needed(num_rows: int, batch_samples: int, step: int, window: int = WINDOW) -> int:
-    """How many rows, from the start of the plan's order, steps 0 to `step` read: whole windows, all rows after epoch 0.
-
-    A student that starts while the teacher is labelling waits for so many on every rank, so that no rank waits for
-    another within an exchange of gradients.
-
-    >>> rows_needed(1000, 8, 0, window=4), rows_needed(1000, 8, 4, window=4), rows_needed(1000, 8, 125, window=4)
-    (32, 64, 1000)
-    """
-    return min(num_rows, (step // window + 1) * window * batch_samples)
-
-
 def slots_of_ranks(
     rows: np.ndarray, lengths_N: np.ndarray, micro_tokens: int, num_ranks: int
 ) -> list[list[np.ndarray]]:
-    """For every rank its slots of `rows`: as many on each, of like cost; an empty slot where rows do not suffice.
+    """Cut `rows` into slots, a list a rank: as many on each, of like cost; an empty slot where rows do not suffice.
 
     A slot's cost is its padded tokens, rows times the longest: at most `micro_tokens`, or the longest row's where that
     alone is more.
@@ -135,9 +140,9 @@ def slots_of_ranks(
 
 
 def cut(longest_first: Sequence[int], tokens: int, num_slots: int = 0) -> list[int]:
-    """Rows of each slot: as many as `tokens` hold when padded to the slot's longest, at least one.
+    """Return how many rows each slot has: as many as `tokens` hold when padded to its longest, at least one.
 
-    Leaves a row for each of `num_slots` where that many are asked for.
+    A row is kept for each of `num_slots` where that many are asked for.
 
     >>> cut([50, 40, 30, 10, 10], 100), cut([50, 40, 30, 10, 10], 100, num_slots=4)
     ([2, 3], [2, 1, 1, 1])
@@ -164,30 +169,21 @@ def cut_evenly(longest_first: Sequence[int], tokens: int, num_slots: int) -> lis
     return cut(longest_first, lowest + fits, num_slots)
 
 
-def eval_slots(lengths_N: np.ndarray, micro_tokens: int, rank: int = 0, num_ranks: int = 1) -> list[np.ndarray]:
-    """This rank's slots for predicting every row once, longest first: as many on every rank, some perhaps empty."""
+def eval_slots(lengths_N: np.ndarray, micro_tokens: int, world: World = World()) -> list[np.ndarray]:  # noqa: B008
+    """Return this rank's slots for predicting every row once, longest first: as many on every rank, some empty."""
     lengths_N = np.asarray(lengths_N)
-    return slots_of_ranks(np.arange(len(lengths_N)), lengths_N, micro_tokens, num_ranks)[rank] if len(lengths_N) else []
+    if not len(lengths_N):
+        return []
+    return slots_of_ranks(np.arange(len(lengths_N)), lengths_N, micro_tokens, world.num_ranks)[world.rank]
 
 
 def cost(lengths: np.ndarray) -> int:
-    """Padded tokens of one slot: its rows times its longest."""
+    """Return the padded tokens of one slot: its rows times its longest."""
     return len(lengths) * int(lengths.max(initial=0))
 
 
-def padding_share(lengths_N: np.ndarray, slots: Iterable[np.ndarray]) -> float:
-    """Share of all token positions of `slots` that are padding: 0 where rows are of one length.
-
-    >>> padding_share(np.array([10, 20]), [np.array([0, 1])])
-    0.25
-    """
-    lengths = [np.asarray(lengths_N)[slot] for slot in slots]
-    positions = sum(map(cost, lengths))
-    return 1 - sum(int(slot.sum()) for slot in lengths) / positions if positions else 0.0
-
-
 def total_weight(weights: np.ndarray) -> float:
-    """Of a global batch.  One without a single unit weighs 1, so that its loss is 0 and not 0 / 0."""
+    """Sum a global batch's weights.  One without a single unit weighs 1, so that its loss is 0 and not 0 / 0."""
     return float(weights.sum()) or 1.0
 
 

@@ -28,13 +28,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before any library looks
 import numpy as np
 import polars as pl
 import torch
-from flops import Body
+from flops import Backbone
 from machine import describe, has_amx, ratio, take_turns
 from tagger_inference import CLAUSES, product_speed
 
 from ckd_dist.config import Tiny
 from ckd_dist.models.base import load_tokenizer
-from ckd_dist.models.embed import CPU_TOKENS, Embedder, even_batches, load_embedder
+from ckd_dist.models.embed import CPU_TOKENS, Embedder, EmbedderOptions, even_batches, load_embedder
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.studies.concepts.encoder import build_concept_student, export_concept_student
 
@@ -57,7 +57,7 @@ def phrases(num: int) -> tuple[list[str], str]:
     made: dict[str, None] = {}
     while len(made) < num:
         made[" ".join(random.choice(words, random.integers(2, 15)))] = None
-    return list(made), "made up"
+    return list(made), "random words"
 
 
 def model_folder(folder: Path, texts: list[str]) -> tuple[Path, str]:
@@ -67,8 +67,8 @@ def model_folder(folder: Path, texts: list[str]) -> tuple[Path, str]:
     except ImportError:
         tiny = Tiny(hidden=384, layers=6, heads=12, vocabulary=8000)
         make_tiny_student(folder / "base", texts[:5000], tiny, seed=0)
-        head = build_concept_student(folder / "base", 384, max_tokens=128)
-        export_concept_student(head, load_tokenizer(folder / "base"), folder / "sentences")
+        student = build_concept_student(folder / "base", 384, max_tokens=128)
+        export_concept_student(student, load_tokenizer(folder / "base"), folder / "sentences")
         return folder / "sentences", "a random BERT of 384 x 6"
     return Path(get_model_path()), "all-MiniLM-L6-v2"
 
@@ -114,7 +114,7 @@ def main() -> None:
         folder, name = model_folder(Path(temporary), texts)
         theirs = SentenceTransformer(str(folder), device="cpu")
         ours = load_embedder(folder)
-        near = load_embedder(folder, dtype=torch.bfloat16)
+        near = load_embedder(folder, EmbedderOptions(dtype=torch.bfloat16))
     how = {"micro_tokens": args.micro_tokens}
     print(describe())
     real, padded, by_ours = padded_tokens(texts, ours)
@@ -153,8 +153,8 @@ def main() -> None:
     print(f"  every phrase {REPEATS} times: {ratio(again['theirs'], again['ours'])}")
 
     length_N = np.array([len(row) for row in ours.tokenizer(texts, return_attention_mask=False)["input_ids"]])
-    gflop = Body.of(ours.body, causal=False).forward(length_N) / 1e9
-    peak = product_speed(CPU_TOKENS, ours.body.config.hidden_size)
+    gflop = Backbone.of(ours.backbone, causal=False).forward(length_N) / 1e9
+    peak = product_speed(CPU_TOKENS, ours.backbone.config.hidden_size)
     print(
         f"  ours reaches {gflop / np.median(seconds['ours']):.0f} GFLOP/s, a matrix product {peak:.0f}: at that speed "
         f"the ratio would be {np.median(seconds['sentence-transformers']) * peak / gflop:.1f} x"

@@ -20,16 +20,17 @@ from student_epoch import NUM_LABELS, Records
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, PreTrainedModel
 
-from ckd_dist.config import Loss, Optim
+from ckd_dist.config import Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, ahead, train_step
 from ckd_dist.engine.task import Batch
-from ckd_dist.models.wrapper import Head
+from ckd_dist.models.wrapper import Wrapper
+from ckd_dist.softlabels.stream import Order, steps
 from ckd_dist.softlabels.stream import Step as Planned
-from ckd_dist.softlabels.stream import steps
+from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.studies.ner.config import TagLoss
-from ckd_dist.studies.ner.task import CONTINUATION, NerTask
+from ckd_dist.studies.ner.task import CONTINUATION, NerTask, Reading, Tags
 from ckd_dist.studies.ner.windows import Windows
 from ckd_dist.world import World
 
@@ -104,8 +105,8 @@ def ner(num_rows: int) -> NerTask:
     )
     hard_U = random.integers(0, NUM_TAGS, windows.num_units)
     soft_UK = random.normal(size=(windows.num_units, NUM_TAGS)).astype(np.float32)
-    rows = np.arange(num_rows)
-    return NerTask(windows, rows, 0, hard_U, soft_UK, TagLoss(), NUM_TAGS, continuation=CONTINUATION)
+    tags, reading = Tags(hard_U, NUM_TAGS, soft_UK), Reading(0, continuation=CONTINUATION)
+    return NerTask(windows, np.arange(num_rows), tags, reading, TagLoss())
 
 
 def collated(task: DiseaseTask | NerTask, plan: list[Planned]) -> Iterator[Step]:
@@ -135,8 +136,8 @@ def main() -> None:
     num_rows = args.steps * OPTIM.batch_samples
     task = disease(num_rows) if args.study == "disease" else ner(num_rows)
     lengths = task.tokens.lengths if args.study == "disease" else task.lengths
-    batch = {"batch_samples": OPTIM.batch_samples, "micro_tokens": OPTIM.micro_tokens}
-    plan = list(steps(lengths, task.weights, **batch, seed=0, epochs=1))
+    order = Order(OPTIM.batch_samples, OPTIM.micro_tokens, seed=0, epochs=1)
+    plan = list(steps(lengths, task.weights, order))
     ready = [(list(step.micro_batches), step.total_weight) for step in collated(task, plan)]
     print(describe())
     print(
@@ -145,7 +146,7 @@ def main() -> None:
     )
     for dtype in (torch.float32, torch.bfloat16):
         engine = DdpEngine(
-            Head(model(args.study, args.hidden, args.layers), "encoder" if args.study == "disease" else "tags"),
+            Wrapper(model(args.study, args.hidden, args.layers), "encoder" if args.study == "disease" else "tags"),
             OPTIM,
             World(),
             dtype=str(dtype).removeprefix("torch."),

@@ -1,10 +1,10 @@
-"""Tables to prompts: seconds and memory of extract, select and prompt on a synthetic hospital of MIMIC-III's size.
+"""Measure tables to prompts: seconds and memory of the stages on a synthetic hospital of MIMIC-III's size.
 
     python tests/bench/extraction.py [--subjects 46000] [--real-length]
 
 46,000 subjects have about 59,000 admissions.  The tables are made outside the clock, in a process of their own; the
-three stages run in one fresh process, by the tiny recipe (its two tiny models are made within `prompt`); importing them
-is outside the clock.
+four stages (extract, select, prompt_teacher, prompt_student) run in one fresh process, by the tiny recipe (its two tiny
+models are made within the prompt stages); importing them is outside the clock.
 
 Synthetic records are shorter than real ones.  --real-length writes more prescriptions, after the tables and before the
 clock: every admission gets as many drugs as bring its student text to a length drawn between the quartiles of real
@@ -29,15 +29,17 @@ import numpy as np
 import polars as pl
 from machine import describe
 
-from ckd_dist import recipes
+from ckd_dist.config import dump, load
 from ckd_dist.hospital.tables import write_tables
-from ckd_dist.schema import SPLITS, Run
-from ckd_dist.studies.disease import stages as pipeline
+from ckd_dist.schema import SPLITS
+from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.study import Context, resolve, run_stage
 
 MEAN_VISITS = 1.28
 TARGET_SECONDS, TARGET_GB = 180, 4.0
-STAGES = {"extract": pipeline.extract, "select": pipeline.select, "prompt": pipeline.prompt}
+STAGES = [STUDY.stages[name] for name in ("extract", "select", "prompt_teacher", "prompt_student")]
 FORMS = ("tablet", "vial", "syringe")
 REAL = [60, 280, 437, 573, 1000]  # word pieces at the quantiles 0, 0.25, 0.5, 0.75, 1
 SHORT, PIECES_PER_DRUG = (
@@ -48,16 +50,16 @@ SHORT, PIECES_PER_DRUG = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What the three stages took, and how long the records came out."""
+    """What the stages took, and how long the records came out."""
 
     seconds: dict[str, float]  # by stage
     cpu_seconds: float  # of all stages and threads: what a busy machine does not change much
     peak_gb: float  # of the process, and of its largest child where it had any
-    lengths: dict[str, np.ndarray]  # tokens of every prompt, by reader
+    lengths: dict[str, np.ndarray]  # tokens of every prompt, by role
 
 
 def make_tables(folder: Path, num_subjects: int, real_length: bool) -> dict[str, int]:
-    """Write the hospital into `folder`; rows of each table."""
+    """Write the hospital into `folder`; return the rows of each table."""
     num_rows = write_tables(folder, num_subjects, seed=0, mean_visits=MEAN_VISITS)
     if real_length:
         num_rows["PRESCRIPTIONS"] = prescribe_more(folder / "PRESCRIPTIONS.csv.gz")
@@ -65,7 +67,7 @@ def make_tables(folder: Path, num_subjects: int, real_length: bool) -> dict[str,
 
 
 def prescribe_more(file: Path) -> int:
-    """Add drugs to every admission until its record is as long as a real one; rows of the table then."""
+    """Add drugs to every admission until its record is as long as a real one; return the rows of the table then."""
     random = np.random.default_rng(0)
     table = pl.read_csv(file, infer_schema=False)
     visits = table.unique("HADM_ID", keep="first", maintain_order=True)
@@ -82,32 +84,35 @@ def prescribe_more(file: Path) -> int:
 
 
 def run_stages(tables: Path, folder: Path, real_length: bool) -> Measured:
-    """Extract, select, prompt; run it in a process that has done nothing else."""
+    """Run the stages; call it in a process that has done nothing else."""
     budgets = ["prompt.teacher_tokens=2048", "prompt.student_tokens=1024"] if real_length else []
-    recipe, run, seconds = recipes.load("tiny", [f"extract.source=mimic3:{tables}", *budgets]), Run(folder), {}
+    tiny, overrides = STUDY.recipes["tiny"](), [f"extract.source=mimic3:{tables}", *budgets]
+    context, seconds = Context(load(type(tiny), dump(tiny), overrides), DiseaseRun(folder)), {}
+    for stage in STAGES:
+        resolve(stage.work)  # imports it
     cpu_start = time.process_time()
-    for name, stage in STAGES.items():
+    for stage in STAGES:
         start = time.perf_counter()
-        stage(recipe, run)
-        seconds[name] = time.perf_counter() - start
+        run_stage(STUDY, stage, context)
+        seconds[stage.name] = time.perf_counter() - start
     cpu_seconds = time.process_time() - cpu_start
-    lengths = {reader: lengths_of(run, reader) for reader in ("teacher", "student")}
+    lengths = {role: lengths_of(context.run, role) for role in ("teacher", "student")}
     return Measured(seconds, cpu_seconds, peak_gb(), lengths)
 
 
-def lengths_of(run: Run, reader: str) -> np.ndarray:
-    """Tokens of every prompt of all splits."""
-    return np.concatenate([TokenTable.open(run.tokens(split, reader)).lengths for split in SPLITS])
+def lengths_of(run: DiseaseRun, role: str) -> np.ndarray:
+    """Return the tokens of every prompt of all splits."""
+    return np.concatenate([TokenTable.open(run.tokens(split, role)).lengths for split in SPLITS])
 
 
 def peak_gb() -> float:
-    """Most memory that this process held, plus the most that one of its children did."""
+    """Return the most memory that this process held, plus the most that one of its children did, GB."""
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(resource.getrusage(whose).ru_maxrss for whose in who) * 1024 / 1e9
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
-    """What `function` returned, in a process of its own."""
+    """Return what `function` returns in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -128,16 +133,18 @@ def main() -> None:
         f"{num_rows['PATIENTS']:,} subjects, {num_rows['ADMISSIONS']:,} admissions, {sum(num_rows.values()):,} rows"
         + (", more prescriptions than the hospital writes" if args.real_length else "")
     )
-    for reader, lengths in measured.lengths.items():
+    for role, lengths in measured.lengths.items():
         quartiles = np.quantile(lengths, [0.25, 0.5, 0.75]).astype(int).tolist()
-        print(f"  {reader}: {len(lengths):,} prompts of {lengths.mean():.0f} tokens, quartiles {quartiles}")
+        print(f"  {role}: {len(lengths):,} prompts of {lengths.mean():.0f} tokens, quartiles {quartiles}")
     for name, seconds in measured.seconds.items():
-        print(f"  {name:<8} {seconds:7.1f} s")
+        print(f"  {name:<14} {seconds:7.1f} s")
     total = sum(measured.seconds.values())
-    print(f"  {'total':<8} {total:7.1f} s, target {TARGET_SECONDS} s: {'met' if total <= TARGET_SECONDS else 'MISSED'}")
-    print(f"  CPU      {measured.cpu_seconds:7.1f} s over all threads")
+    print(
+        f"  {'total':<14} {total:7.1f} s, target {TARGET_SECONDS} s: {'met' if total <= TARGET_SECONDS else 'MISSED'}"
+    )
+    print(f"  {'CPU':<14} {measured.cpu_seconds:7.1f} s over all threads")
     is_small = measured.peak_gb <= TARGET_GB
-    print(f"  peak     {measured.peak_gb:7.2f} GB, target {TARGET_GB:.0f} GB: {'met' if is_small else 'MISSED'}")
+    print(f"  {'peak':<14} {measured.peak_gb:7.2f} GB, target {TARGET_GB:.0f} GB: {'met' if is_small else 'MISSED'}")
 
 
 if __name__ == "__main__":

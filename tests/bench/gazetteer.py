@@ -3,7 +3,7 @@
     python tests/bench/gazetteer.py [--terms 20000] [--words 300000]
 
 Names are those of the Disease Ontology, SYMP and DrugBank and text that of the NCBI Disease corpus, where $CKD_DATA or
-../shared/data has them; else both are made up.  The text is passed over once, in notes of 250 words, with nothing
+../shared/data has them; else both are synthetic.  The text is read once, in notes of 250 words, with nothing
 remembered from notes before.  Cutting it into words is outside the clock: it is not the labeler's, and all labelers
 share it.  The clock counts this process's CPU seconds, which a busy machine changes less.
 """
@@ -35,14 +35,14 @@ TARGET = 1_000_000  # words a minute
 
 
 def real_vocabularies(num_terms: int) -> list[Vocabulary]:
-    """The open vocabularies, thinned out evenly to so many names at most."""
+    """Read the open vocabularies, thinned out evenly to so many names at most."""
     whole = [read_terms(f"{form}:{DATA / path}") for form, path in SPECS.items()]
     every = max(1, -(-sum(len(vocabulary.terms) for vocabulary in whole) // num_terms))
     return [Vocabulary(vocabulary.type, vocabulary.terms[::every]) for vocabulary in whole]
 
 
 def real_texts() -> list[str]:
-    """Titles and abstracts of the NCBI Disease corpus."""
+    """Read titles and abstracts of the NCBI Disease corpus."""
     texts = []
     for file in sorted((DATA / "ncbi_disease").glob("*_corpus.txt.gz")):
         lines = gzip.decompress(file.read_bytes()).decode().splitlines()
@@ -50,8 +50,8 @@ def real_texts() -> list[str]:
     return texts
 
 
-def made_up(num_terms: int, num_words: int) -> tuple[list[Vocabulary], list[str]]:
-    """Names of one to four words and texts out of 30,000 words, the n-th of which is n times rarer than the first."""
+def synthetic(num_terms: int, num_words: int) -> tuple[list[Vocabulary], list[str]]:
+    """Return names of one to four words and text, from 30,000 words, the n-th n times rarer than the first."""
     random = np.random.default_rng(0)
     letters = np.array(list("aeioubcdlmnprst"))
     words = np.array(["".join(random.choice(letters, size)) for size in random.integers(3, 12, 30_000)])
@@ -61,7 +61,7 @@ def made_up(num_terms: int, num_words: int) -> tuple[list[Vocabulary], list[str]
 
 
 def notes_of(texts: list[str], num_words: int) -> list[Note]:
-    """Notes of WORDS_OF_NOTE words out of these texts, so many words in all at most; a full stop ends a sentence."""
+    """Return notes of WORDS_OF_NOTE words from these texts, so many words in all at most; .?! end a sentence."""
     notes = []
     whole = "\n".join(texts)
     places = [match.span() for match in re.finditer(r"\w+|[^\w\s]", whole)]
@@ -83,7 +83,7 @@ def main() -> None:
     if all((DATA / path).exists() for path in [*SPECS.values(), "ncbi_disease"]):
         vocabularies, texts, source = real_vocabularies(args.terms), real_texts(), "DO + SYMP + DrugBank, NCBI Disease"
     else:
-        (vocabularies, texts), source = made_up(args.terms, args.words), "made up"
+        (vocabularies, texts), source = synthetic(args.terms, args.words), "synthetic"
     notes = notes_of(texts, args.words)
     start = time.process_time()
     labeler = Gazetteer(Ontology(skip_negated=True), vocabularies)

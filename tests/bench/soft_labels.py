@@ -7,6 +7,7 @@ instruction of 190.  In the loop: the clock covers token ids to numbers, nothing
 """
 
 import argparse
+from copy import copy
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from published import label
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2ForSequenceClassification
 
 from ckd_dist.models.predict import predict_logits
-from ckd_dist.models.wrapper import Head
+from ckd_dist.models.wrapper import Wrapper
 
 NUM_LABELS, SHARED, MEAN, SPREAD = 25, 190, 640, 120
 
@@ -33,7 +34,15 @@ class Records:
         return self.rows[i]
 
 
-def models(dtype: torch.dtype) -> tuple[Qwen2ForCausalLM, torch.nn.Linear, Head]:
+def with_stranger(records: Records) -> Records:
+    """Return the same records and a last one that shares nothing with them, so that every record is read whole."""
+    more = copy(records)
+    more.rows = [*records.rows, np.array([0, 1])]
+    more.lengths = np.append(records.lengths, 2)
+    return more
+
+
+def models(dtype: torch.dtype) -> tuple[Qwen2ForCausalLM, torch.nn.Linear, Wrapper]:
     """The causal language model with the published head beside it, and our classifier with the same weights."""
     torch.manual_seed(0)
     config = Qwen2Config(
@@ -51,7 +60,7 @@ def models(dtype: torch.dtype) -> tuple[Qwen2ForCausalLM, torch.nn.Linear, Head]
     classifier.model.load_state_dict(causal.model.state_dict())
     linear = torch.nn.Linear(config.hidden_size, NUM_LABELS, bias=False).to(dtype)
     linear.weight.data.copy_(classifier.score.weight.data)
-    return causal, linear, Head(classifier, "decoder")
+    return causal, linear, Wrapper(classifier, "decoder")
 
 
 def main() -> None:
@@ -61,18 +70,18 @@ def main() -> None:
     args = parser.parse_args()
     print(describe(), "" if has_amx() else "| no AMX here: the bf16 target (12 x) is stated for CPUs that have it")
     for dtype in (torch.float32, torch.bfloat16):
-        causal, linear, head = models(dtype)
+        causal, linear, model = models(dtype)
         records = Records(args.rows, 152_064)
-        everything = np.arange(args.rows)
+        whole = with_stranger(records)
 
-        def ours(prefix: int | None, head=head, records=records, everything=everything) -> np.ndarray:
-            return predict_logits(head, records, everything, micro_tokens=4096, pad_id=0, prefix_tokens=prefix)
+        def ours(records: Records, model: Wrapper = model) -> np.ndarray:
+            return predict_logits(model, records, np.arange(len(records.rows)), micro_tokens=4096, pad_id=0)
 
         programs = {
             "published": lambda c=causal, h=linear, r=records: label(c, h, r.rows, collect=True),
             "published, no collection": lambda c=causal, h=linear, r=records: label(c, h, r.rows, collect=False),
-            "ours, no shared instruction": lambda: ours(0),
-            "ours": lambda: ours(None),
+            "ours, no shared instruction": lambda r=whole: ours(r),
+            "ours": lambda r=records: ours(r),
         }
         gap = np.abs(programs["published"]() - 1 / (1 + np.exp(-programs["ours"]()))).max()
         seconds = take_turns(programs, args.rounds)

@@ -12,14 +12,16 @@ import argparse
 import numpy as np
 import torch
 from machine import describe, has_amx, ratio, take_turns
+from padding import padding_share
 from published import student_epoch
 from transformers import BertConfig, BertForSequenceClassification
 
-from ckd_dist.config import Loss, Optim
+from ckd_dist.config import Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
-from ckd_dist.models.wrapper import Head
-from ckd_dist.softlabels.stream import padding_share, steps
+from ckd_dist.models.wrapper import Wrapper
+from ckd_dist.softlabels.stream import Order, steps
+from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
@@ -75,14 +77,15 @@ def main() -> None:
         f"{np.quantile(records.uncut, [0.25, 0.5, 0.75]).astype(int).tolist()}; BERT {args.hidden} x {args.layers}"
     )
 
-    plan = list(steps(records.lengths, ones, batch_samples=8, micro_tokens=8192, seed=0, epochs=2))[-(args.rows // 8) :]
+    order = Order(batch_samples=8, micro_tokens=8192, seed=0, epochs=2)
+    plan = list(steps(records.lengths, ones, order))[-(args.rows // 8) :]
     print(
         f"padding: published {1 - records.lengths.sum() / (args.rows * BUDGET):.0%}, "
         f"ours {padding_share(records.lengths, [slot for step in plan for slot in step.slots]):.1%}"
     )
     theirs = model(args.hidden, args.layers)
     engines = {
-        dtype: DdpEngine(Head(model(args.hidden, args.layers), "encoder"), optim, World(), dtype=dtype)
+        dtype: DdpEngine(Wrapper(model(args.hidden, args.layers), "encoder"), optim, World(), dtype=dtype)
         for dtype in ("float32", "bfloat16")
     }
 

@@ -2,7 +2,7 @@
 
     python tests/bench/tagger_inference.py [--model FOLDER] [--sentences 200] [--threads 2] [--micro-tokens 512]
 
-Sentences of 12 to 35 words and about 1.3 word pieces a word (PubMed abstracts have 1.3), made up.  The encoder is the
+Sentences of 12 to 35 words and about 1.3 word pieces a word (PubMed abstracts have 1.3), synthetic.  The encoder is the
 folder given, or $CKD_MINILM, or else a random BERT of MiniLM's shape (384 x 6); the head on it is random, wide enough
 that tags differ.  The clock covers all from raw sentences to tags: words, word pieces, forward, argmax; for the
 pipeline, what a call returns.  Both run the same weights in float32 on as many threads, and every word must get the
@@ -26,14 +26,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from flops import Body
+from flops import Backbone
 from machine import describe, has_amx, ratio, take_turns
 from transformers import pipeline
 
 from ckd_dist.config import Tiny
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.tiny import make_tiny_student
-from ckd_dist.models.wrapper import Head
+from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.notes.note import Note, tag_names
 from ckd_dist.notes.words import cut_words
 from ckd_dist.studies.ner.tagger import build_tagger
@@ -59,7 +59,7 @@ CLAUSES = (
 
 
 def sentences(num: int) -> list[str]:
-    """Clauses one after the other, cut at a length between 12 and 35 words."""
+    """Return clauses one after the other, cut at a length between 12 and 35 words."""
     random = np.random.default_rng(0)
     made = []
     for length in random.integers(12, 36, num):
@@ -68,32 +68,30 @@ def sentences(num: int) -> list[str]:
     return made
 
 
-def tagger(base: Path) -> Head:
-    """`base` with a head whose logits are far apart."""
-    head = build_tagger(base, TAGS).eval()
+def tagger(base: Path) -> Wrapper:
+    """Return `base` with a head whose logits are far apart."""
+    model = build_tagger(base, TAGS).eval()
     with torch.no_grad():
-        head.plain.classifier.weight.normal_(generator=torch.Generator().manual_seed(0))
-    return head
+        model.plain.classifier.weight.normal_(generator=torch.Generator().manual_seed(0))
+    return model
 
 
 def words_of(sentence: str) -> Note:
-    """One sentence as a note."""
+    """Return one sentence as a note."""
     start_U, end_U = cut_words(sentence)
     return Note(sentence, start_U, end_U, np.zeros(len(start_U), np.int32))
 
 
-def scores(
-    head: Head, tokenizer: Any, texts: list[str], micro_tokens: int, autocast: torch.dtype | None = None
-) -> np.ndarray:
-    """From raw sentences to log-probabilities of every word's tags [U, K]."""
+def scores(model: Wrapper, tokenizer: Any, texts: list[str], micro_tokens: int, bf16: bool = False) -> np.ndarray:
+    """Return log-probabilities of every word's tags [U, K], from raw sentences.  bf16: activations in bfloat16."""
     windows = cut([words_of(text) for text in texts], tokenizer, max_tokens=256, context_tokens=32)
-    how = {"micro_tokens": micro_tokens, "pad_id": tokenizer.pad_token_id, "autocast": autocast}
-    return predict_units(head, windows, **how)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        return predict_units(model, windows, micro_tokens=micro_tokens, pad_id=tokenizer.pad_token_id)
 
 
-def tags_of_pipeline(head: Head, tokenizer: Any, texts: list[str]) -> np.ndarray:
-    """What the pipeline says of every word's first sub-word, int64 [U]."""
-    find = pipeline("token-classification", model=head.model, tokenizer=tokenizer, ignore_labels=[])
+def tags_of_pipeline(model: Wrapper, tokenizer: Any, texts: list[str]) -> np.ndarray:
+    """Return the pipeline's tag of every word's first sub-word, int64 [U]."""
+    find = pipeline("token-classification", model=model.model, tokenizer=tokenizer, ignore_labels=[])
     theirs = []
     for text, found in zip(texts, map(find, texts), strict=True):
         tag_at = {piece["start"]: TAGS.index(piece["entity"]) for piece in found}
@@ -103,12 +101,12 @@ def tags_of_pipeline(head: Head, tokenizer: Any, texts: list[str]) -> np.ndarray
 
 
 def differing(score_UK: np.ndarray, tags_U: np.ndarray) -> int:
-    """Words that get another tag, ties in the fourth decimal aside."""
+    """Count the words that get another tag, ties in the fourth decimal aside."""
     return int((score_UK.max(1) - score_UK[np.arange(len(tags_U)), tags_U] > 1e-4).sum())
 
 
 def product_speed(rows: int, width: int) -> float:
-    """GFLOP/s of a matrix product of the body's shape, the best of some tries."""
+    """Measure the GFLOP/s of a matrix product of the backbone's shape, the best of some tries."""
     left, right, best = torch.randn(rows, width), torch.randn(4 * width, width), float("inf")
     for _ in range(50):
         start = time.perf_counter()
@@ -135,35 +133,35 @@ def main() -> None:
         if not args.model:
             tiny = Tiny(hidden=args.hidden, layers=args.layers, heads=args.hidden // 32, vocabulary=2000)
             make_tiny_student(base, texts, tiny, seed=0)
-        head, tokenizer = tagger(base), load_tokenizer(base)
+        model, tokenizer = tagger(base), load_tokenizer(base)
     lengths = np.array([len(ids) for ids in tokenizer(texts)["input_ids"]])
-    tags_U = tags_of_pipeline(head, tokenizer, texts)
-    num_wrong = differing(scores(head, tokenizer, texts, args.micro_tokens), tags_U)
+    tags_U = tags_of_pipeline(model, tokenizer, texts)
+    num_wrong = differing(scores(model, tokenizer, texts, args.micro_tokens), tags_U)
     assert num_wrong == 0, f"{num_wrong} of {len(tags_U)} words got another tag"
     print(describe())
     print(
-        f"{'encoder given,' if args.model else 'random BERT,'} {head.plain.config.hidden_size} x "
-        f"{head.plain.config.num_hidden_layers}; {len(texts)} sentences of "
+        f"{'encoder given,' if args.model else 'random BERT,'} {model.plain.config.hidden_size} x "
+        f"{model.plain.config.num_hidden_layers}; {len(texts)} sentences of "
         f"{len(tags_U) / len(texts):.1f} words and {lengths.mean():.1f} tokens on average, all tags equal"
     )
 
-    find = pipeline("token-classification", model=head.model, tokenizer=tokenizer, aggregation_strategy="simple")
+    find = pipeline("token-classification", model=model.model, tokenizer=tokenizer, aggregation_strategy="simple")
     programs = {
         "pipeline": lambda: [find(text) for text in texts],
-        "ours": lambda: scores(head, tokenizer, texts, args.micro_tokens).argmax(1),
+        "ours": lambda: scores(model, tokenizer, texts, args.micro_tokens).argmax(1),
     }
     if args.bf16:
-        near_UK = scores(head, tokenizer, texts, args.micro_tokens, torch.bfloat16)
+        near_UK = scores(model, tokenizer, texts, args.micro_tokens, bf16=True)
         print(f"  in bfloat16 {differing(near_UK, tags_U)} of {len(tags_U)} words get another tag")
-        programs["ours, bf16"] = lambda: scores(head, tokenizer, texts, args.micro_tokens, torch.bfloat16).argmax(1)
+        programs["ours, bf16"] = lambda: scores(model, tokenizer, texts, args.micro_tokens, bf16=True).argmax(1)
     seconds = take_turns(programs, args.rounds)
     for name, each in seconds.items():
         print(f"  {name:<10} {1000 * np.median(each) / len(texts):6.2f} ms a sentence")
     for name in list(programs)[1:]:
         print(f"  pipeline / {name:<10} {ratio(seconds['pipeline'], seconds[name])}, wanted: {TARGET:.0f} x")
 
-    gflop = Body.of(head.plain, causal=False).forward(lengths) / 1e9
-    peak = product_speed(args.micro_tokens, head.plain.config.hidden_size)
+    gflop = Backbone.of(model.plain, causal=False).forward(lengths) / 1e9
+    peak = product_speed(args.micro_tokens, model.plain.config.hidden_size)
     print(
         f"  {gflop / len(texts):.2f} GFLOP a sentence: ours reaches {gflop / np.median(seconds['ours']):.0f} GFLOP/s, "
         f"a matrix product {peak:.0f}; at that speed the ratio would be "

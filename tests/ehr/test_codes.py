@@ -49,7 +49,7 @@ def test_icd9_agrees_with_ahrqs_table_on_every_code(open_data):
         for code in " ".join(lines).split():
             assert LABELS.columns_of(icd9(code)) == (() if column is None else (column,)), code
             num_codes += 1
-    assert num_codes == 15_072 + 10  # ten obstetric codes stand there twice, in one category
+    assert num_codes == 15_072 + 10  # ten obstetric codes are there twice, in one category
 
 
 def test_icd9_agrees_with_the_yaml_of_the_benchmark_and_so_does_that_file_as_a_users_own(open_data, tmp_path: Path):

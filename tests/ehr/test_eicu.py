@@ -13,9 +13,10 @@ import duckdb
 import polars as pl
 import pytest
 
-from ckd_dist import config, schema
+from ckd_dist import schema
 from ckd_dist.ehr import eicu_clock, eicu_phrases
 from ckd_dist.ehr.codes import load_label_set
+from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.eicu_map import EICU
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
@@ -393,13 +394,13 @@ def test_the_demo(demo: Path):
 def test_the_demos_unit_stays_begin_at_their_wall_time(open_data, demo: Path):
     """`unitadmittime24` is read nowhere: the clock must find it again."""
     with gzip.open(open_data("eicu_demo") / "patient.csv.gz", "rt") as file:
-        told = sorted(
+        wanted = sorted(
             (int(row["patienthealthsystemstayid"]), row["unitadmittime24"][:5]) for row in csv.DictReader(file)
         )
     units = events_of(demo).filter(pl.col("code").str.starts_with(schema.ICU_ADMISSION))
     found = sorted(units.select("hadm_id", pl.col("time").dt.to_string("%R")).iter_rows())
-    assert len(found) == len(told)
-    assert found == told
+    assert len(found) == len(wanted)
+    assert found == wanted
 
 
 def test_the_demo_comes_back_from_meds_byte_for_byte(demo: Path, tmp_path: Path):
@@ -409,7 +410,7 @@ def test_the_demo_comes_back_from_meds_byte_for_byte(demo: Path, tmp_path: Path)
 
 def test_the_demo_makes_samples(demo: Path):
     labels = load_label_set("phenotypes25")
-    samples, _ = build_samples(read_events(demo, "train"), labels, config.Select(), labels.columns_of)
+    samples, _ = build_samples(read_events(demo, "train"), labels, Criteria(), labels.columns_of)
     assert len(samples) > 1000
     assert samples["site"].str.starts_with("hospital=").all()
     assert samples["age"].is_between(0, 90).sum() > 0.99 * len(samples)

@@ -1,11 +1,11 @@
-"""The real MIMIC-III demo: 29 next-visit pairs from 14 patients, and the floors that go with them."""
+"""The real MIMIC-III demo: 29 next-visit pairs from 14 patients, and the baselines that go with them."""
 
 import numpy as np
 import polars as pl
 import pytest
 
-from ckd_dist import config
 from ckd_dist.ehr.codes import load_label_set
+from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_events
 from ckd_dist.ehr.extract import extract
 from ckd_dist.ehr.samples import build_samples
@@ -21,7 +21,7 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     extract(f"mimic3:{DEMO}", folder, lambda subjects: np.full(len(subjects), "train"), memory_gb=1.0)
     label_set = load_label_set("phenotypes25")
-    return build_samples(read_events(folder, "train"), label_set, config.Select(), label_set.columns_of)
+    return build_samples(read_events(folder, "train"), label_set, Criteria(), label_set.columns_of)
 
 
 def test_pairs(demo):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist import schema
-from ckd_dist.config import Select
+from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.samples import build_samples
 
 DAY = timedelta(days=1)
@@ -41,7 +41,7 @@ def visit(subject, hadm, day, days, diagnoses="a", *, drugs=(), procedures=(), d
 
 def build(*events: list[dict], first_sample_id: int = 0, **select):
     frame = pl.DataFrame([row for rows in events for row in rows], schema=schema.EVENTS)
-    return build_samples(frame.lazy(), LABELS, Select(**select), columns_of, first_sample_id)
+    return build_samples(frame.lazy(), LABELS, Criteria(**select), columns_of, first_sample_id)
 
 
 def left_by(flow) -> dict[str, int]:
@@ -157,7 +157,7 @@ def test_no_events_make_an_empty_table():
 
 def test_missing_column_raises():
     with pytest.raises(ValueError, match="'hadm_id' is missing"):
-        build_samples(pl.DataFrame(schema=schema.EVENTS).drop("hadm_id").lazy(), LABELS, Select(), columns_of)
+        build_samples(pl.DataFrame(schema=schema.EVENTS).drop("hadm_id").lazy(), LABELS, Criteria(), columns_of)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The third study at its smallest, by the command line, and a folder of made-up findings to mark or break."""
+"""The third study at its smallest, by the command line, and a folder of synthetic findings to mark or break."""
 
 import gzip
 import json
@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ckd_dist.schema import Run
-from ckd_dist.studies.concepts.grid import Cell, Result
+from ckd_dist.studies.concepts.grid import Experiment
+from ckd_dist.studies.concepts.result import Result
+from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.synthetic.sites import FILES, write_sites
 from tests.end_to_end.small import Said, ckd
 
@@ -30,30 +31,30 @@ SMALL = [
 SYNTHETIC = "synthetic:200"
 
 
-def travel(run: Run, source: str, *overrides: str, local: bool = True) -> Said:
-    """The whole road, from nothing."""
+def run_pipeline(run: ConceptsRun, source: str, *overrides: str, local: bool = True) -> Said:
+    """The whole pipeline, from nothing."""
     arguments = ["--recipe", "concepts_tiny", "--source", source, "--run", run.root, *(["--local"] if local else [])]
     said = ckd("pipeline", *arguments, *SMALL, *overrides)
     assert said.code == 0, said.err
     return said
 
 
-def results(run: Run) -> dict[Cell, Result]:
-    """What every cell of a run found."""
-    found = [Result.read(file) for file in sorted(run.cells.iterdir())]
-    return {result.cell: result for result in found}
+def results(run: ConceptsRun) -> dict[Experiment, Result]:
+    """What every experiment of a run found."""
+    found = [Result.read(file) for file in sorted(run.experiments.iterdir())]
+    return {result.experiment: result for result in found}
 
 
-def assert_same_results(found: dict[Cell, Result], wanted: dict[Cell, Result]) -> None:
-    """The same cells, and the same probabilities and curves to the bit."""
+def assert_same_results(found: dict[Experiment, Result], wanted: dict[Experiment, Result]) -> None:
+    """The same experiments, and the same probabilities and curves to the bit."""
     assert found.keys() == wanted.keys()
-    for cell, result in wanted.items():
-        assert np.array_equal(found[cell].case_id_N, result.case_id_N), cell
-        assert np.array_equal(found[cell].probabilities_NK, result.probabilities_NK), cell
-        assert found[cell].curve == result.curve, cell
+    for experiment, result in wanted.items():
+        assert np.array_equal(found[experiment].case_id_N, result.case_id_N), experiment
+        assert np.array_equal(found[experiment].probabilities_NK, result.probabilities_NK), experiment
+        assert found[experiment].curve == result.curve, experiment
 
 
-def metrics(run: Run) -> dict:
+def metrics(run: ConceptsRun) -> dict:
     return json.loads((run.report / "metrics.json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""Two finished roads, each travelled once a session, and copies of them to break."""
+"""Two finished runs, each finished once a session, and copies of them to break."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,9 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ckd_dist import recipes
-from ckd_dist.config import Recipe
-from ckd_dist.schema import Run
+from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.runfolder import DiseaseRun
 from tests.end_to_end.small import (
     DRUG,
     FREE_TEXT,
@@ -19,7 +18,8 @@ from tests.end_to_end.small import (
     VISIT,
     copy_of,
     hospital,
-    travel,
+    recipe_of,
+    run_pipeline,
     write_table,
 )
 
@@ -33,20 +33,20 @@ def private_files() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def travelled(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> DiseaseRun:
     """A finished run of a synthetic hospital.  Read it; copy it to change anything."""
-    return travel(tmp_path_factory.mktemp("road") / "run", SYNTHETIC)
+    return run_pipeline(tmp_path_factory.mktemp("finished") / "run", SYNTHETIC)
 
 
 @pytest.fixture(scope="session")
-def recipe(travelled: Run) -> Recipe:
-    return recipes.load(str(travelled.recipe))
+def recipe(finished: DiseaseRun) -> DiseaseRecipe:
+    return recipe_of(finished)
 
 
 @pytest.fixture
-def copy(travelled: Run, tmp_path: Path) -> Run:
+def copy(finished: DiseaseRun, tmp_path: Path) -> DiseaseRun:
     """The finished run, to break."""
-    return copy_of(travelled, tmp_path / "copy")
+    return copy_of(finished, tmp_path / "copy")
 
 
 @pytest.fixture(scope="session")
@@ -76,12 +76,12 @@ def marked_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def marked(tmp_path_factory: pytest.TempPathFactory, marked_tables: Path, own_labels: Path) -> Run:
+def marked(tmp_path_factory: pytest.TempPathFactory, marked_tables: Path, own_labels: Path) -> DiseaseRun:
     """A finished run of the marked tables, with the user's own three labels."""
     folder = tmp_path_factory.mktemp("marked") / "run"
-    return travel(folder, f"mimic3:{marked_tables}", f"select.labels={own_labels}")
+    return run_pipeline(folder, f"mimic3:{marked_tables}", f"select.labels={own_labels}")
 
 
 @pytest.fixture
-def copier(tmp_path: Path) -> Callable[[Run], Run]:
+def copier(tmp_path: Path) -> Callable[[DiseaseRun], DiseaseRun]:
     return lambda run: copy_of(run, tmp_path / f"copy_of_{run.root.parent.name}")

@@ -1,4 +1,4 @@
-"""The whole road at its smallest, by the command line that people type, in this process: `--local`, no Ray."""
+"""The whole pipeline at its smallest, by the command line that people type, in this process: `--local`, no Ray."""
 
 import contextlib
 import gzip
@@ -7,13 +7,17 @@ import io
 import os
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from ckd_dist.hospital.tables import write_tables
-from ckd_dist.schema import Run
+from ckd_dist.record import Ledger
+from ckd_dist.runfolder import RunFolder
+from ckd_dist.studies import STUDIES
+from ckd_dist.studies.disease.runfolder import DiseaseRun
 from launch import run as command_line
+from launch.choose import choose
 
 # Everything that costs time made small; the phases are all there.
 SMALL = [
@@ -23,7 +27,7 @@ SMALL = [
     *(f"{part}.tiny.{shape}" for part in ("teacher", "student") for shape in ("hidden=32", "layers=1", "heads=2")),
     "teacher.tiny.vocabulary=600",
     "student.tiny.vocabulary=600",
-    "teacher.answers.epochs=1",
+    "teacher.sft.epochs=1",
     "teacher.labels.epochs=1",
     "student.optim.epochs=1",
     "label.shard_rows=64",
@@ -69,29 +73,40 @@ def ckd(*arguments: str | Path) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
-def go(command: str, run: Run, *overrides: str) -> Said:
+def go(command: str, run: RunFolder, *overrides: str) -> Said:
     """A stage, or all of them, in a run folder that already has its recipe."""
     return ckd(command, "--run", run.root, "--local", *overrides)
 
 
-def travel(folder: Path, source: str, *overrides: str) -> Run:
-    """The whole road, from nothing."""
+def run_pipeline(folder: Path, source: str, *overrides: str) -> DiseaseRun:
+    """The whole pipeline, from nothing."""
     arguments = ["--recipe", "tiny", "--source", source, "--run", folder, "--local", *SMALL, *overrides]
     said = ckd("pipeline", *arguments)
     assert said.code == 0, said.err
-    return Run(folder)
+    return DiseaseRun(folder)
 
 
-def copy_of(run: Run, folder: Path) -> Run:
-    return Run(Path(shutil.copytree(run.root, folder)))
+def copy_of(run: DiseaseRun, folder: Path) -> DiseaseRun:
+    return DiseaseRun(Path(shutil.copytree(run.root, folder)))
 
 
-def hashes(run: Run) -> dict[str, str]:
+def recipe_of(run: RunFolder, *overrides: str) -> Any:
+    """The recipe that a run folder keeps, with overrides."""
+    return choose(STUDIES, run.root, None, None, overrides)[1].recipe
+
+
+def ledger_of(run: RunFolder, *overrides: str) -> Ledger:
+    """The records of a run folder, held against its recipe with overrides."""
+    study, context = choose(STUDIES, run.root, None, None, overrides)
+    return study.ledger(context.recipe, context.run)
+
+
+def hashes(run: RunFolder) -> dict[str, str]:
     """sha256 of every file of a run folder, by path."""
     return {str(file.relative_to(run.root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files(run.root)}
 
 
-def times(run: Run) -> dict[str, int]:
+def times(run: RunFolder) -> dict[str, int]:
     """When every file of a run folder was last written."""
     return {str(file.relative_to(run.root)): file.stat().st_mtime_ns for file in files(run.root)}
 

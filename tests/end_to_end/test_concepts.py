@@ -1,6 +1,6 @@
-"""The third study from made-up hospitals to its report, by the command line, without Ray; mistakes; where records are.
+"""The third study from synthetic hospitals to its report, by the command line, without Ray; mistakes; records.
 
-Under Ray, killed, at full length and on eICU: test_road_concepts_long.py.
+Under Ray, killed, at full length and on eICU: test_concepts_long.py.
 """
 
 import json
@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ckd_dist import recipes, stages
+from ckd_dist import record
 from ckd_dist.ehr.splits import split_of
-from ckd_dist.schema import Run
+from ckd_dist.studies.concepts import STUDY
 from ckd_dist.studies.concepts.config import Sites
-from ckd_dist.studies.concepts.grid import Result
-from tests.end_to_end.concepts import SYNTHETIC, TEACHER, findings, metrics, put, results, travel
-from tests.end_to_end.small import ckd, files, hashes, times
+from ckd_dist.studies.concepts.result import Result
+from ckd_dist.studies.concepts.runfolder import ConceptsRun
+from tests.end_to_end.concepts import SYNTHETIC, TEACHER, findings, metrics, put, results, run_pipeline
+from tests.end_to_end.small import ckd, files, hashes, ledger_of, recipe_of, times
 from tests.endpoints.server import serve, vectors
 
 MARKS = (
@@ -32,22 +33,22 @@ SUBJECT = 770_000_000  # added to every subject's number: nothing else has nine 
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory):
+def finished(tmp_path_factory):
     """A finished run.  Read it; copy it to change anything."""
-    run = Run(tmp_path_factory.mktemp("concepts") / "run")
-    travel(run, SYNTHETIC, "grid.sizes=[30,5000]")
+    run = ConceptsRun(tmp_path_factory.mktemp("concepts") / "run")
+    run_pipeline(run, SYNTHETIC, "grid.sizes=[30,5000]")
     return run
 
 
 @pytest.fixture
-def copy(road, tmp_path):
-    return Run(shutil.copytree(road.root, tmp_path / "copy"))
+def copy(finished, tmp_path):
+    return ConceptsRun(shutil.copytree(finished.root, tmp_path / "copy"))
 
 
 def states(said):
     """The first two columns of a table of stages."""
     rows = [line.split() for line in said.out.splitlines()]
-    return {row[0]: row[1] for row in rows if row and row[0] in stages.CONCEPTS}
+    return {row[0]: row[1] for row in rows if row and row[0] in STUDY.stages}
 
 
 def refused(said, *words):
@@ -62,125 +63,131 @@ def refused(said, *words):
 def to_transfer(run, *overrides):
     """All stages but the report; what was said."""
     told = ""
-    for name in list(stages.CONCEPTS)[:-1]:
+    for name in list(STUDY.stages)[:-1]:
         said = ckd(name, "--run", run.root, "--local", *overrides)
         assert said.code == 0, said.err
         told += said.out
     return told
 
 
-# --- the road --------------------------------------------------------------------------------------------------------
+# --- the run --------------------------------------------------------------------------------------------------------
 
 
-def test_the_road_ends_and_a_second_run_does_nothing(road):
-    recipe = recipes.load(str(road.recipe))
-    assert {state.state for state in stages.status(recipe, road)} == {"done"}
-    before, written = hashes(road), times(road)
-    said = ckd("pipeline", "--run", road.root, "--local")
-    assert [line.split()[0] for line in said.out.splitlines() if "done already" in line] == list(stages.CONCEPTS)
-    assert hashes(road) == before
-    assert {path for path, at in times(road).items() if at != written[path]} <= {"recipe.json"}
+def test_the_run_ends_and_a_second_run_does_nothing(finished):
+    assert {state.state for state in ledger_of(finished).status()} == {"done"}
+    before, written = hashes(finished), times(finished)
+    said = ckd("pipeline", "--run", finished.root, "--local")
+    assert [line.split()[0] for line in said.out.splitlines() if "done already" in line] == list(STUDY.stages)
+    assert hashes(finished) == before
+    assert {path for path, at in times(finished).items() if at != written[path]} <= {"recipe.json"}
 
 
-def test_the_report_is_there_and_says_what_was_run(road):
-    told = metrics(road)
+def test_the_report_is_there_and_says_what_was_run(finished):
+    told = metrics(finished)
     assert told["pairs"] == [["north", "south"], ["north", "north"]], "and the source's own model at home"
     assert set(told["embeddings"]) == {"tiny teacher", "student", "one-hot"}
     regimes = {score["regime"] for score in told["scores"]}
-    assert regimes == set(recipes.load(str(road.recipe)).grid.regimes)
+    assert regimes == set(recipe_of(finished).grid.regimes)
     assert {score["size"] for score in told["scores"]} == {None, 30}
-    assert told["cells"] == len(results(road))
+    assert told["experiments"] == len(results(finished))
     for name in ("report.md", "report.html"):
-        page = (road.report / name).read_text()
-        assert all(word in page for word in ("one-hot", "tiny teacher", "made up", "north → south", "oracle"))
+        page = (finished.report / name).read_text()
+        assert all(word in page for word in ("one-hot", "tiny teacher", "synthetic", "north → south", "oracle"))
         assert "<script" not in page and 'src="http' not in page, "it opens without a network"
 
 
-def test_a_size_that_the_site_does_not_have_is_left_out_and_told(road):
-    num_train = next(split["cases"] for split in metrics(road)["sites"][1]["splits"] if split["split"] == "train")
-    assert not [cell for cell in results(road) if cell.size == 5000]
+def test_a_size_that_the_site_does_not_have_is_left_out_and_told(finished):
+    num_train = next(split["cases"] for split in metrics(finished)["sites"][1]["splits"] if split["split"] == "train")
+    assert not [experiment for experiment in results(finished) if experiment.size == 5000]
     for name in ("report.md", "report.html"):
-        assert f"size 5000: south has {num_train} training cases" in (road.report / name).read_text()
+        assert f"size 5000: south has {num_train} training cases" in (finished.report / name).read_text()
 
 
-def test_every_table_is_keyed_and_no_model_holds_one(road):
+def test_every_table_is_keyed_and_no_model_holds_one(finished):
     """A model's file grows with its filters, not with the vocabulary: vectors lie in the table alone."""
-    num_concepts = len(pl.read_parquet(road.concepts))
+    num_concepts = len(pl.read_parquet(finished.concepts))
     width = 32
-    for cell, result in results(road).items():
+    for experiment, result in results(finished).items():
         assert result.case_id_N.shape == result.probabilities_NK.shape[:1] > (0,)
-        if cell.embedding != "one-hot":
-            held = road.cells / f"{cell.name}.safetensors"
+        if experiment.embedding != "one-hot":
+            held = finished.experiments / f"{experiment.name}.safetensors"
             assert held.stat().st_size < num_concepts * width * 4 + 4 * 100 * (width + 6)
 
 
-def test_files_and_folders_are_their_owner_s_alone(road):
-    for path in [road.root, *road.root.rglob("*")]:
+def test_files_and_folders_are_their_owner_s_alone(finished):
+    for path in [finished.root, *finished.root.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------
 
 
-def test_status_verify_and_plan_say_that_all_is_done(road):
-    done = dict.fromkeys(stages.CONCEPTS, "done")
-    said = ckd("status", road.root)
+def test_status_verify_and_plan_say_that_all_is_done(finished):
+    done = dict.fromkeys(STUDY.stages, "done")
+    said = ckd("status", finished.root)
     assert said.code == 0 and states(said) == done
-    said = ckd("verify", road.root)
+    said = ckd("verify", finished.root)
     assert said.code == 0 and "files hold what their stages wrote" in said.out
-    said = ckd("plan", "--run", road.root)
+    said = ckd("plan", "--run", finished.root)
     assert said.code == 0 and states(said) == done
-    assert f"{len(results(road))} cells" in said.out and "200 made-up cases a site" in said.out
+    assert f"{len(results(finished))} experiments" in said.out and "200 synthetic cases a site" in said.out
 
 
 def test_verify_names_a_file_that_changed(copy):
-    victim = sorted(copy.cells.iterdir())[0]
+    victim = sorted(copy.experiments.iterdir())[0]
     victim.write_bytes(victim.read_bytes()[:-1] + b"\0\0")
     said = ckd("verify", copy.root)
     assert said.code == 1 and victim.name in said.err
 
 
-def test_a_dry_run_says_what_another_seed_costs_and_writes_nothing(road, tmp_path):
-    before = times(road)
-    said = ckd("pipeline", "--run", road.root, "--dry-run", "grid.seeds=2")
-    assert states(said) == dict.fromkeys(list(stages.CONCEPTS)[:4], "done") | {"transfer": "stale", "evaluate": "stale"}
-    assert f"{2 * len(results(road))} cells" in said.out and "grid.seeds" in said.out
-    assert times(road) == before
+def test_a_dry_run_says_what_another_seed_costs_and_writes_nothing(finished, tmp_path):
+    before = times(finished)
+    said = ckd("pipeline", "--run", finished.root, "--dry-run", "grid.seeds=2")
+    assert states(said) == dict.fromkeys(list(STUDY.stages)[:4], "done") | {"transfer": "stale", "evaluate": "stale"}
+    assert f"{2 * len(results(finished))} experiments" in said.out and "grid.seeds" in said.out
+    assert times(finished) == before
     said = ckd("pipeline", "--recipe", "concepts_tiny", "--run", tmp_path / "none", "--dry-run")
     assert set(states(said).values()) == {"missing"} and not (tmp_path / "none").exists()
 
 
-def test_fields_of_the_study_are_told_in_words():
-    said = ckd("fields", "--study", "concepts")
+def test_fields_of_the_study_are_shown_in_words():
+    said = ckd("fields", "--recipe", "concepts_tiny")
     assert said.code == 0
     for word in ("sites.sources", "embed.models[].whiten", "embed.endpoints[].egress", "grid.pairs", "student.of"):
         assert word in said.out
     assert "typing" not in said.out and "Ellipsis" not in said.out
 
 
-def test_another_seed_costs_its_own_cells_alone(copy):
+def test_another_seed_costs_its_own_experiments_alone(copy):
     before = times(copy)
     said = ckd("transfer", "--run", copy.root, "--local", "grid.seeds=2", "grid.steps_curve=1")
     assert said.code == 0, said.err
     after = times(copy)
-    cells = {path for path in after if path.startswith("cells/")}
-    old = {path for path in before if path.startswith("cells/")}
-    assert len(cells) == 2 * len(old) and all(after[path] == before[path] for path in old)
+    experiments = {path for path in after if path.startswith("experiments/")}
+    old = {path for path in before if path.startswith("experiments/")}
+    assert len(experiments) == 2 * len(old) and all(after[path] == before[path] for path in old)
 
 
-def test_a_lost_cell_and_a_lost_shard_are_made_again_and_alone(copy):
+def test_a_lost_experiment_and_a_lost_shard_are_made_again_and_alone(copy):
     """The same probabilities to the bit, the same vectors to the bit; nothing beside them is touched."""
     wanted = results(copy)
-    cell = next(cell for cell in wanted if (cell.regime, cell.embedding) == ("full", "tiny teacher"))
-    lost = [copy.cells / f"{cell.name}.safetensors", sorted(copy.softlabels.glob("*/shard-*.safetensors"))[0]]
+    experiment = next(
+        experiment for experiment in wanted if (experiment.regime, experiment.embedding) == ("full", "tiny teacher")
+    )
+    lost = [
+        copy.experiments / f"{experiment.name}.safetensors",
+        sorted(copy.softlabels.glob("*/shard-*.safetensors"))[0],
+    ]
     shard, before = lost[1].read_bytes(), times(copy)
     for file in lost:
         file.unlink()
     to_transfer(copy)
     assert lost[1].read_bytes() == shard
-    assert np.array_equal(results(copy)[cell].probabilities_NK, wanted[cell].probabilities_NK)
+    assert np.array_equal(results(copy)[experiment].probabilities_NK, wanted[experiment].probabilities_NK)
     after = times(copy)
-    again = {path for path in after if path.startswith(("cells", "softlabels/")) and after[path] != before.get(path)}
+    again = {
+        path for path in after if path.startswith(("experiments", "softlabels/")) and after[path] != before.get(path)
+    }
     assert {path for path in again if path.endswith(".safetensors")} == {str(f.relative_to(copy.root)) for f in lost}
 
 
@@ -196,15 +203,15 @@ def test_a_lost_cell_and_a_lost_shard_are_made_again_and_alone(copy):
         ("embed.one_hot=false", {"tiny teacher", "student"}, set()),
     ],
 )
-def test_what_a_cell_reads_decides_which_are_done_again(copy, override, embeddings, again):
-    """Whitening and baselines are the cells' doing: shards and student stand, and the report follows."""
+def test_what_an_experiment_reads_decides_which_are_done_again(copy, override, embeddings, again):
+    """Whitening and baselines are the experiments' doing: shards and student stand, and the report follows."""
     before = times(copy)
     to_transfer(copy, override)
     after = times(copy)
     kept = {path for path in before if path.startswith(("softlabels/", "student/")) and path.endswith(".safetensors")}
     assert len(kept) > 5 and all(after[path] == before[path] for path in kept)
-    files_now = stages.read(copy, "transfer").files
-    paths = {path: Result.read(copy.root / path).cell.embedding for path in files_now}
+    files_now = record.read(copy, "transfer").files
+    paths = {path: Result.read(copy.root / path).experiment.embedding for path in files_now}
     assert set(paths.values()) == embeddings
     assert {paths[path] for path in paths if after[path] != before.get(path)} == again
     assert states(ckd("status", copy.root))["evaluate"] == "stale"
@@ -234,19 +241,19 @@ FAR = "embed.endpoints=[{name: far, url: 'https://api.example.com/v1'}]"
         ("grid.regimes=[sharde]", "grid.regimes"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_loses_nothing(road, copy, override, sentence):
+def test_a_mistake_is_one_sentence_and_loses_nothing(finished, copy, override, sentence):
     before, written = hashes(copy), times(copy)
     said = ckd("pipeline", "--run", copy.root, "--local", override)
     refused(said, sentence)
-    kept = ("tables/", "concepts/", "softlabels/", "student/", "embeddings/", "cells/", "report/")
+    kept = ("tables/", "concepts/", "softlabels/", "student/", "embeddings/", "experiments/", "report/")
     after = hashes(copy)
     assert {path: digest for path, digest in before.items() if path.startswith(kept)}.items() <= after.items()
-    assert stages.verify(copy) == []
+    assert record.verify(copy) == []
     if override.startswith(("grid", "student")):  # taken back, nothing is trained again
-        said = ckd("pipeline", "--run", copy.root, "--local", "--recipe", road.recipe)
+        said = ckd("pipeline", "--run", copy.root, "--local", "--recipe", finished.recipe)
         assert said.code == 0, said.err
-        assert {path: at for path, at in times(copy).items() if path.startswith("cells/")} == {
-            path: at for path, at in written.items() if path.startswith("cells/")
+        assert {path: at for path, at in times(copy).items() if path.startswith("experiments/")} == {
+            path: at for path, at in written.items() if path.startswith("experiments/")
         }
 
 
@@ -257,7 +264,7 @@ def tables(tmp_path):
 
 
 def read_again(folder, tmp_path, *overrides):
-    run = Run(tmp_path / "run")
+    run = ConceptsRun(tmp_path / "run")
     arguments = ("--recipe", "concepts_tiny", "--source", f"findings:{folder}", "--run", run.root, "--local")
     return run, ckd("read", *arguments, *overrides)
 
@@ -288,7 +295,7 @@ def test_a_site_that_is_too_small_is_left_out_told_and_no_pair(tables, tmp_path)
     put(folder, "cases", found["cases"].with_columns(site=pl.when(row < 40).then(pl.lit("hut")).otherwise("site")))
     run, said = read_again(folder, tmp_path)
     assert said.code == 0, said.err
-    flow = stages.read(run, "read").numbers["flow"]
+    flow = record.read(run, "read").numbers["flow"]
     assert ["site of fewer than 50 cases", 40, 360] in flow
     refused(ckd("pipeline", "--run", run.root, "--local", "grid.pairs=['hut->south']"), "of the sites north, south")
 
@@ -317,8 +324,8 @@ def marked(tmp_path_factory):
     put(folder / "tables", "findings", pl.concat([found["findings"], rare.select("case_id", "concept", "state")]))
     texts = rare.select("concept", system=pl.lit("local"), text=pl.Series(MARKS))
     put(folder / "tables", "concepts", pl.concat([found["concepts"], texts]))
-    run = Run(folder / "run")
-    return run, travel(run, f"findings:{folder / 'tables'}")
+    run = ConceptsRun(folder / "run")
+    return run, run_pipeline(run, f"findings:{folder / 'tables'}")
 
 
 def holds_a_mark(text):
@@ -339,7 +346,7 @@ def test_no_word_of_a_single_person_and_no_number_leaves_the_concepts(marked):
     """Not the vocabulary of the small encoder either, which goes to other hospitals."""
     run, said = marked
     kinds = {file.relative_to(run.root).parts[0] for file in files(run.root)}
-    assert {"base", "cells", "embeddings", "progress", "report", "softlabels", "stages", "student"} <= kinds
+    assert {"base", "experiments", "embeddings", "progress", "report", "softlabels", "stages", "student"} <= kinds
     for file in files(run.root):
         if file.relative_to(run.root).parts[0] != "concepts":
             content = file.read_bytes().lower()
@@ -351,7 +358,7 @@ def test_no_word_of_a_single_person_and_no_number_leaves_the_concepts(marked):
 
 @pytest.mark.parametrize("stage, file", [("embed", "concepts"), ("distill", "cases"), ("transfer", "cases")])
 def test_a_stage_that_fails_quotes_no_record(marked, tmp_path, stage, file):
-    run = Run(shutil.copytree(marked[0].root, tmp_path / "copy"))
+    run = ConceptsRun(shutil.copytree(marked[0].root, tmp_path / "copy"))
     path = run.root / "concepts" / f"{file}.parquet"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     run.stage(stage).unlink()
@@ -366,7 +373,7 @@ def test_a_stage_that_fails_quotes_no_record(marked, tmp_path, stage, file):
 
 
 def test_an_endpoint_is_asked_once_and_its_answers_hold_no_phrase(copy):
-    """A real server on loopback: every phrase once, and no more when shards, tables and cells are lost."""
+    """A real server on loopback: every phrase once, and no more when shards, tables and experiments are lost."""
 
     def answer(body):
         return vectors([[float(len(phrase)), float(sum(phrase.encode()) % 97), 1.0] for phrase in body["input"]])

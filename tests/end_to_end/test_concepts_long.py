@@ -14,11 +14,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ckd_dist import recipes, stages
-from ckd_dist.schema import Run
+from ckd_dist import record
+from ckd_dist.studies.concepts import STUDY
+from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from tests.data import DATA
-from tests.end_to_end.concepts import SMALL, SYNTHETIC, assert_same_results, metrics, results, travel
-from tests.end_to_end.small import ckd, hashes, times
+from tests.end_to_end.concepts import SMALL, SYNTHETIC, assert_same_results, metrics, results, run_pipeline
+from tests.end_to_end.small import ckd, hashes, ledger_of, recipe_of, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -42,24 +43,24 @@ def on_ray(name, run, *arguments):
 
 @pytest.fixture(scope="module")
 def on_two(tmp_path_factory):
-    """A finished road of two Ray workers."""
-    run = Run(tmp_path_factory.mktemp("ray") / "run")
+    """A finished run of two Ray workers."""
+    run = ConceptsRun(tmp_path_factory.mktemp("ray") / "run")
     on_ray("pipeline", run, "--recipe", "concepts_tiny", "--source", SYNTHETIC, *SMALL)
-    recipe = recipes.load(str(run.recipe))
+    recipe = recipe_of(run)
     assert recipe.embed.workers.num == recipe.student.workers.num == recipe.grid.workers.num == 2
     return run
 
 
-def test_the_road_on_two_workers_ends_and_a_second_run_does_nothing(on_two):
-    assert len({result.worker for result in results(on_two).values()}) == 2, "both did cells"
+def test_the_run_on_two_workers_ends_and_a_second_run_does_nothing(on_two):
+    assert len({result.worker for result in results(on_two).values()}) == 2, "both did experiments"
     ranks = {int(file.parent.name.split("-w")[1].split("-")[0]) for file in on_two.root.rglob("COMMITTED")}
     assert ranks == {2}, "every checkpoint is one of two ranks"
     before = hashes(on_two)
     said = on_ray("pipeline", on_two)
-    assert [line.split()[0] for line in said.splitlines() if "done already" in line] == list(stages.CONCEPTS)
+    assert [line.split()[0] for line in said.splitlines() if "done already" in line] == list(STUDY.stages)
     assert hashes(on_two) == before
     assert ckd("verify", on_two.root).code == 0
-    assert {state.state for state in stages.status(recipes.load(str(on_two.recipe)), on_two)} == {"done"}
+    assert {state.state for state in ledger_of(on_two).status()} == {"done"}
     assert not (on_two.root / "driver.lock").exists() and not (on_two.root / "STOP").exists()
     for path in [on_two.root, *on_two.root.rglob("*")]:
         assert not path.stat().st_mode & 0o077, path
@@ -67,15 +68,15 @@ def test_the_road_on_two_workers_ends_and_a_second_run_does_nothing(on_two):
         assert (on_two.report / name).stat().st_size > 1000
 
 
-def test_without_ray_every_cell_says_the_same(on_two, tmp_path):
+def test_without_ray_every_experiment_gives_the_same(on_two, tmp_path):
     """To the bit; but two ranks sum the small encoder's gradients in another order than one does."""
-    alone = Run(tmp_path / "alone")
-    travel(alone, SYNTHETIC)
-    student = {cell for cell in results(on_two) if cell.embedding == "student"}
+    alone = ConceptsRun(tmp_path / "alone")
+    run_pipeline(alone, SYNTHETIC)
+    student = {experiment for experiment in results(on_two) if experiment.embedding == "student"}
     wanted, found = results(on_two), results(alone)
     assert len(student) == len(wanted) / 3
-    for cell in student:
-        one, other = found.pop(cell), wanted.pop(cell)
+    for experiment in student:
+        one, other = found.pop(experiment), wanted.pop(experiment)
         np.testing.assert_allclose(one.probabilities_NK, other.probabilities_NK, atol=1e-3)
     assert_same_results(found, wanted)
     for name in ("embeddings/tiny teacher.safetensors", "concepts/cases.parquet", "concepts/concepts.parquet"):
@@ -86,13 +87,13 @@ def test_without_ray_every_cell_says_the_same(on_two, tmp_path):
 
 
 @pytest.mark.fault
-def test_dead_workers_cost_a_cell_each_and_a_dead_driver_nothing_that_was_done(on_two, tmp_path):
+def test_dead_workers_cost_an_experiment_each_and_a_dead_driver_nothing_that_was_done(on_two, tmp_path):
     """In the middle of the grid both workers are killed, others take their seats; then the driver is."""
     longer = ("grid.seeds=4", "grid.train.epochs=30", "grid.tune.epochs=15", "grid.steps_curve=0")
-    runs = undisturbed, killed = [Run(tmp_path / name) for name in ("undisturbed", "killed")]
+    runs = undisturbed, killed = [ConceptsRun(tmp_path / name) for name in ("undisturbed", "killed")]
     for run in runs:
         shutil.copytree(on_two.root, run.root)
-        shutil.rmtree(run.cells)
+        shutil.rmtree(run.experiments)
     assert ckd("transfer", "--run", undisturbed.root, "--local", *longer).code == 0
     wanted = results(undisturbed)
     with subprocess.Popen(
@@ -110,17 +111,21 @@ def test_dead_workers_cost_a_cell_each_and_a_dead_driver_nothing_that_was_done(o
     before = times(killed)
     said = on_ray("transfer", killed)  # the folder knows the overrides
     after = times(killed)
-    cells = {path for path in before if path.startswith("cells/") and path.endswith(".safetensors")}
-    assert len(cells) >= len(done) and all(after[path] == before[path] for path in cells), "none is done again"
-    assert f"{len(wanted)} cells" in said
+    experiments = {path for path in before if path.startswith("experiments/") and path.endswith(".safetensors")}
+    assert len(experiments) >= len(done) and all(after[path] == before[path] for path in experiments), (
+        "none is done again"
+    )
+    assert f"{len(wanted)} experiments" in said
     assert_same_results(results(killed), wanted)
-    assert {path for path in after if path.startswith("cells/")} == {f"cells/{c.name}.safetensors" for c in wanted}
-    assert stages.verify(killed) == []
+    assert {path for path in after if path.startswith("experiments/")} == {
+        f"experiments/{c.name}.safetensors" for c in wanted
+    }
+    assert record.verify(killed) == []
 
 
 def workers(run):
-    """Processes that finished a cell."""
-    return {result.worker for result in results(run).values()} if run.cells.is_dir() else set()
+    """Processes that finished a experiment."""
+    return {result.worker for result in results(run).values()} if run.experiments.is_dir() else set()
 
 
 def until(driver, find):
@@ -152,7 +157,7 @@ def gone(session):
 @pytest.fixture(scope="module")
 def law(tmp_path_factory):
     """The numbers of north -> south: a tiny model's vectors against one-hot codes."""
-    run = Run(tmp_path_factory.mktemp("law") / "run")
+    run = ConceptsRun(tmp_path_factory.mktemp("law") / "run")
     grid = [
         "models=[{kind: max}]",
         "regimes=[local,shared,full]",
@@ -171,7 +176,7 @@ def law(tmp_path_factory):
 def auroc(law, outcome):
     """At south, with intervals: by (embedding, regime), and the oracle's."""
     scores = {(s["embedding"], s["regime"]): s["auroc"][outcome] for s in law["scores"] if s["target"] == "south"}
-    (oracle,) = (f["auroc"][outcome] for f in law["floors"] if (f["name"], f["target"]) == ("oracle", "south"))
+    (oracle,) = (f["auroc"][outcome] for f in law["baselines"] if (f["name"], f["target"]) == ("oracle", "south"))
     return scores, oracle
 
 
@@ -225,7 +230,7 @@ def test_nobody_beats_the_law_itself(law, outcome):
 def eicu(tmp_path_factory):
     if not (DATA / "eicu_demo").is_dir():
         pytest.skip("no eICU demo: set CKD_DATA to a folder that holds eicu_demo")
-    run = Run(tmp_path_factory.mktemp("eicu") / "run")
+    run = ConceptsRun(tmp_path_factory.mktemp("eicu") / "run")
     grid = ["models=[{kind: max}]", "regimes=[local,shared,full]", "pairs=['rest->South']", "sizes=[]", "steps_curve=0"]
     few = [*(f"grid.{each}" for each in grid), "grid.seeds=1", "grid.rates=[]", "embed.random=64"]
     few += ["embed.models=[]", "evaluate.bootstrap_draws=200"]
@@ -237,7 +242,7 @@ def eicu(tmp_path_factory):
 
 def test_the_flow_of_eicu_adds_up(eicu):
     """From every unit stay of the source to the cases; each row takes away what it says."""
-    flow = stages.read(eicu, "read").numbers["flow"]
+    flow = record.read(eicu, "read").numbers["flow"]
     assert flow[0] == ["unit stays", 0, 2520]
     for (_, _, before), (reason, excluded, left) in pairwise(flow):
         assert before - excluded == left, reason
@@ -278,8 +283,8 @@ def test_the_grid_of_eicu_goes_from_all_others_to_one(eicu):
     south = {(s["embedding"], s["regime"]) for s in told["scores"] if s["target"] == "South"}
     assert south == {(e, r) for e in ("one-hot", "random") for r in ("local", "shared", "full")}
     train = {site["site"]: site["splits"][0]["cases"] for site in told["sites"]}
-    assert len(results(eicu)) == told["cells"] + 2, "and the two source models, which stand at no one site"
-    numbers = {(r.cell.target, r.cell.regime): r.numbers.get("num_train") for r in results(eicu).values()}
+    assert len(results(eicu)) == told["experiments"] + 2, "and the two source models, which stand at no one site"
+    numbers = {(r.experiment.target, r.experiment.regime): r.numbers.get("num_train") for r in results(eicu).values()}
     assert numbers["South", "local"] == train["South"]
     assert numbers["all but South", "local"] == sum(train.values()) - train["South"]
     page = (eicu.report / "report.md").read_text()

@@ -4,18 +4,18 @@ import json
 
 import pytest
 
-from ckd_dist import recipes, stages
+from ckd_dist import record
 from tests.data import DATA
-from tests.end_to_end.small import travel
+from tests.end_to_end.small import ledger_of, run_pipeline
 
 DEMO = DATA / "mimic_iii_demo"
 
 
 @pytest.mark.skipif(not DEMO.is_dir(), reason="no mimic_iii_demo in $CKD_DATA or ../shared/data")
-def test_the_mimic_iii_demo_goes_the_whole_road(tmp_path):
-    run = travel(tmp_path / "run", f"mimic3:{DEMO}", "extract.train_fraction=0.5", "extract.tuning_fraction=0.25")
-    assert {state.state for state in stages.status(recipes.load(str(run.recipe)), run)} == {"done"}
-    assert stages.verify(run) == []
+def test_the_mimic_iii_demo_goes_through_to_a_report(tmp_path):
+    run = run_pipeline(tmp_path / "run", f"mimic3:{DEMO}", "extract.train_fraction=0.5", "extract.tuning_fraction=0.25")
+    assert {state.state for state in ledger_of(run).status()} == {"done"}
+    assert record.verify(run) == []
     told = json.loads((run.report / "metrics.json").read_text())
     assert told["held_out"]["too_small"]
     flow = {step["reason"]: step["left"] for step in told["flow"]}

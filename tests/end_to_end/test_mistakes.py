@@ -9,8 +9,10 @@ import sys
 import polars as pl
 import pytest
 
-from ckd_dist import stages
-from ckd_dist.schema import SPLITS, Run
+from ckd_dist import record
+from ckd_dist.schema import SPLITS
+from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.runfolder import DiseaseRun
 from tests.data import ROOT
 from tests.end_to_end.small import SMALL, ckd, go, hashes, hospital, write_table
 
@@ -27,7 +29,7 @@ def refused(said, *words, code=2):
 
 def start(folder, source, *overrides, command="select"):
     """Extract and then `command` from tables, as far as it goes; what the command said."""
-    run = Run(folder)
+    run = DiseaseRun(folder)
     said = ckd("extract", "--recipe", "tiny", "--source", source, "--run", folder, "--local", *SMALL, *overrides)
     return run, said if said.code else go(command, run)
 
@@ -60,13 +62,13 @@ def test_a_bad_field_on_a_finished_run(copy, mistake, words):
     before = hashes(copy)
     said = go("pipeline", copy, mistake)
     refused(said, words)
-    assert stages.verify(copy) == [], "what has a record holds"
+    assert record.verify(copy) == [], "what has a record holds"
     told = {name: digest for name, digest in before.items() if name.startswith(("events/", "samples/", "tables/"))}
     assert told.items() <= hashes(copy).items(), "no mistake spoils what is finished"
     trained = [line for line in said.out.splitlines() if line.startswith("train_") and "done already" not in line]
     assert not trained, "refused before anybody trained"
     assert go("pipeline", copy, *good(mistake)).code == 0
-    assert stages.verify(copy) == []
+    assert record.verify(copy) == []
 
 
 def good(mistake):
@@ -123,7 +125,7 @@ def test_everybody_died_at_the_first_visit(tables, tmp_path):
     write_table(folder, "ADMISSIONS", died)
     run, said = start(tmp_path / "run", f"mimic3:{folder}")
     refused(said, "no labelled visit in train")
-    assert run.stage("extract").is_file() and stages.verify(run) == []
+    assert run.stage("extract").is_file() and record.verify(run) == []
 
 
 def test_nobody_came_back(tables, tmp_path):
@@ -131,13 +133,13 @@ def test_nobody_came_back(tables, tmp_path):
     write_table(folder, "ADMISSIONS", found["ADMISSIONS"].unique("SUBJECT_ID", keep="first", maintain_order=True))
     run, said = start(tmp_path / "run", f"mimic3:{folder}")
     refused(said, "no labelled visit in train")
-    assert run.stage("extract").is_file() and stages.verify(run) == []
+    assert run.stage("extract").is_file() and record.verify(run) == []
 
 
 def test_nobody_is_held_out(copy):
     """There is nothing to report on; student and teacher stand."""
     pl.read_parquet(copy.samples("held_out")).clear().write_parquet(copy.samples("held_out"))
-    for name in list(stages.DISEASE)[2:]:
+    for name in list(STUDY.stages)[2:]:
         copy.stage(name).unlink()
     refused(go("pipeline", copy), "held_out has no labelled visit")
     assert copy.stage("distill").is_file()
@@ -145,7 +147,7 @@ def test_nobody_is_held_out(copy):
 
 def test_nobody_to_tune_on_is_no_mistake(copy):
     pl.read_parquet(copy.samples("tuning")).clear().write_parquet(copy.samples("tuning"))
-    for name in list(stages.DISEASE)[2:]:
+    for name in list(STUDY.stages)[2:]:
         copy.stage(name).unlink()
     said = go("pipeline", copy)
     assert said.code == 0, said.err
@@ -165,27 +167,27 @@ def test_a_label_that_never_occurs(tmp_path):
     overrides = [f"select.labels={labels}", "select.absent_labels=refuse"]
     run, said = start(tmp_path / "run", "synthetic:100", *overrides)
     refused(said, "'Cholera'", "select.absent_labels=allow")
-    assert run.stage("extract").is_file() and stages.verify(run) == []
+    assert run.stage("extract").is_file() and record.verify(run) == []
 
 
 # --- teacher, shards, student ----------------------------------------------------------------------------------------
 
 
 def shard_of_train(run):
-    return next(run.root.glob(f"softlabels/{stages.read(run, 'label').numbers['train']}/shard-*.safetensors"))
+    return next(run.root.glob(f"softlabels/{record.read(run, 'label').numbers['train']}/shard-*.safetensors"))
 
 
 def test_a_truncated_shard(copy):
     shard = shard_of_train(copy)
     shard.write_bytes(shard.read_bytes()[:-100])
     refused(go("distill", copy, "student.optim.epochs=2"), shard.name, "bytes")
-    others = [problem for problem in stages.verify(copy) if shard.name not in problem]
+    others = [problem for problem in record.verify(copy) if shard.name not in problem]
     assert others == []
     manifest = next(shard.parent.glob(f"{shard.name[:11]}.json"))
     manifest.unlink()  # as the sentence says
     assert go("label", copy).code == 0
     assert go("distill", copy).code == 0
-    assert stages.verify(copy) == []
+    assert record.verify(copy) == []
 
 
 def test_a_foreign_teacher(copy, marked):
@@ -203,7 +205,7 @@ def test_labels_that_do_not_match_the_shards(copy):
 def test_stages_in_the_wrong_order(tmp_path):
     run, said = start(tmp_path / "run", "synthetic:30", command="distill")
     refused(said, "distill", "run select first")
-    assert stages.verify(run) == []
+    assert record.verify(run) == []
 
 
 # --- the disk --------------------------------------------------------------------------------------------------------
@@ -220,23 +222,29 @@ sys.exit(said.code)
 @pytest.mark.parametrize(
     "stage, room_kb",
     [
-        ("prompt", 60),
+        ("prompt_teacher", 60),
+        ("prompt_student", 60),
         ("label", 40),
         ("distill", 60),
         ("evaluate", 40),
     ],
 )
-def test_a_full_disk(travelled, tmp_path, stage, room_kb):
+def test_a_full_disk(finished, tmp_path, stage, room_kb):
     """A real one: a small tmpfs in a namespace of its own, with the run on it and little room beside."""
     disk, keep = tmp_path / "disk", tmp_path / "after"
     disk.mkdir()
     enter = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
     if not shutil.which("unshare") or subprocess.run([*enter, f"mount -t tmpfs none {disk}"], check=False).returncode:
         pytest.skip("this machine lets nobody mount a tmpfs in a namespace")
-    run = Run(shutil.copytree(travelled.root, tmp_path / "before"))
-    gone = {"prompt": ["prompts", "base"], "label": ["softlabels"], "distill": ["student", "student_hard"]}
-    for name in [name for name in stages.DISEASE if name == stage or run.stage(name).is_file()]:
-        if list(stages.DISEASE).index(name) >= list(stages.DISEASE).index(stage):
+    run = DiseaseRun(shutil.copytree(finished.root, tmp_path / "before"))
+    gone = {
+        "prompt_teacher": ["prompts", "base"],
+        "prompt_student": ["base/student"],
+        "label": ["softlabels"],
+        "distill": ["student", "student_hard"],
+    }
+    for name in [name for name in STUDY.stages if name == stage or run.stage(name).is_file()]:
+        if list(STUDY.stages).index(name) >= list(STUDY.stages).index(stage):
             run.stage(name).unlink()
     for folder in gone.get(stage, ["report"]):
         shutil.rmtree(run.root / folder)
@@ -262,8 +270,8 @@ def test_a_full_disk(travelled, tmp_path, stage, room_kb):
     assert (tmp_path / "code").read_text().strip() == "1", done.stderr
     assert err and "make room" in err[-1], done.stderr
     assert "Traceback" not in done.stderr
-    after = Run(keep)
+    after = DiseaseRun(keep)
     assert not after.stage(stage).exists()
-    assert stages.verify(after) == []
+    assert record.verify(after) == []
     for split in SPLITS:
-        assert after.samples(split).read_bytes() == travelled.samples(split).read_bytes()
+        assert after.samples(split).read_bytes() == finished.samples(split).read_bytes()

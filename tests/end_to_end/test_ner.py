@@ -1,4 +1,4 @@
-"""The second study from made-up notes to its report, by the command line, without Ray; and what a user may do after."""
+"""The second study from synthetic notes to its report, by the command line, without Ray; and what users do next."""
 
 import json
 import os
@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
-from ckd_dist import recipes, stages
 from ckd_dist.notes.note import Mention, decode
 from ckd_dist.notes.read import read_corpus
-from ckd_dist.schema import SPLITS, Run
+from ckd_dist.schema import SPLITS
+from ckd_dist.studies.ner import STUDY
+from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.store import read_notes
-from tests.end_to_end.small import ckd, files, hashes, times
+from tests.end_to_end.small import ckd, files, hashes, ledger_of, times
 
 CANARY = "xyzzycanaryitis"
 SMALL = [
@@ -32,67 +33,68 @@ SMALL = [
 RECORDS = ("notes", "tables", "entities", "answers")  # the folders that hold text of notes
 
 
-def travel(run, *arguments):
+def run_pipeline(run, *arguments):
     said = ckd("pipeline", "--recipe", "ner_tiny", "--run", run.root, "--local", *SMALL, *arguments)
     assert said.code == 0, said.err
     return said
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory):
+def finished(tmp_path_factory):
     """A finished run.  Read it; copy it to change anything."""
-    run = Run(tmp_path_factory.mktemp("ner") / "run")
-    travel(run, "--source", "synthetic:60")
+    run = NerRun(tmp_path_factory.mktemp("ner") / "run")
+    run_pipeline(run, "--source", "synthetic:60")
     return run
 
 
 @pytest.fixture
-def copy(road, tmp_path):
-    return Run(shutil.copytree(road.root, tmp_path / "copy"))
+def copy(finished, tmp_path):
+    return NerRun(shutil.copytree(finished.root, tmp_path / "copy"))
 
 
-def test_the_road_ends_and_a_second_run_does_nothing(road):
-    recipe = recipes.load(str(road.recipe))
-    assert {state.state for state in stages.status(recipe, road)} == {"done"}
-    before = hashes(road)
-    said = ckd("pipeline", "--run", road.root, "--local")
-    assert [line.split()[0] for line in said.out.splitlines() if "done already" in line] == list(stages.NER)
-    assert hashes(road) == before
-    assert ckd("verify", road.root).code == 0
+def test_the_run_ends_and_a_second_run_does_nothing(finished):
+    assert {state.state for state in ledger_of(finished).status()} == {"done"}
+    before = hashes(finished)
+    said = ckd("pipeline", "--run", finished.root, "--local")
+    assert [line.split()[0] for line in said.out.splitlines() if "done already" in line] == list(STUDY.stages)
+    assert hashes(finished) == before
+    assert ckd("verify", finished.root).code == 0
 
 
-def test_every_labeler_is_scored_beside_the_students(road):
-    told = json.loads((road.report / "metrics.json").read_text())
+def test_every_labeler_is_scored_beside_the_students(finished):
+    told = json.loads((finished.report / "metrics.json").read_text())
     names = [system["name"] for system in told["systems"]]
     assert names == ["ontology", "local lists", "teacher", "combination", "student", "human"]
     assert {line["system"] for line in told["costs"]} == {"ontology", "local lists", "teacher", "student"}
-    assert [point["gold_notes"] for point in told["curve"] if point["way"] == "distilled"] == [0, 60]
+    assert [point["gold_notes"] for point in told["curve"] if point["arm"] == "distilled"] == [0, 60]
 
 
-def test_no_patient_and_no_text_lies_in_two_splits(road):
-    stored = {split: read_notes(road.notes(split)) for split in SPLITS}
+def test_no_patient_and_no_text_lies_in_two_splits(finished):
+    stored = {split: read_notes(finished.notes(split)) for split in SPLITS}
     for what in (lambda s: s.subjects, lambda s: [note.text for note in s.notes]):
         seen = [set(what(stored[split])) for split in SPLITS]
         assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
 
-def test_gold_of_every_note_is_the_planted_characters(road):
-    written = {line["name"]: line for line in map(json.loads, (road.tables / "notes.jsonl").read_text().splitlines())}
+def test_gold_of_every_note_is_the_planted_characters(finished):
+    written = {
+        line["name"]: line for line in map(json.loads, (finished.tables / "notes.jsonl").read_text().splitlines())
+    }
     for split in SPLITS:
-        stored = read_notes(road.notes(split))
+        stored = read_notes(finished.notes(split))
         for name, note in zip(stored.names, stored.notes, strict=True):
             planted = {(m["start"], m["end"], m["type"]) for m in written[name]["mentions"]}
             assert {tuple(mention) for mention in note.mentions} == planted
 
 
-def test_the_student_leaves_home(road, tmp_path):
+def test_the_student_annotates_new_notes(finished, tmp_path):
     """Text in, entities out: JSON lines and brat say the same, and so does Hugging Face's own pipeline."""
     source = tmp_path / "notes"
     source.mkdir()
-    stored = read_notes(road.notes("held_out"))
+    stored = read_notes(finished.notes("held_out"))
     for name, note in zip(stored.names[:6], stored.notes[:6], strict=True):
         (source / f"{name.replace('/', '_')}.txt").write_text(note.text, newline="")
-    said = ckd("extract", "--model", road.student, "--notes", source, "--out", tmp_path / "out")
+    said = ckd("annotate", "--model", finished.student, "--notes", source, "--out", tmp_path / "out")
     assert said.code == 0, said.err
     assert "6 notes" in said.out and "words a second" in said.out
     lines = [json.loads(line) for line in (tmp_path / "out" / "entities.jsonl").read_text().splitlines()]
@@ -106,27 +108,29 @@ def test_the_student_leaves_home(road, tmp_path):
     assert (tmp_path / "out" / "entities.html").is_file()
 
 
-def test_the_folder_runs_in_hugging_faces_pipeline(road):
-    run_pipeline = pipeline("token-classification", model=str(road.student), aggregation_strategy="simple")
-    note = read_notes(road.notes("held_out")).notes[0]
+def test_the_folder_runs_in_hugging_faces_pipeline(finished):
+    run_pipeline = pipeline("token-classification", model=str(finished.student), aggregation_strategy="simple")
+    note = read_notes(finished.notes("held_out")).notes[0]
     for entity in run_pipeline(note.text[:400]):
         assert entity["entity_group"] in {"disease", "medication", "symptom"}
         assert 0 <= entity["start"] < entity["end"] <= 400
 
 
-def test_the_saved_tagger_gives_the_logits_that_were_exported(road):
-    """Plain transformers, every word alone at its first sub-word, against `extract`'s own windows."""
-    from ckd_dist.studies.ner import predict as new_notes
+def test_the_saved_tagger_gives_the_logits_that_were_exported(finished):
+    """Plain transformers, every word alone at its first sub-word, against `annotate`'s own windows."""
+    from ckd_dist.studies.ner.predict import find_entities
 
-    model, tokenizer = (kind.from_pretrained(road.student) for kind in (AutoModelForTokenClassification, AutoTokenizer))
-    stored = read_notes(road.notes("held_out"))
+    model, tokenizer = (
+        kind.from_pretrained(finished.student) for kind in (AutoModelForTokenClassification, AutoTokenizer)
+    )
+    stored = read_notes(finished.notes("held_out"))
     note = min((n for n in stored.notes if len(n) > 5), key=len)
-    words, types = note.words(), json.loads(road.tags.read_text())["types"]
+    words, types = note.words(), json.loads(finished.tags.read_text())["types"]
     encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
     if encoded.input_ids.shape[1] <= 128:  # one window
         tags = model(**encoded).logits[0].argmax(1).numpy()
         first = [encoded.word_ids().index(word) for word in range(len(words))]
-        ours = [claim.mention for claim in next(new_notes.tag(road.student, [note], "cpu"))]
+        ours = [entity.mention for entity in next(find_entities(finished.student, [note]))]
         assert ours == decode(note, tags[first], types) or not _follows(tags[first])
 
 
@@ -150,10 +154,24 @@ def test_a_lost_shard_is_made_again_and_alone(copy):
     assert written == {str(lost.relative_to(copy.root))}
 
 
+@pytest.mark.parametrize(
+    ("override", "redone"),
+    [
+        ("student.base=/models/bert", {"window_student", "distill", "evaluate"}),
+        ("student.max_tokens=96", {"window_student", "distill", "evaluate"}),
+        ("student.crf=true", {"distill", "evaluate"}),
+        ("teacher.max_tokens=256", {"window_teacher", "train_teacher", "label", "combine", "distill", "evaluate"}),
+    ],
+)
+def test_another_student_keeps_the_teacher_and_its_tags(finished, override, redone):
+    found = {state.name for state in ledger_of(finished, override).status() if state.state != "done"}
+    assert found == redone
+
+
 def test_another_vocabulary_redoes_labels_and_not_windows(copy):
     said = ckd("status", copy.root, "label.ontologies=[{name: ontology, vocabularies: ['disease=synthetic:problems']}]")
     state = {line.split()[0]: line.split()[1] for line in said.out.splitlines() if len(line.split()) > 1}
-    assert (state["read"], state["window"], state["train_teacher"]) == ("done",) * 3
+    assert {state[name] for name in ("read", "window_teacher", "window_student", "train_teacher")} == {"done"}
     assert (state["label"], state["combine"], state["distill"]) == ("stale",) * 3
 
 
@@ -163,7 +181,7 @@ def test_a_field_of_how_redoes_nothing(copy, way):
     assert "stale" not in said.out
 
 
-def test_a_label_model_and_a_crf_go_the_road_too(copy):
+def test_a_label_model_and_a_crf_run_through_too(copy):
     """No gold for the combination; transitions beside the weights, put back when notes are read."""
     said = ckd(
         "pipeline", "--run", copy.root, "--local", "combine.by=model", "student.crf=true", "student.gold_sizes=[]"
@@ -174,11 +192,11 @@ def test_a_label_model_and_a_crf_go_the_road_too(copy):
     assert told["choices"] == [] and "curve" in told
     assert (copy.student / "crf.safetensors").is_file()
     out = copy.root / "out"
-    with_crf = ckd("extract", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
+    with_crf = ckd("annotate", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
     assert with_crf.code == 0, with_crf.err
     entities = (out / "entities.jsonl").read_bytes()
     (copy.student / "crf.safetensors").unlink()
-    said = ckd("extract", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
+    said = ckd("annotate", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
     assert said.code == 2 and (out / "entities.jsonl").read_bytes() == entities
 
 
@@ -206,14 +224,14 @@ def test_a_mistake_is_one_sentence_and_loses_nothing(copy, override, sentence):
 
 
 def test_a_stage_of_the_other_study_is_refused_by_name(copy):
-    said = ckd("prompt", "--run", copy.root, "--local")
-    assert said.code == 2 and "study ner has no stage prompt" in said.err
+    said = ckd("prompt_teacher", "--run", copy.root, "--local")
+    assert said.code == 2 and "prompt_teacher is a stage of study disease" in said.err
 
 
-def test_extract_says_what_it_wants(road, tmp_path):
-    assert "wants --model, --notes and --out" in ckd("extract", "--notes", tmp_path).err
+def test_annotate_says_what_it_wants(finished, tmp_path):
+    assert ckd("annotate", "--notes", tmp_path).code == 2
     assert "no tagger of this project" in ckd(
-        "extract", "--model", road.teacher, "--notes", f"jsonl:{road.tables}", "--out", tmp_path / "out"
+        "annotate", "--model", finished.teacher, "--notes", f"jsonl:{finished.tables}", "--out", tmp_path / "out"
     ).err  # fmt: skip
 
 
@@ -237,8 +255,8 @@ def test_no_word_of_a_note_leaves_the_notes(tmp_path):
     corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
     names = tmp_path / "names.tsv"
     names.write_text("diabetes\naspirin\n")
-    run = Run(tmp_path / "run")
-    travel(
+    run = NerRun(tmp_path / "run")
+    run_pipeline(
         run, "--source", f"jsonl:{corpus}", f"label.ontologies=[{{name: names, vocabularies: ['disease=tsv:{names}']}}]"
     )
     where = [read_notes(run.notes(split)) for split in SPLITS]
@@ -258,7 +276,7 @@ def test_a_language_model_labels_and_is_never_asked_twice(copy):
     from tests.endpoints.server import completion, serve
 
     def answer(body):
-        """Says that the first word of every line is a disease, and makes one up."""
+        """Says that the first word of every line is a disease, and invents one."""
         lines = [line.partition(" ")[2] for line in body["messages"][-1]["content"].splitlines() if line[:1].isdigit()]
         stated = [{"line": n, "text": line.split()[0], "type": "disease"} for n, line in enumerate(lines, 1)]
         return completion(json.dumps({"entities": [*stated, {"line": 1, "text": "plague", "type": "disease"}]}))
@@ -286,9 +304,9 @@ def test_a_language_model_labels_and_is_never_asked_twice(copy):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_road_on_two_ray_workers_and_zero3(tmp_path):
+def test_the_run_on_two_ray_workers_and_zero3(tmp_path):
     """What `make demo-ner` does, at its smallest, with an adapter."""
-    run = Run(tmp_path / "run")
+    run = NerRun(tmp_path / "run")
     lora = ["teacher.tuning=lora", "teacher.sharding=zero3_lora"]  # the other tests here train all of it
     command = [sys.executable, "-m", "launch.run", "pipeline", "--recipe", "ner_tiny", "--run", str(run.root), *lora]
     done = subprocess.run(
@@ -298,6 +316,6 @@ def test_the_road_on_two_ray_workers_and_zero3(tmp_path):
     assert done.returncode == 0, done.stderr
     ranks = {int(file.parent.name.split("-w")[1].split("-")[0]) for file in run.root.rglob("COMMITTED")}
     assert ranks == {2}, "every checkpoint is one of two ranks"
-    assert {state.state for state in stages.status(recipes.load(str(run.recipe)), run)} == {"done"}
+    assert {state.state for state in ledger_of(run).status()} == {"done"}
     assert json.loads((run.report / "metrics.json").read_text())["primary"] == "student"
     assert (run.teacher / "adapter_model.safetensors").is_file()

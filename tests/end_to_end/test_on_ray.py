@@ -1,4 +1,4 @@
-"""The road as people travel it: one command, Ray, two workers, ZeRO-3.  Minutes each."""
+"""The pipeline as people run it: one command, Ray, two workers, ZeRO-3.  Minutes each."""
 
 import json
 import os
@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ckd_dist import recipes, stages
+from ckd_dist import record
 from ckd_dist.progress import last
-from ckd_dist.schema import Run
-from tests.end_to_end.small import SMALL, SYNTHETIC, ckd, copy_of, go, hashes
+from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+from tests.end_to_end.small import SMALL, SYNTHETIC, ckd, copy_of, go, hashes, ledger_of, recipe_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 LONGER = ["student.optim.epochs=6", "student.optim.evaluate_every=8"]  # a student that can be met in the middle
-FLOORS = ("prevalence", "copy_last_visit")
+BASELINES = ("prevalence", "copy_last_visit")
 
 
 def command(name, run, *arguments):
@@ -39,24 +40,24 @@ def on_ray(name, run, *arguments):
 
 @pytest.fixture(scope="module")
 def on_two(tmp_path_factory):
-    """A finished road of two Ray workers under ZeRO-3."""
-    run = Run(tmp_path_factory.mktemp("ray") / "run")
+    """A finished run of two Ray workers under ZeRO-3."""
+    run = DiseaseRun(tmp_path_factory.mktemp("ray") / "run")
     on_ray("pipeline", run, "--recipe", "tiny", "--source", SYNTHETIC, *SMALL)
-    recipe = recipes.load(str(run.recipe))
+    recipe = recipe_of(run)
     assert recipe.teacher.workers.num == recipe.student.workers.num == recipe.label.workers.num == 2
     assert recipe.teacher.sharding.startswith("zero3")
     return run
 
 
-def test_the_road_ends_and_a_second_run_does_nothing(on_two):
+def test_the_run_ends_and_a_second_run_does_nothing(on_two):
     ranks = {int(file.parent.name.split("-w")[1].split("-")[0]) for file in on_two.root.rglob("COMMITTED")}
     assert ranks == {2}, "every checkpoint is one of two ranks"
     before = hashes(on_two)
     said = on_ray("pipeline", on_two)
-    assert [line.split()[0] for line in said.splitlines() if "done already" in line] == list(stages.DISEASE)
+    assert [line.split()[0] for line in said.splitlines() if "done already" in line] == list(STUDY.stages)
     assert hashes(on_two) == before
     assert ckd("verify", on_two.root).code == 0
-    assert {state.state for state in stages.status(recipes.load(str(on_two.recipe)), on_two)} == {"done"}
+    assert {state.state for state in ledger_of(on_two).status()} == {"done"}
     assert not (on_two.root / "driver.lock").exists() and not (on_two.root / "STOP").exists()
     for path in [on_two.root, *on_two.root.rglob("*")]:
         assert not path.stat().st_mode & 0o077, path
@@ -78,7 +79,7 @@ def test_one_worker_and_two_take_the_same_steps(on_two, tmp_path, stage, folder)
     assert wanted.keys() == found.keys()
     for name, values in wanted.items():
         np.testing.assert_allclose(found[name], values, atol=2e-3, err_msg=name)
-    scores, scores_alone = (stages.read(run, stage).numbers for run in (on_two, alone))
+    scores, scores_alone = (record.read(run, stage).numbers for run in (on_two, alone))
     if stage == "distill":
         scores, scores_alone = scores["soft"], scores_alone["soft"]
     assert scores["step"] == scores_alone["step"]
@@ -133,16 +134,16 @@ def test_a_killed_driver_costs_nothing_but_time(on_two, tmp_path):
         for file in ("model.safetensors", "calibration.json", "config.json"):
             assert (killed.root / folder / file).read_bytes() == (undisturbed.root / folder / file).read_bytes(), file
     first = min(int(file.parent.name[5:11]) for file in killed.student.glob("step_*/COMMITTED"))
-    assert first <= stages.read(killed, "distill").numbers["soft"]["step"]
-    assert stages.verify(killed) == []
+    assert first <= record.read(killed, "distill").numbers["soft"]["step"]
+    assert record.verify(killed) == []
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """The demo as `make demo` runs it: a finished one in CKD_DEMO_RUN, else run now."""
     if os.environ.get("CKD_DEMO_RUN"):
-        return Run(Path(os.environ["CKD_DEMO_RUN"]))
-    run = Run(tmp_path_factory.mktemp("demo") / "run")
+        return DiseaseRun(Path(os.environ["CKD_DEMO_RUN"]))
+    run = DiseaseRun(tmp_path_factory.mktemp("demo") / "run")
     on_ray("pipeline", run, "--recipe", "tiny")
     return run
 
@@ -153,9 +154,17 @@ def test_the_planted_law_is_recovered(demo):
     difference = {(pair["first"], pair["second"]): pair["metrics"] for pair in told["differences"]}
     for metric in ("macro_auroc", "macro_auprc"):
         for model in ("teacher", "student"):
-            for floor in FLOORS:
-                interval = difference[model, floor][metric]
-                assert interval["low"] > 0, f"{model} - {floor}: {metric} {interval}"
+            for baseline in BASELINES:
+                interval = difference[model, baseline][metric]
+                assert interval["low"] > 0, f"{model} - {baseline}: {metric} {interval}"
             assert difference["oracle", model][metric]["value"] > 0, "nobody beats the law itself"
     models = {model["name"] for model in told["models"]}
-    assert {"oracle", "teacher", "student", "student_hard", "logistic_regression", "predict_nothing", *FLOORS} <= models
+    assert {
+        "oracle",
+        "teacher",
+        "student",
+        "student_hard",
+        "logistic_regression",
+        "predict_nothing",
+        *BASELINES,
+    } <= models

@@ -9,15 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from ckd_dist import recipes, stages
+from ckd_dist import record
 from ckd_dist.report.calibrate import Calibration
-from ckd_dist.schema import PREDICTIONS, SPLITS, Run, check_columns
+from ckd_dist.report.predictions import PREDICTIONS
+from ckd_dist.schema import SPLITS, check_columns
 from ckd_dist.softlabels.read import read_labels
-from ckd_dist.studies.disease import evaluate as score
-from ckd_dist.studies.disease import stages as pipeline
+from ckd_dist.studies.disease.evaluate import score_models
 from ckd_dist.studies.disease.prompts.exchange import export_soft_labels
-from ckd_dist.studies.disease.stages import label_names
-from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital, ledger_of, recipe_of
 
 MEDS_COLUMNS = ["subject_id", "prediction_time", "boolean_value", "predicted_boolean_value"]
 
@@ -35,16 +35,16 @@ def predicted(model, source, out):
     return check_columns(pl.read_parquet(out / "predictions.parquet"), PREDICTIONS, "predictions")
 
 
-def test_a_second_hospital_by_the_command_line(travelled, second_hospital, tmp_path):
-    out, names = tmp_path / "out", label_names(travelled)
-    table = predicted(travelled.student, f"mimic3:{second_hospital}", out)
+def test_a_second_hospital_by_the_command_line(finished, second_hospital, tmp_path):
+    out, names = tmp_path / "out", finished.label_names()
+    table = predicted(finished.student, f"mimic3:{second_hospital}", out)
     assert table["subject_id"].is_unique().all()
     assert 40 < len(table) <= 60  # those who died are left out
     probabilities_NK = table["probabilities"].list.to_array(len(names)).to_numpy()
     assert np.isfinite(probabilities_NK).all() and (probabilities_NK > 0).all() and (probabilities_NK < 1).all()
     assert probabilities_NK.std(axis=0).max() > 0, "patients differ"
 
-    calibration = Calibration.load(travelled.student / "calibration.json", names)
+    calibration = Calibration.load(finished.student / "calibration.json", names)
     of_label = json.loads((out / "meds" / "labels.json").read_text())
     assert list(of_label) == names
     for k, name in enumerate(names):
@@ -58,46 +58,45 @@ def test_a_second_hospital_by_the_command_line(travelled, second_hospital, tmp_p
     assert pl.read_csv(out / "predictions.csv").columns[3:] == names
 
 
-def test_the_run_s_own_events_give_what_plain_transformers_give(travelled, tmp_path):
-    names = label_names(travelled)
-    table = predicted(travelled.student, f"meds:{travelled.events}", tmp_path / "out")
+def test_the_run_s_own_events_give_what_plain_transformers_give(finished, tmp_path):
+    names = finished.label_names()
+    table = predicted(finished.student, f"meds:{finished.events}", tmp_path / "out")
     # `sample_id` is another number here: the same visit is the same subject at the same time.
-    samples = pl.concat([pl.read_parquet(travelled.samples(split)) for split in SPLITS])
-    texts = pl.concat([pl.read_parquet(travelled.prompts(split)) for split in SPLITS])
+    samples = pl.concat([pl.read_parquet(finished.samples(split)) for split in SPLITS])
+    texts = pl.concat([pl.read_parquet(finished.prompts(split, "student")) for split in SPLITS])
     known = samples.select("sample_id", "subject_id", "prediction_time").join(texts, on="sample_id")
     both = table.drop("sample_id").join(known, on=["subject_id", "prediction_time"], maintain_order="left")
     assert len(both) == len(table) == samples["subject_id"].n_unique()
 
     few = both.sample(15, seed=0)
-    tokenizer = AutoTokenizer.from_pretrained(travelled.student)
-    model = AutoModelForSequenceClassification.from_pretrained(travelled.student).eval()
+    tokenizer = AutoTokenizer.from_pretrained(finished.student)
+    model = AutoModelForSequenceClassification.from_pretrained(finished.student).eval()
     with torch.no_grad():
-        logits_NK = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in few["student_text"]])
-    wanted_NK = Calibration.load(travelled.student / "calibration.json", names).probabilities(logits_NK.numpy())
+        logits_NK = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in few["text"]])
+    wanted_NK = Calibration.load(finished.student / "calibration.json", names).probabilities(logits_NK.numpy())
     np.testing.assert_allclose(few["probabilities"].list.to_array(len(names)).to_numpy(), wanted_NK, atol=1e-4)
 
 
 def test_a_student_needs_nothing_but_its_own_folder(copy, second_hospital, tmp_path):
-    at_home = predicted(copy.student, f"mimic3:{second_hospital}", tmp_path / "at_home")
+    before = predicted(copy.student, f"mimic3:{second_hospital}", tmp_path / "before")
     away = shutil.copytree(copy.student, tmp_path / "elsewhere" / "student")
     shutil.rmtree(copy.root)
-    assert predicted(away, f"mimic3:{second_hospital}", tmp_path / "away").equals(at_home)
+    assert predicted(away, f"mimic3:{second_hospital}", tmp_path / "away").equals(before)
 
 
-def test_a_synthetic_hospital_and_a_place_that_is_no_student(travelled, tmp_path):
-    pipeline.predict(travelled.student, "synthetic:30", tmp_path / "out")
-    assert len(pl.read_parquet(tmp_path / "out" / "predictions.parquet")) > 15
-    said = ckd("predict", "--model", travelled.teacher, "--source", "synthetic:30", "--out", tmp_path / "no")
+def test_a_synthetic_hospital_and_a_place_that_is_no_student(finished, tmp_path):
+    assert len(predicted(finished.student, "synthetic:30", tmp_path / "out")) > 15
+    said = ckd("predict", "--model", finished.teacher, "--source", "synthetic:30", "--out", tmp_path / "no")
     assert said.code == 2
     assert "no student of this project" in said.err and len(said.err.strip().splitlines()) == 1
 
 
-def test_a_user_s_own_label_set_goes_the_whole_road(marked, marked_tables, tmp_path):
+def test_a_user_s_own_label_set_goes_through_to_a_report(marked, marked_tables, tmp_path):
     names = ["Heart failure", "High blood pressure", "Kidney failure, acute"]
-    assert label_names(marked) == names
-    assert {state.state for state in stages.status(recipes.load(str(marked.recipe)), marked)} == {"done"}
+    assert marked.label_names() == names
+    assert {state.state for state in ledger_of(marked).status()} == {"done"}
     assert [label["name"] for label in json.loads((marked.report / "metrics.json").read_text())["labels"]] == names
-    away = shutil.copytree(marked.student, tmp_path / "student")  # the label set travels with it
+    away = shutil.copytree(marked.student, tmp_path / "student")  # the label set goes with it
     table = predicted(away, f"mimic3:{marked_tables}", tmp_path / "out")
     assert set(table["probabilities"].list.len()) == {3}
     assert len(files(tmp_path / "out" / "meds")) == 4
@@ -105,21 +104,21 @@ def test_a_user_s_own_label_set_goes_the_whole_road(marked, marked_tables, tmp_p
 
 def test_the_law_s_oracle_is_no_judge_of_a_user_s_own_labels(marked):
     """As after a synthetic hospital with own labels: everybody is scored but the oracle."""
-    recipe, plans = recipes.load(str(marked.recipe)), stages.read(marked, "label").numbers
-    names = {model.name for model in score.models(marked, label_names(marked), recipe.label, plans, synthetic=True)}
+    recipe, plans = recipe_of(marked), record.read(marked, "label").numbers
+    names = {model.name for model in score_models(marked, recipe.label, plans, synthetic=True)}
     assert {"student", "teacher"} <= names and "oracle" not in names
 
 
-def test_somebody_else_s_soft_labels_need_no_teacher(travelled, tmp_path):
-    names = label_names(travelled)
-    num_train = len(pl.read_parquet(travelled.samples("train")))
+def test_somebody_else_s_soft_labels_need_no_teacher(finished, tmp_path):
+    names = finished.label_names()
+    num_train = len(pl.read_parquet(finished.samples("train")))
     probabilities_NK = np.random.default_rng(0).uniform(0.05, 0.95, (num_train, len(names))).round(4)
     theirs = tmp_path / "soft_labels.json"
     export_soft_labels(theirs, probabilities_NK, names)
 
-    run = Run(tmp_path / "run")
+    run = DiseaseRun(tmp_path / "run")
     for folder in ("events", "samples", "prompts", "base", "stages", "tables"):
-        shutil.copytree(travelled.root / folder, run.root / folder)
+        shutil.copytree(finished.root / folder, run.root / folder)
     for name in ("train_teacher", "label", "distill", "evaluate"):
         run.stage(name).unlink()
     arguments = ["--recipe", "tiny", "--source", "synthetic:300", "--run", run.root, "--local", *SMALL]
@@ -127,16 +126,16 @@ def test_somebody_else_s_soft_labels_need_no_teacher(travelled, tmp_path):
     assert said.code == 0, said.err
     assert not run.teacher.exists()
 
-    sample_id_N, logits_NK = read_labels(run.softlabels, stages.read(run, "label").numbers["train"], names)
+    sample_id_N, logits_NK = read_labels(run.softlabels, record.read(run, "label").numbers["train"], names)
     in_order = 1 / (1 + np.exp(-logits_NK[np.argsort(sample_id_N)]))
     np.testing.assert_allclose(in_order, probabilities_NK, atol=1e-6)
     models = {model["name"] for model in json.loads((run.report / "metrics.json").read_text())["models"]}
     assert "student" in models and "teacher" not in models
     weights = "student/model.safetensors"
-    assert hashes(run)[weights] != hashes(travelled)[weights], "another teacher, another student"
+    assert hashes(run)[weights] != hashes(finished)[weights], "another teacher, another student"
 
     export_soft_labels(theirs, probabilities_NK[:, ::-1], names)  # other numbers under the same name
-    assert "label.import_from_files changed" in stages.state(recipes.load(str(run.recipe)), run, "label").why
+    assert "label.import_from_files changed" in ledger_of(run).state("label").why
     export_soft_labels(theirs, probabilities_NK[1:], names)
     said = go("label", run)
     assert said.code == 2

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from ckd_dist.schema import Run
+from ckd_dist.studies.disease.runfolder import DiseaseRun
 from tests.end_to_end.small import DRUG, FREE_TEXT, SMALL, SUBJECT, VISIT, ckd, files, go, write_table
 
 RECORDS = ("events", "samples", "prompts")  # the folders that hold records, and nobody else reads
@@ -104,7 +104,7 @@ def test_a_malformed_row_is_told_without_its_content(marked_tables, tmp_path, na
     table = pl.read_csv(tmp_path / f"{name}.csv.gz", infer_schema=False)
     bad = pl.when(pl.int_range(pl.len()) == 3).then(pl.lit(f"{DRUG} {FREE_TEXT}")).otherwise(column)
     write_table(tmp_path, name, table.with_columns(bad.alias(column)))
-    run = Run(tmp_path / "run")
+    run = DiseaseRun(tmp_path / "run")
     said = ckd("extract", "--recipe", "tiny", "--source", f"mimic3:{tmp_path}", "--run", run.root, "--local")
     told = said.out + said.err + "".join(file.read_text() for file in run.root.rglob("*.log"))
     if run.stage("extract").is_file():
@@ -116,8 +116,9 @@ def test_a_malformed_row_is_told_without_its_content(marked_tables, tmp_path, na
 @pytest.mark.parametrize(
     "stage, file",
     [
-        ("prompt", "samples/train.parquet"),
-        ("train_teacher", "prompts/train.parquet"),
+        ("prompt_teacher", "samples/train.parquet"),
+        ("prompt_student", "samples/train.parquet"),
+        ("train_teacher", "prompts/train.teacher.parquet"),
         ("label", "prompts/train.teacher.safetensors"),
         ("distill", "samples/train.parquet"),
         ("evaluate", "samples/held_out.parquet"),
@@ -140,7 +141,7 @@ def test_a_stage_that_fails_quotes_no_record(marked, copier, stage, file):
     assert not holds_an_id(told.encode())
 
 
-@pytest.mark.parametrize("which", ["travelled", "marked"])
+@pytest.mark.parametrize("which", ["finished", "marked"])
 def test_files_and_folders_are_their_owner_s_alone(request, which):
     run = request.getfixturevalue(which)
     for path in [run.root, *run.root.rglob("*")]:

@@ -1,4 +1,4 @@
-"""A finished road: nothing is done twice, what changed is found, and no subject is where it should not be."""
+"""A finished run: nothing is done twice, what changed is found, and no subject is where it should not be."""
 
 import json
 import math
@@ -6,41 +6,43 @@ import math
 import polars as pl
 import pytest
 
-from ckd_dist import recipes, stages
+from ckd_dist import record
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.read import read_labels
-from ckd_dist.studies.disease.stages import Labeller, finish_labels, label_names, plan_labels
-from tests.end_to_end.small import ckd, flip, go, hashes, times
+from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.stages import LABEL
+from ckd_dist.study import Context, finish_jobs, missing_jobs
+from tests.end_to_end.small import ckd, flip, go, hashes, ledger_of, recipe_of, times
 
-BEFORE_STUDENT = ("extract", "select", "prompt", "train_teacher", "label")
+BEFORE_STUDENT = ("extract", "select", "prompt_teacher", "prompt_student", "train_teacher", "label")
 SHARDS = "softlabels/*/shard-*.safetensors"
+ROLES = ("teacher", "student")
 
 
 def states(run, *overrides):
-    chosen = recipes.load(str(run.recipe), overrides)
-    return {state.name: state for state in stages.status(chosen, run)}
+    return {state.name: state for state in ledger_of(run, *overrides).status()}
 
 
-def test_every_stage_is_done_and_every_file_holds(travelled):
-    assert {state.state for state in states(travelled).values()} == {"done"}
-    assert stages.verify(travelled) == []
-    assert ckd("verify", travelled.root).code == 0
+def test_every_stage_is_done_and_every_file_holds(finished):
+    assert {state.state for state in states(finished).values()} == {"done"}
+    assert record.verify(finished) == []
+    assert ckd("verify", finished.root).code == 0
 
 
-def test_a_second_run_writes_nothing_and_says_so(travelled):
-    before, written = hashes(travelled), times(travelled)
-    said = go("pipeline", travelled)
+def test_a_second_run_writes_nothing_and_says_so(finished):
+    before, written = hashes(finished), times(finished)
+    said = go("pipeline", finished)
     assert said.code == 0
-    assert [line.split()[0] for line in said.out.splitlines() if "done already" in line] == list(stages.DISEASE)
-    assert hashes(travelled) == before
+    assert [line.split()[0] for line in said.out.splitlines() if "done already" in line] == list(STUDY.stages)
+    assert hashes(finished) == before
     del written["recipe.json"]  # the driver's own note, the same again
-    assert times(travelled).items() >= written.items()
+    assert times(finished).items() >= written.items()
 
 
 def test_another_schedule_of_the_student_redoes_student_and_report_only(copy):
     found = states(copy, "student.optim.epochs=2")
-    assert [found[name].state for name in BEFORE_STUDENT] == ["done"] * 5
+    assert [found[name].state for name in BEFORE_STUDENT] == ["done"] * 6
     assert found["distill"].why == "student.optim.epochs changed from 1.0 to 2.0"
     assert found["evaluate"].why == "distill will be done again"
     shown = ckd("status", copy.root, "student.optim.epochs=2").out
@@ -49,13 +51,13 @@ def test_another_schedule_of_the_student_redoes_student_and_report_only(copy):
     before = times(copy)
     said = go("pipeline", copy, "student.optim.epochs=2")
     assert said.code == 0, said.err
-    assert said.out.count("done already") == 5
+    assert said.out.count("done already") == 6
     after = times(copy)
     changed = {name.split("/")[0] for name in after if after[name] != before.get(name)}
     records = {name for name in after if name.startswith("stages/") and after[name] != before[name]}
     assert changed <= {"recipe.json", "stages", "progress", "student", "student_hard", "tensorboard", "report"}
     assert records == {"stages/distill.json", "stages/evaluate.json"}
-    assert stages.verify(copy) == []
+    assert record.verify(copy) == []
     assert {state.state for state in states(copy).values()} == {"done"}  # the folder keeps the changed recipe
 
 
@@ -72,9 +74,9 @@ def test_an_edited_label_set_under_the_same_name_is_noticed(marked, own_labels):
 
 
 def test_a_flipped_bit_of_a_shard_is_found_by_verify_and_by_the_student(copy):
-    shard = next(copy.root.glob(f"softlabels/{stages.read(copy, 'label').numbers['train']}/shard-*.safetensors"))
+    shard = next(copy.root.glob(f"softlabels/{record.read(copy, 'label').numbers['train']}/shard-*.safetensors"))
     flip(shard)
-    assert [shard.name in problem for problem in stages.verify(copy)] == [True]
+    assert [shard.name in problem for problem in record.verify(copy)] == [True]
     said = ckd("verify", copy.root)
     assert said.code == 1 and shard.name in said.err
     said = go("distill", copy, "student.optim.epochs=2")
@@ -84,17 +86,18 @@ def test_a_flipped_bit_of_a_shard_is_found_by_verify_and_by_the_student(copy):
 
 
 def test_a_lost_shard_is_labelled_again_alone_and_to_the_same_bytes(copy):
-    recipe = recipes.load(str(copy.recipe))
+    recipe = recipe_of(copy)
     before, written = hashes(copy), times(copy)
     lost = sorted(copy.root.glob(SHARDS))[3]
     lost.unlink()
     copy.stage("label").unlink()
-    missing = plan_labels(recipe, copy)
+    stage, context = STUDY.stages["label"], Context(recipe, copy)
+    missing = missing_jobs(STUDY, stage, context)
     assert len(missing) == 1
-    labeller = Labeller(recipe, copy, "cpu")
+    worker = LABEL.worker(context, "cpu")
     for number in missing:
-        labeller.do(number)
-    finish_labels(recipe, copy)
+        worker.do(number)
+    finish_jobs(STUDY, stage, context)
     assert hashes(copy) == before
     other_shards = {str(file.relative_to(copy.root)) for file in copy.root.glob(SHARDS) if file != lost}
     assert {name: times(copy)[name] for name in other_shards} == {name: written[name] for name in other_shards}
@@ -112,31 +115,31 @@ def test_another_teacher_than_the_soft_labels_is_refused_with_both_fingerprints(
 
 
 def test_other_label_columns_than_the_soft_labels_are_refused(copy):
-    told = json.loads(copy.labels.read_text())
-    told["names"][0] += " (renamed)"
-    copy.labels.write_text(json.dumps(told))
+    labels = json.loads(copy.labels.read_text())
+    labels["names"][0] += " (renamed)"
+    copy.labels.write_text(json.dumps(labels))
     said = go("distill", copy, "student.optim.epochs=2")
     assert said.code == 2
     assert "25 columns" in said.err and "label again" in said.err
 
 
-def test_unlabelled_visits_get_soft_labels_and_teach_the_student(travelled, recipe):
-    samples = pl.read_parquet(travelled.samples("train"), columns=["sample_id", "labels"])
-    plan = stages.read(travelled, "label").numbers["train"]
-    sample_id_N, _ = read_labels(travelled.softlabels, plan, label_names(travelled))
+def test_unlabelled_visits_get_soft_labels_and_teach_the_student(finished, recipe):
+    samples = pl.read_parquet(finished.samples("train"), columns=["sample_id", "labels"])
+    plan = record.read(finished, "label").numbers["train"]
+    sample_id_N, _ = read_labels(finished.softlabels, plan, finished.label_names())
     assert sorted(sample_id_N) == samples["sample_id"].to_list()
     num_labelled = len(samples) - samples["labels"].null_count()
     batch = recipe.student.optim.batch_samples
     steps, steps_of_labelled = math.ceil(len(samples) / batch), math.ceil(num_labelled / batch)
     assert steps_of_labelled < steps
-    assert stages.read(travelled, "distill").numbers["soft"]["step"] == steps  # of its one epoch
+    assert record.read(finished, "distill").numbers["soft"]["step"] == steps  # of its one epoch
 
 
 def subjects(run, split):
     """Subjects of a split, by every file that knows one."""
     told = pl.read_parquet(run.events / "metadata" / "subject_splits.parquet")
     samples = pl.read_parquet(run.samples(split), columns=["sample_id", "subject_id"])
-    prompts = pl.read_parquet(run.prompts(split), columns=["sample_id"])
+    prompts = pl.concat([pl.read_parquet(run.prompts(split, role), columns=["sample_id"]) for role in ROLES])
     prompted = prompts.join(samples, on="sample_id", how="left")
     assert prompted["subject_id"].null_count() == 0, "a prompt of another split's sample"
     events = pl.read_parquet(run.events / "data" / split, columns=["subject_id"])
@@ -148,8 +151,8 @@ def subjects(run, split):
     }
 
 
-def test_no_subject_is_in_two_splits_in_any_file(travelled):
-    everywhere = {split: subjects(travelled, split) for split in SPLITS}
+def test_no_subject_is_in_two_splits_in_any_file(finished):
+    everywhere = {split: subjects(finished, split) for split in SPLITS}
     for split, told in everywhere.items():
         assert told["prompts"] and told["prompts"] <= told["samples"] <= told["events"] <= told["splits"]
         for other in SPLITS:
@@ -157,11 +160,11 @@ def test_no_subject_is_in_two_splits_in_any_file(travelled):
                 assert not set.union(*told.values()) & set.union(*everywhere[other].values())
 
 
-def test_soft_labels_of_train_are_of_training_subjects_only(travelled):
-    plans = stages.read(travelled, "label").numbers
+def test_soft_labels_of_train_are_of_training_subjects_only(finished):
+    plans = record.read(finished, "label").numbers
     for split in SPLITS:
-        sample_id_N, _ = read_labels(travelled.softlabels, plans[split], label_names(travelled))
-        assert set(sample_id_N) == set(pl.read_parquet(travelled.samples(split))["sample_id"])
+        sample_id_N, _ = read_labels(finished.softlabels, plans[split], finished.label_names())
+        assert set(sample_id_N) == set(pl.read_parquet(finished.samples(split))["sample_id"])
 
 
 @pytest.mark.parametrize("how", ["altered", "emptied"])
@@ -176,10 +179,13 @@ def test_knowledge_and_vocabularies_do_not_depend_on_other_subjects(copy, how):
             drugs = pl.lit(["metformin", "heparin"]).alias("medications")
             samples = samples.with_columns(other, drugs).select(samples.columns)
         samples.write_parquet(copy.samples(split))
-    copy.stage("prompt").unlink()
-    said = go("prompt", copy)
-    assert said.code == 0, said.err
+    for role in ROLES:
+        copy.stage(f"prompt_{role}").unlink()
+        said = go(f"prompt_{role}", copy)
+        assert said.code == 0, said.err
     after = hashes(copy)
     changed = {name for name in before if after.get(name) != before[name]}
-    assert f"prompts/{SPLITS[2]}.parquet" in changed, "the held-out subjects really are others"
+    assert {f"prompts/{SPLITS[2]}.{role}.parquet" for role in ROLES} <= changed, (
+        "the held-out subjects really are others"
+    )
     assert not [name for name in changed if name.startswith(("base/", "prompts/train", "prompts/knowledge"))]

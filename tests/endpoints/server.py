@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that speaks OpenAI's chat completions and embeddings, and notes to ask it about."""
+"""A real HTTP server on loopback for OpenAI's chat completions and embeddings, and notes to ask it about."""
 
 import json
 import threading

@@ -6,6 +6,7 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ckd_dist.config import Optim
+from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.task import Batch
+from ckd_dist.study import Callbacks
 from ckd_dist.world import World
 
 # B samples, L tokens, U units, K columns, D hidden
@@ -76,6 +79,19 @@ def collate(rows: np.ndarray) -> Batch:
 def loss_fn(logits_UK: Tensor, batch: Batch) -> Tensor:
     per_UK = binary_cross_entropy_with_logits(logits_UK, batch.hard_UK, reduction="none")
     return (per_UK.mean(1) * batch.mask_U).sum()
+
+
+@dataclass(frozen=True)
+class TinyTask:
+    """The two verbs of a task that training needs."""
+
+    loss: Callable[[Tensor, Batch], Tensor] = loss_fn
+    collate: Callable[[np.ndarray], Batch] = collate
+
+
+def phase_of(folder: Path, optim: Optim = OPTIM, scalars: Path | None = None, **callbacks: Any) -> Phase:
+    """A phase in `folder` that chooses its checkpoint by `score`."""
+    return Phase(optim, folder, "d", "score", Callbacks(**callbacks), scalars)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ckd_dist.engine.zero import refuse_foreign_classes
 
 
 def save(folder, step, digest="d", attempt=1, num_ranks=2, **numbers):
-    """A committed checkpoint with two files that stand for a rank's each."""
+    """A committed checkpoint with two files, as of a rank each."""
     path = folder / checkpoint.name_of(step, num_ranks, attempt)
     (path / "native").mkdir(parents=True)
     (path / "native" / "rank0.pt").write_bytes(bytes(range(200)))
@@ -99,7 +99,7 @@ def test_best_and_newest_stay(tmp_path):
 
 def test_numbers_survive_and_nan_is_null(tmp_path):
     path = save(tmp_path, 10, score=0.25, other=float("nan")).path
-    assert checkpoint.read(path, "d").numbers == {"score": 0.25, "other": None}
+    assert checkpoint.read_checkpoint(path, "d").numbers == {"score": 0.25, "other": None}
     assert json.loads((path / "MANIFEST.json").read_text())["num_ranks"] == 2
 
 

@@ -1,7 +1,8 @@
-"""What the loop tells, when it stops, and what it leaves behind where something goes wrong."""
+"""What the loop reports, when it stops, and what is left behind where something goes wrong."""
 
 import errno
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,51 +11,46 @@ import torch
 from ckd_dist.config import Optim
 from ckd_dist.engine import checkpoint
 from ckd_dist.engine.ddp import DdpEngine
-from ckd_dist.engine.loop import Course, ahead, course, fit
+from ckd_dist.engine.loop import TrainingSchedule, ahead, fit, training_schedule
 from ckd_dist.engine.optim import num_dimensions, parameter_groups, schedule
 from ckd_dist.engine.reduce import Diverged
 from ckd_dist.engine.zero import checked, full_config, read_sharding
 from ckd_dist.world import World
-from tests.engine.fakes import OPTIM, TinyReader, collate, loss_fn, planned
+from tests.engine.fakes import OPTIM, TinyReader, TinyTask, loss_fn, phase_of, planned
 
-COURSE = Course(num_steps=12, evaluate_every=4, better="score")
+CONSTANT = replace(OPTIM, schedule="constant")
+TWELVE = TrainingSchedule(num_steps=12, evaluate_every=4)
 
 
-def fitted(folder, *, engine=None, loss_fn=loss_fn, course=COURSE, **others):
-    others = {"evaluate": lambda: {"score": 0.5}} | others
+def half():
+    """The same score at every evaluation."""
+    return {"score": 0.5}
+
+
+def fitted(folder, *, engine=None, loss_fn=loss_fn, plan=TWELVE, evaluate=half, **others):
+    """others: scalars, and callbacks of the phase."""
     engine = engine or DdpEngine(TinyReader(), OPTIM, World())
-    return fit(
-        engine,
-        lambda start: planned(start, World()),
-        collate,
-        loss_fn,
-        course,
-        schedule=lambda step: 1.0,
-        folder=folder,
-        digest="d",
-        **others,
-    )
+    phase = phase_of(folder, CONSTANT, **others)
+    return fit(engine, TinyTask(loss_fn), lambda start: planned(start, World()), plan, phase, evaluate)
 
 
 def test_it_learns(tmp_path):
-    told = []
-    fitted(
-        tmp_path, course=Course(150, 150, better="score"), track=lambda done, total, **n: told.append((done, total, n))
-    )
-    assert [done for done, _, _ in told] == list(range(1, 151)) and told[0][1] == 150
-    losses = [numbers["loss"] for _, _, numbers in told]
+    seen = []
+    fitted(tmp_path, plan=TrainingSchedule(150, 150), track=lambda done, total, **n: seen.append((done, total, n)))
+    assert [done for done, _, _ in seen] == list(range(1, 151)) and seen[0][1] == 150
+    losses = [numbers["loss"] for _, _, numbers in seen]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
-    assert {"tokens_per_second", "gradient_norm", "learning_rate"} <= told[9][2].keys()
+    assert {"tokens_per_second", "gradient_norm", "learning_rate"} <= seen[9][2].keys()
 
 
 def test_evaluates_saves_and_commits_on_time(tmp_path):
     seen = []
 
     def committed(path, step, numbers):
-        assert checkpoint.read(path, "d").step == step, "it is whole by then"
+        assert checkpoint.read_checkpoint(path, "d").step == step, "it is whole by then"
         seen.append((step, numbers))
 
-    result = fitted(tmp_path, course=Course(10, 4, save_every=3, better="score"), committed=committed)
+    result = fitted(tmp_path, plan=TrainingSchedule(10, 4, save_every=3), committed=committed)
     assert [step for step, _ in seen] == [3, 4, 6, 8, 9, 10]
     assert {step for step, numbers in seen if numbers} == {4, 8, 10}
     assert result.complete and result.step == 10
@@ -123,7 +119,7 @@ class FullDisk(DdpEngine):
 
 
 @pytest.mark.fault
-def test_a_full_disk_is_one_sentence_and_earlier_checkpoints_stand(tmp_path):
+def test_a_full_disk_is_one_sentence_and_earlier_checkpoints_stay(tmp_path):
     with pytest.raises(OSError, match=r"No space left.*earlier ones stand") as caught:
         fitted(tmp_path, engine=FullDisk(TinyReader(), OPTIM, World()))
     assert caught.value.errno == errno.ENOSPC
@@ -131,28 +127,18 @@ def test_a_full_disk_is_one_sentence_and_earlier_checkpoints_stand(tmp_path):
     assert fitted(tmp_path).complete
 
 
-def test_a_torn_checkpoint_is_told(tmp_path):
-    fitted(tmp_path, course=Course(4, 4, better="score"))
+def test_a_torn_checkpoint_is_reported(tmp_path):
+    fitted(tmp_path, plan=TrainingSchedule(4, 4))
     newest = checkpoint.newest_whole(tmp_path, "d")[0]
     (newest.path / "trainable.safetensors").write_bytes(b"")
-    result = fitted(tmp_path, course=Course(4, 4, better="score"))
+    result = fitted(tmp_path, plan=TrainingSchedule(4, 4))
     assert result.complete and "trainable.safetensors has 0 bytes" in result.skipped[0]
 
 
 def test_a_stream_that_ends_early_is_an_error(tmp_path):
     engine = DdpEngine(TinyReader(), OPTIM, World())
     with pytest.raises(ValueError, match="ended after step 0 of 12"):
-        fit(
-            engine,
-            lambda start: iter(()),
-            collate,
-            loss_fn,
-            COURSE,
-            schedule=lambda step: 1.0,
-            folder=tmp_path,
-            digest="d",
-            evaluate=dict,
-        )
+        fit(engine, TinyTask(), lambda start: iter(()), TWELVE, phase_of(tmp_path), evaluate=dict)
 
 
 def test_scalars_are_written(tmp_path):
@@ -209,9 +195,9 @@ def test_schedules(name, warmup):
     assert factors[num_warm:] == sorted(factors[num_warm:], reverse=True)
 
 
-def test_course_from_a_recipe():
-    assert course(Optim(epochs=2.5, seed=3), 10) == Course(25, 10, 0, "macro_auroc", 3)
-    assert course(Optim(epochs=1, evaluate_every=4, save_every=2), 10).evaluate_every == 4
+def test_schedule_from_a_recipe():
+    assert training_schedule(Optim(epochs=2.5), 10) == TrainingSchedule(25, 10, 0)
+    assert training_schedule(Optim(epochs=1, evaluate_every=4, save_every=2), 10) == TrainingSchedule(10, 4, 2)
 
 
 @pytest.mark.parametrize("name", ["zero1", "zero2", "zero3_lora", "zero3_full", "zero3_offload"])

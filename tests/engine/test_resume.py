@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -10,14 +11,14 @@ import pytest
 import torch
 
 from ckd_dist.engine.ddp import DdpEngine
-from ckd_dist.engine.loop import Course, fit
-from ckd_dist.engine.optim import schedule
+from ckd_dist.engine.loop import TrainingSchedule, fit
 from ckd_dist.engine.zero import ZeroEngine
 from ckd_dist.world import World
-from tests.engine.fakes import OPTIM, TinyAdapted, TinyReader, collate, loss_fn, planned, run_ranks
+from tests.engine.fakes import OPTIM, TinyAdapted, TinyReader, TinyTask, collate, loss_fn, phase_of, planned, run_ranks
 
 NUM_STEPS = 6
-COURSE = Course(NUM_STEPS, evaluate_every=3, save_every=2, better="score", seed=7)
+PLAN = TrainingSchedule(NUM_STEPS, evaluate_every=3, save_every=2)
+SEEDED = replace(OPTIM, seed=7)
 MODELS = {"ddp": TinyReader, "zero1": TinyReader, "zero2": TinyAdapted, "zero3": TinyAdapted, "zero3_full": TinyReader}
 
 
@@ -49,19 +50,14 @@ def run(world, kind, folder, *, stop_at=None, kill_at=None, dropout=0.3, dtype="
         asked.append(True)
         return len(asked) == stop_at
 
-    result = fit(
-        engine,
-        lambda start: planned(start, world),
-        collate,
-        loss_or_death,
-        COURSE,
-        schedule=schedule(OPTIM, NUM_STEPS),
-        folder=Path(folder),
-        digest="d",
-        evaluate=lambda: {"score": engine.predict(collate(np.arange(5))).sum().item()},
-        should_stop=should_stop,
-        track=lambda done, total, **numbers: losses.update({done: numbers["loss"]}),
-    )
+    def track(done, total, **numbers):
+        losses[done] = numbers["loss"]
+
+    def evaluate():
+        return {"score": engine.predict(collate(np.arange(5))).sum().item()}
+
+    phase = phase_of(Path(folder), SEEDED, should_stop=should_stop, track=track)
+    result = fit(engine, TinyTask(loss_or_death), lambda start: planned(start, world), PLAN, phase, evaluate)
     weights = {name: tensor.float().numpy() for name, tensor in engine.full_weights().items()}
     groups = [(g["lr"], g["weight_decay"], g["betas"]) for g in optimizer_of(engine).param_groups]
     return result, losses, weights, groups
@@ -111,7 +107,7 @@ def test_killed_equals_unbroken_bit_for_bit(tmp_path):
     assert -signal.SIGKILL in killed, f"the fault did not fire: exit codes {killed}"
     unbroken, resumed = run_ranks(2, both, str(tmp_path))[0]
     assert 0 < min(resumed[1]) - 1 <= kill_at, "it resumed, from a checkpoint before the kill"
-    assert kill_at - (min(resumed[1]) - 1) <= COURSE.save_every, "no more is lost than the interval"
+    assert kill_at - (min(resumed[1]) - 1) <= PLAN.save_every, "no more is lost than the interval"
     assert all(resumed[1][step] == unbroken[1][step] for step in resumed[1])
     bitwise(resumed[2], unbroken[2])
 
@@ -146,7 +142,7 @@ def halves(world, folder):
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
 def test_another_number_of_ranks_goes_on(tmp_path, before, after):
-    """The rest of the run is that of the unbroken one, and head and body keep their own rate and decay."""
+    """The rest of the run is that of the unbroken one, and head and backbone keep their own rate and decay."""
     first = run_ranks(before, halves, str(tmp_path))[0]
     second = run_ranks(after, moved, str(tmp_path), 0.0)[0]
     for kind, (unbroken, stopped) in first.items():
@@ -190,7 +186,7 @@ def test_one_rank_in_plain_python_resumes_at_every_step(tmp_path):
     torch.use_deterministic_algorithms(False)
 
 
-def test_the_stream_is_asked_for_no_more_than_the_course(tmp_path):
+def test_the_stream_is_asked_for_no_more_than_the_schedule(tmp_path):
     taken = []
 
     def steps(start):
@@ -199,15 +195,5 @@ def test_the_stream_is_asked_for_no_more_than_the_course(tmp_path):
             yield plan
 
     engine = make("ddp", World(), 0.0)
-    fit(
-        engine,
-        steps,
-        collate,
-        loss_fn,
-        COURSE,
-        schedule=lambda step: 1.0,
-        folder=tmp_path,
-        digest="d",
-        evaluate=lambda: {"score": 0.0},
-    )
+    fit(engine, TinyTask(), steps, PLAN, phase_of(tmp_path), lambda: {"score": 0.0})
     assert taken == list(range(NUM_STEPS))

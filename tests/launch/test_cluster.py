@@ -1,4 +1,4 @@
-"""Ranks on a private Ray cluster: a mistake ends the run once, a death is survived, a labeller's death costs a shard.
+"""Ranks on a private Ray cluster: a mistake ends the run once, a death is survived, a labeler's death costs a shard.
 
 One cluster for the whole file: starting it takes seconds.
 """
@@ -10,6 +10,8 @@ from functools import partial
 import pytest
 
 from ckd_dist.config import Workers
+from ckd_dist.runfolder import RunFolder
+from ckd_dist.study import Context
 from launch import cluster
 from tests.data import ROOT
 from tests.launch import work
@@ -29,7 +31,8 @@ def ray_cluster():
 
 def train(folder, fault=None, num_steps=8):
     steps = partial(work.steps, str(folder), num_steps, fault)
-    cluster.train(steps, name="test", workers=TWO, folder=folder / "ray", stop=folder / "STOP")
+    context = Context(None, RunFolder(folder))
+    cluster.train(steps, context, name="test", workers=TWO, folder=folder / "ray", stop=folder / "STOP")
 
 
 def lines(folder, name):
@@ -72,20 +75,20 @@ def test_the_flag_stops_all_ranks_at_the_same_step(tmp_path):
 
 def label(folder, shards, should_stop=lambda: False, **options):
     seen = []
-    make = partial(work.Labeller, str(folder), **options)
+    make = partial(work.Labeler, str(folder), **options)
     cluster.do(make, shards, workers=TWO, track=lambda done, total: seen.append((done, total)), should_stop=should_stop)
     return seen
 
 
 @pytest.mark.fault
-def test_a_labeller_that_dies_costs_one_shard(tmp_path):
+def test_a_labeler_that_dies_costs_one_shard(tmp_path):
     seen = label(tmp_path, list(range(8)))
     assert lines(tmp_path, "struck") == ["3"]
     assert sorted(int(line.split()[0]) for line in lines(tmp_path, "shards")) == list(range(8))
     assert seen[-1] == (8, 8)
 
 
-def test_a_labeller_s_mistake_ends_labelling_once(tmp_path):
+def test_a_labeler_s_mistake_ends_labelling_once(tmp_path):
     (tmp_path / "struck").touch()
     with pytest.raises(ValueError) as caught:
         label(tmp_path, list(range(8)), refuse=True)

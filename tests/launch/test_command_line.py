@@ -1,13 +1,16 @@
 """A user's mistake is one sentence and exit code 2; --help knows every field; looking writes nothing."""
 
 import errno
+import json
 
 import pytest
 
-from ckd_dist import recipes
-from ckd_dist.config import Recipe, walk
-from ckd_dist.schema import Run
+from ckd_dist.config import load, save, walk
+from ckd_dist.runfolder import LAYOUT, RunFolder
+from ckd_dist.studies import STUDIES
 from launch import run as command_line
+from launch.choose import choose
+from launch.verdict import verdict
 
 TINY = ["--recipe", "tiny", "--source", "synthetic:100"]
 
@@ -49,45 +52,120 @@ def test_looking_at_no_run_folder_is_refused(tmp_path, capsys, command):
     assert "no run folder" in err
 
 
-def test_help_of_the_pipeline_explains_every_field(capsys):
-    code, out, _ = call(capsys, "pipeline", "--help")
+RECIPES = {name: study for study in STUDIES.values() for name in study.recipes}
+COMMANDS = sorted({*(name for study in STUDIES.values() for name in study.stages), "pipeline"})
+OTHERS = [*(command.name for study in STUDIES.values() for command in study.commands), "plan", "status", "verify"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_help_shows_the_recipe_s_own_study_in_at_most_40_lines(capsys, recipe):
+    study = RECIPES[recipe]
+    for command in ("pipeline", *study.stages):
+        code, out, _ = call(capsys, command, "--recipe", recipe, "--help")
+        assert code == 0
+        assert len(out.splitlines()) <= 40, out
+        part = study.stages[command].part if command in study.stages else None
+        parts = {name for name, _, _ in walk(study.recipes[recipe]())}
+        shown = {line.split()[0].removesuffix(".*") for line in out.splitlines() if line.strip()}
+        own = {name.split(".")[0] for name in parts} if part is None else {part}
+        assert all(any(each == name or each.startswith(f"{name}.") for each in shown) for name in own), out
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS, *OTHERS, "fields", "recipes"])
+def test_every_help_is_at_most_40_lines(capsys, command):
+    code, out, _ = call(capsys, *([command] if command else []), "--help")
     assert code == 0
-    for name, _, _ in walk(Recipe()):
+    assert len(out.splitlines()) <= 40, out
+
+
+def test_help_of_a_run_folder_shows_the_recipe_that_it_keeps(tmp_path, capsys):
+    save(STUDIES["ner"].recipes["ner_tiny"](), RunFolder(tmp_path).recipe)
+    _, out, _ = call(capsys, "distill", "--run", str(tmp_path), "--help")
+    assert "student.crf" in out
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_fields_shows_every_field_with_the_recipe_s_own_value(capsys, recipe):
+    code, out, _ = call(capsys, "fields", "--recipe", recipe)
+    assert code == 0
+    for name, _, _ in walk(RECIPES[recipe].recipes[recipe]()):
         assert f" {name} " in out
 
 
-def test_help_of_a_stage_explains_its_own_fields(capsys):
-    _, out, _ = call(capsys, "train-teacher", "--help")
-    assert " teacher.lora.rank " in out
+def test_fields_of_a_part(capsys):
+    _, out, _ = call(capsys, "fields", "--recipe", "tiny", "teacher")
+    assert " teacher.lora.rank " in out and " 8 " in out
     assert " student.loss.temperature " not in out
+    code, _, err = call(capsys, "fields", "--recipe", "tiny", "teachers")
+    assert code == 2 and "no field 'teachers'" in err
 
 
-def test_every_field_has_words_and_a_unit_or_meaning():
-    bare = [name for name, _, info in walk(Recipe()) if not info.description]
-    assert not bare
+def test_recipes_lists_all_and_their_study(capsys):
+    _, out, _ = call(capsys, "recipes")
+    for name, study in RECIPES.items():
+        assert any(line.split()[:2] == [name, study.name] for line in out.splitlines())
+
+
+def test_version(capsys):
+    assert call(capsys, "--version")[:2] == (0, "ckd_dist 0.1.0\n")
+
+
+def test_every_field_of_every_study_has_a_meaning():
+    for study in STUDIES.values():
+        assert [name for name, _, info in walk(study.recipe()) if not info.description] == []
+
+
+def test_a_command_of_another_study_says_whose_it_is(tmp_path, capsys):
+    save(STUDIES["ner"].recipes["ner_tiny"](), RunFolder(tmp_path).recipe)
+    code, _, err = call(capsys, "export", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "export is a command of study disease" in err and "a run of ner" in err
+    code, _, err = call(capsys, "extract", "--run", str(tmp_path))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "extract is a stage of study disease" in err and "read, window_teacher" in err
+
+
+@pytest.mark.parametrize("layout", [None, 1, LAYOUT + 1])
+def test_a_run_folder_of_another_layout_is_refused_in_a_sentence(tmp_path, capsys, layout):
+    kept = {"study": "disease", "name": "tiny"} | ({"layout": layout} if layout else {})
+    RunFolder(tmp_path).recipe.write_text(json.dumps(kept))
+    for command in (["status", str(tmp_path)], ["verify", str(tmp_path)], ["extract", "--run", str(tmp_path), *TINY]):
+        code, _, err = call(capsys, *command)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert "layout" in err and "another --run folder" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+@pytest.mark.parametrize("kept", ["name: mine", "study: radiology"])
+def test_a_recipe_file_says_its_study(tmp_path, capsys, kept):
+    file = tmp_path / "mine.yaml"
+    file.write_text(kept)
+    code, _, err = call(capsys, "plan", "--run", str(tmp_path / "run"), "--recipe", str(file))
+    assert code == 2 and "give study: disease or ner or concepts" in err
 
 
 def test_a_dry_run_writes_nothing(tmp_path, capsys):
     code, out, _ = call(capsys, "pipeline", "--run", str(tmp_path / "run"), *TINY, "--dry-run")
     assert code == 0
-    assert "100 made-up subjects" in out
+    assert "100 synthetic subjects" in out
     assert not (tmp_path / "run").exists()
 
 
-def test_paths_of_a_recipe_are_absolute_because_workers_stand_elsewhere(tmp_path, monkeypatch):
+def test_paths_of_a_recipe_are_absolute_because_workers_run_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tables").mkdir()
     (tmp_path / "labels.yaml").touch()
-    chosen = command_line.choose(Run(tmp_path), "tiny", "mimic3:tables", ["select.labels=labels.yaml"])
+    chosen = choose(STUDIES, tmp_path, "tiny", "mimic3:tables", ["select.labels=labels.yaml"])[1].recipe
     assert chosen.extract.source == f"mimic3:{tmp_path}/tables"
     assert chosen.select.labels == f"{tmp_path}/labels.yaml"
     assert chosen.teacher.base == "tiny"
 
 
 def test_without_a_recipe_the_run_folder_s_own_is_meant(tmp_path):
-    recipe = recipes.load("tiny", ["student.optim.epochs=7"])
-    recipes.save(recipe, Run(tmp_path).recipe)
-    assert command_line.choose(Run(tmp_path), None, None, None) == recipe
+    recipe = load(STUDIES["disease"].recipe, {}, ["student.optim.epochs=7"])
+    save(recipe, RunFolder(tmp_path).recipe)
+    study, context = choose(STUDIES, tmp_path)
+    assert (study.name, context.recipe) == ("disease", recipe)
 
 
 def test_a_submitted_job_needs_an_absolute_run_folder(tmp_path, monkeypatch, capsys):
@@ -98,7 +176,7 @@ def test_a_submitted_job_needs_an_absolute_run_folder(tmp_path, monkeypatch, cap
 
 
 def test_a_full_disk_is_a_failure_that_says_what_to_do():
-    words, code = command_line.verdict(OSError(errno.ENOSPC, "No space left on device", "/run/shard"))
+    words, code = verdict(OSError(errno.ENOSPC, "No space left on device", "/run/shard"))
     assert code == 1
     assert "make room" in words and "/run/shard" in words
 
@@ -107,7 +185,7 @@ def test_verify_finds_a_flipped_byte(tmp_path, capsys):
     folder = str(tmp_path / "run")
     assert call(capsys, "extract", "--run", folder, *TINY)[0] == 0
     assert call(capsys, "verify", folder)[0] == 0
-    file = next(Run(tmp_path / "run").events.rglob("*.parquet"))
+    file = next((tmp_path / "run" / "events").rglob("*.parquet"))
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)

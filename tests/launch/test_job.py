@@ -85,9 +85,9 @@ def submit(environment, *arguments):
 
 def test_a_submitted_job_runs_a_stage_on_the_cluster_s_workers(head, tmp_path):
     run = tmp_path / "run"
-    small = ["select.absent_labels=allow", "teacher.answers.epochs=0.1", "teacher.labels.epochs=0.2"]
+    small = ["select.absent_labels=allow", "teacher.sft.epochs=0.1", "teacher.labels.epochs=0.2"]
     first = ["--recipe", "tiny", "--source", "synthetic:400", *small]
-    for stage in ("extract", "select", "prompt"):
+    for stage in ("extract", "select", "prompt_teacher"):
         command = [sys.executable, "-m", "launch.run", stage, "--run", run, *first]
         assert subprocess.run(command, cwd=ROOT).returncode == 0
         first = []
@@ -100,5 +100,5 @@ def test_a_submitted_job_runs_a_stage_on_the_cluster_s_workers(head, tmp_path):
 
 
 def test_a_job_without_the_token_is_refused(head, tmp_path):
-    done = submit({**head, "RAY_AUTH_TOKEN_PATH": "/no/such/token", "HOME": str(tmp_path)}, "fields")
+    done = submit({**head, "RAY_AUTH_TOKEN_PATH": "/no/such/token", "HOME": str(tmp_path)}, "recipes")
     assert done.returncode != 0

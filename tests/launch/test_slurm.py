@@ -1,4 +1,4 @@
-"""A real two-node Slurm cluster on one host: `sbatch slurm/teacher.sh` and its sisters, over both nodes, to the end."""
+"""A real two-node Slurm cluster on one host: `sbatch slurm/teacher.sh` and the others, over both nodes, to the end."""
 
 import os
 import shutil
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ckd_dist.schema import Run
-from ckd_dist.stages import DISEASE
+from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.runfolder import DiseaseRun
 from launch import run as command_line
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "select.absent_labels=allow",
-    "teacher.answers.epochs=0.1",
+    "teacher.sft.epochs=0.1",
     "teacher.labels.epochs=0.2",
     "student.optim.epochs=0.2",
     "evaluate.bootstrap_draws=100",
@@ -37,9 +37,9 @@ def prompts(tmp_path):
     search = os.environ["PATH"] + ":/usr/sbin"
     if os.geteuid() != 0 or any(shutil.which(program, path=search) is None for program in programs):
         pytest.skip("wants root, and Debian's slurm-wlm and munge")
-    run = Run(tmp_path / "run")
+    run = DiseaseRun(tmp_path / "run")
     first = ["--recipe", "tiny", "--source", "synthetic:400", *SMALL]
-    for stage in ("extract", "select", "prompt"):
+    for stage in ("extract", "select", "prompt_teacher", "prompt_student"):
         assert command_line.main([stage, "--run", str(run.root), *first]) == 0
         first = []
     return run
@@ -56,7 +56,7 @@ def test_every_script_runs_over_two_nodes(prompts, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr + log.read_text()
-    assert [name for name in DISEASE if not prompts.stage(name).is_file()] == []
+    assert [name for name in STUDY.stages if not prompts.stage(name).is_file()] == []
     assert not list(prompts.root.glob(".job-*"))
     checkpoints = [path.name for path in prompts.teacher.glob("step_*")]
     assert checkpoints and all("-w2-" in name for name in checkpoints)

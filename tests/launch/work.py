@@ -1,4 +1,4 @@
-"""What the tests of the rim give to workers: small stand-ins for a stage, importable where the workers are."""
+"""What the tests of launch/ give to workers: small stand-ins for a stage, importable where the workers are."""
 
 import os
 import time
@@ -8,14 +8,15 @@ import torch
 import torch.distributed as dist
 
 
-def note(folder: Path, name: str, words: object) -> None:
+def note(folder: Path, name: str, line: object) -> None:
     """Add a line to a file that the test reads afterwards."""
     with (Path(folder) / name).open("a") as file:
-        file.write(f"{words}\n")
+        file.write(f"{line}\n")
 
 
-def steps(folder, num_steps, fault=None, *, world, committed, should_stop):
+def steps(folder, num_steps, fault, context):
     """Count to `num_steps` together, from the last commit on; `fault(world, step)` may strike before a step."""
+    world, callbacks = context.world, context.callbacks
     note(folder, f"starts_{world.rank}", os.getpid())
     marker = Path(folder) / "committed"
     first = int(marker.read_text()) if marker.exists() else 0
@@ -24,7 +25,7 @@ def steps(folder, num_steps, fault=None, *, world, committed, should_stop):
             fault(Path(folder), world, step)
         ranks = torch.ones(1)
         dist.all_reduce(ranks)
-        stop = torch.tensor(float(world.is_leader and should_stop()))
+        stop = torch.tensor(float(world.is_leader and callbacks.should_stop()))
         dist.all_reduce(stop)
         if world.is_leader:
             note(folder, "steps", f"{step} {int(ranks)} {torch.get_num_threads()} {os.umask(0o077):o}")
@@ -33,7 +34,7 @@ def steps(folder, num_steps, fault=None, *, world, committed, should_stop):
                 marker.write_text(str(step))
             dist.barrier()
             start = time.monotonic()
-            committed(Path(folder) / f"step_{step}", step, {"loss": 1.0})
+            callbacks.committed(Path(folder) / f"step_{step}", step, {"loss": 1.0})
             note(folder, "commit_seconds", time.monotonic() - start)
         if stop:
             return
@@ -66,8 +67,8 @@ def flag(folder, world, step):
         (folder / "STOP").touch()
 
 
-class Labeller:
-    """Writes a line for a shard; shard 3 kills its labeller once, shard 5 may be refused."""
+class Labeler:
+    """Writes a line for a shard; shard 3 kills its labeler once, shard 5 may be refused."""
 
     def __init__(self, folder, refuse=False):
         self.folder, self.refuse = Path(folder), refuse

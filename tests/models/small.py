@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ckd_dist.config import Lora, Tiny
+from ckd_dist.models.teacher import TeacherOptions
 from ckd_dist.notes.note import tag_names
 
 NAMES = ("Asthma", "Shock", "Gout; acute", "Fluid/electrolyte", "Stroke")
@@ -14,6 +15,7 @@ TEXTS = [f"The patient had disease {i % 13} and took drug {i % 7}; procedure {i 
 PHRASES = ["disease 3", TEXTS[0], "drug", TEXTS[1], "the patient had disease", "disease 3", "Disease 3", "p"]
 TINY = Tiny(hidden=32, layers=2, heads=4, vocabulary=400)
 LORA = Lora(rank=4, alpha=8, dropout=0.0)
+FULL, ADAPTER = (TeacherOptions(tuning, LORA, torch.float32) for tuning in ("full", "lora"))
 
 
 @dataclass
@@ -40,7 +42,7 @@ def random_rows(num: int, low: int, high: int, prefix: int = 0, vocabulary: int 
 
 @dataclass
 class WordRows(Rows):
-    """Windows of words in memory, as notes.windows.Windows gives them."""
+    """Windows of words in memory, as ner's windows.Windows gives them."""
 
     unit_offsets_W1: np.ndarray
     first_U: np.ndarray

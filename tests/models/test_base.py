@@ -2,18 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from ckd_dist.config import Lora
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student
 from ckd_dist.models.teacher import build_classifier
-from tests.models.small import LORA, NAMES
-
-HOW = {"tuning": "lora", "lora": LORA, "dtype": torch.float32}
+from tests.models.small import ADAPTER, LORA, NAMES
 
 
 @pytest.fixture
@@ -26,9 +24,13 @@ def edit(file, **changes):
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def refused(base, *words, build=build_classifier, error=ValueError, **how):
+def teacher(base, names, lora=LORA, max_tokens=None):
+    return build_classifier(base, names, replace(ADAPTER, lora=lora), max_tokens)
+
+
+def refused(base, *words, build=teacher, error=ValueError, **settings):
     with pytest.raises(error) as caught:
-        build(base, NAMES, **(HOW if build is build_classifier else {}) | how)
+        build(base, NAMES, **settings)
     sentence = str(caught.value)
     assert "\n" not in sentence and all(word in sentence for word in words), sentence
 
@@ -91,4 +93,4 @@ def test_an_encoder_is_no_teacher_and_targets_must_exist(student_base, teacher_b
 
 def test_names_must_be_distinct(teacher_base):
     with pytest.raises(ValueError, match="distinct"):
-        build_classifier(teacher_base, ("a", "a"), **HOW)
+        teacher(teacher_base, ("a", "a"))

@@ -108,15 +108,15 @@ def test_long_rows_and_surprising_tags_stay_finite_in_float32():
 
 def test_a_tagger_with_a_chain(student_base):
     """Rows padded together equal rows alone; every parameter trains, at a rate of its own where `crf` is a head."""
-    head = build_tagger(student_base, TAGS, crf=True)
-    shake(head)
+    model = build_tagger(student_base, TAGS, crf=True)
+    shake(model)
     rows, units = random_rows(3, 6, 9), torch.tensor([[0, 1], [0, 2], [0, 4], [2, 1], [2, 5]])
-    together = head.eval()(*pad(rows.ids, 0), units)
+    together = model.eval()(*pad(rows.ids, 0), units)
     alone = torch.cat(
-        [head(*pad([rows.ids[row]], 0), units[units[:, 0] == row] * torch.tensor([0, 1])) for row in (0, 2)]
+        [model(*pad([rows.ids[row]], 0), units[units[:, 0] == row] * torch.tensor([0, 1])) for row in (0, 2)]
     )
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     together.square().sum().backward()
-    assert all(p.grad is not None for p in head.parameters())
-    assert {name for name, _ in head.named_parameters() if name.startswith("crf.")} == {"crf.start_K", "crf.step_KK"}
+    assert all(p.grad is not None for p in model.parameters())
+    assert {name for name, _ in model.named_parameters() if name.startswith("crf.")} == {"crf.start_K", "crf.step_KK"}
     assert build_tagger(student_base, TAGS).crf is None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,15 +10,15 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
-from ckd_dist.models.embed import describe, even_batches, load_embedder
+from ckd_dist.models.embed import EmbedderOptions, even_batches, inspect_embedder, load_embedder
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student, export_teacher
-from ckd_dist.models.teacher import build_answerer, build_classifier
+from ckd_dist.models.teacher import TeacherOptions, build_answerer, build_classifier
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.studies.ner.tagger import build_tag_teacher
 from tests.models.small import LORA, NAMES, PHRASES, TAGS, TEXTS, TINY, shake
 
-HOW = {"tuning": "lora", "lora": LORA, "dtype": torch.float32}
+OPTIONS = TeacherOptions(tuning="lora", lora=LORA, dtype=torch.float32)
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ POOLS = {"mean": lambda hidden_LD: hidden_LD.mean(0), "cls": lambda hidden_LD: h
 @pytest.mark.parametrize("base", ["student_base", "teacher_base"])
 def test_vectors_are_those_of_a_plain_loop_in_the_order_given(base, pooling, micro_tokens, request):
     folder = request.getfixturevalue(base)
-    embedder = load_embedder(folder, pooling=pooling)
+    embedder = load_embedder(folder, EmbedderOptions(pooling=pooling))
     vectors_ND = embedder.embed(PHRASES, micro_tokens=micro_tokens)
     assert vectors_ND.dtype == np.float32 and vectors_ND.shape == (len(PHRASES), embedder.width)
     np.testing.assert_allclose(vectors_ND, one_by_one(folder, POOLS[pooling]), atol=2e-6)
@@ -48,12 +49,12 @@ def test_own_is_the_mean_of_an_encoder_and_the_last_token_of_a_causal_model(stud
 
 def test_what_is_the_same_to_the_model_runs_once(student_base):
     embedder, seen = load_embedder(student_base), []
-    embedder.body.register_forward_pre_hook(lambda _, __, given: seen.append(given["input_ids"]), with_kwargs=True)
-    told = []
+    embedder.backbone.register_forward_pre_hook(lambda _, __, given: seen.append(given["input_ids"]), with_kwargs=True)
+    progress = []
     many = PHRASES * 50
-    vectors_ND = embedder.embed(many, micro_tokens=10_000, track=lambda done, total: told.append((done, total)))
+    vectors_ND = embedder.embed(many, micro_tokens=10_000, track=lambda done, total: progress.append((done, total)))
     assert sum(len(ids_BL) for ids_BL in seen) == 6  # the tokenizer lower-cases, so "Disease 3" is "disease 3"
-    assert told[-1] == (6, 6)
+    assert progress[-1] == (6, 6)
     assert np.array_equal(vectors_ND, np.tile(vectors_ND[:8], (50, 1)))
 
 
@@ -64,7 +65,7 @@ def test_batches_of_one_length_need_no_mask_and_hold_no_padding(student_base):
         masked.append("attention_mask" in given)
         padding.append(int((given["input_ids"] == embedder.tokenizer.pad_token_id).sum()))
 
-    embedder.body.register_forward_pre_hook(look, with_kwargs=True)
+    embedder.backbone.register_forward_pre_hook(look, with_kwargs=True)
     embedder.embed([f"disease {i} drug {j}" for i in range(10) for j in range(7)], micro_tokens=100)
     assert len(masked) > 3 and not any(masked) and sum(padding) == 0
 
@@ -84,13 +85,13 @@ def test_batches_hold_every_row_once_and_little_padding(budget):
 
 def test_a_budget_is_kept(teacher_base):
     embedder, sizes = load_embedder(teacher_base), []
-    embedder.body.register_forward_pre_hook(lambda _, __, given: sizes.append(given["input_ids"]), with_kwargs=True)
+    embedder.backbone.register_forward_pre_hook(lambda _, __, given: sizes.append(given["input_ids"]), with_kwargs=True)
     embedder.embed(TEXTS + PHRASES, micro_tokens=100)
     assert max(ids_BL.numel() for ids_BL in sizes) <= 100 and len(sizes) > 5
 
 
 def test_a_longer_phrase_is_cut(student_base):
-    embedder = load_embedder(student_base, max_tokens=8)
+    embedder = load_embedder(student_base, EmbedderOptions(max_tokens=8))
     tokenizer = embedder.tokenizer
     kept = tokenizer.decode(tokenizer(TEXTS[0], truncation=True, max_length=8)["input_ids"], skip_special_tokens=True)
     cut, whole = embedder.embed([TEXTS[0], kept], micro_tokens=100)
@@ -101,7 +102,7 @@ def test_a_longer_phrase_is_cut(student_base):
 def test_bfloat16_stays_near(student_base, teacher_base):
     for base in (student_base, teacher_base):
         near, whole = (
-            load_embedder(base, dtype=dtype).embed(TEXTS[:20], micro_tokens=500)
+            load_embedder(base, EmbedderOptions(dtype=dtype)).embed(TEXTS[:20], micro_tokens=500)
             for dtype in (torch.bfloat16, torch.float32)
         )
         assert near.dtype == np.float32 and not np.array_equal(near, whole)
@@ -124,27 +125,27 @@ def test_a_phrase_without_a_token_is_refused_without_naming_any(teacher_base):
 
 def make(kind, base):
     if kind == "answers":
-        return build_answerer(base, **HOW)
+        return build_answerer(base, OPTIONS)
     if kind == "tags":
-        return build_tag_teacher(base, TAGS, **HOW)
-    return build_classifier(base, NAMES, **(HOW | {"tuning": kind}))
+        return build_tag_teacher(base, TAGS, OPTIONS)
+    return build_classifier(base, NAMES, replace(OPTIONS, tuning=kind))
 
 
 @pytest.mark.parametrize("kind", ["full", "lora", "tags", "answers"])
-def test_an_exported_teacher_is_its_body_without_the_head(kind, tmp_path, teacher_base, teacher_tokenizer):
-    head = make(kind, teacher_base)
-    shake(head)
-    export_teacher(head, teacher_tokenizer, tmp_path)
+def test_an_exported_teacher_is_its_backbone_without_the_head(kind, tmp_path, teacher_base, teacher_tokenizer):
+    model = make(kind, teacher_base)
+    shake(model)
+    export_teacher(model, teacher_tokenizer, tmp_path)
     embedder = load_embedder(tmp_path)
-    assert (embedder.pooling, embedder.width) == ("last", describe(tmp_path).width)
+    assert (embedder.pooling, embedder.width) == ("last", inspect_embedder(tmp_path).width)
     with torch.no_grad():
         rows = [teacher_tokenizer(phrase, return_tensors="pt")["input_ids"] for phrase in PHRASES]
-        wanted = [head.eval().plain.base_model(input_ids=ids).last_hidden_state[0, -1].numpy() for ids in rows]
+        wanted = [model.eval().plain.base_model(input_ids=ids).last_hidden_state[0, -1].numpy() for ids in rows]
     np.testing.assert_allclose(embedder.embed(PHRASES, micro_tokens=200), np.stack(wanted), atol=1e-5)
     assert not np.allclose(load_embedder(teacher_base).embed(PHRASES, micro_tokens=200), np.stack(wanted), atol=1e-2)
 
 
-def test_an_exported_student_is_its_body_without_the_head(tmp_path, student_base, student_tokenizer):
+def test_an_exported_student_is_its_backbone_without_the_head(tmp_path, student_base, student_tokenizer):
     export_student(build_student(student_base, NAMES), student_tokenizer, tmp_path)
     ours, base = (load_embedder(folder).embed(PHRASES, micro_tokens=200) for folder in (tmp_path, student_base))
     np.testing.assert_allclose(ours, base, atol=1e-6)
@@ -202,7 +203,7 @@ def test_own_is_what_the_library_itself_computes(sentence_folder):
 
 def test_a_named_pooling_uses_the_transformer_alone(sentence_folder, student_base):
     ours, base = (
-        load_embedder(folder, pooling="mean").embed(PHRASES, micro_tokens=100)
+        load_embedder(folder, EmbedderOptions(pooling="mean")).embed(PHRASES, micro_tokens=100)
         for folder in (sentence_folder, student_base)
     )
     assert np.array_equal(ours, base)
@@ -264,9 +265,11 @@ def test_the_fingerprint_is_of_what_decides_vectors_and_of_no_path(sentence_fold
     marks = [load_embedder(sentence_folder).fingerprint]
     shutil.copytree(sentence_folder, tmp_path / "moved")
     assert load_embedder(tmp_path / "moved").fingerprint == marks[0]
-    marks += [load_embedder(sentence_folder, pooling=pooling).fingerprint for pooling in ("mean", "last")]
-    marks.append(load_embedder(sentence_folder, max_tokens=9).fingerprint)
-    marks.append(load_embedder(sentence_folder, dtype=torch.bfloat16).fingerprint)
+    marks += [
+        load_embedder(sentence_folder, EmbedderOptions(pooling=pooling)).fingerprint for pooling in ("mean", "last")
+    ]
+    marks.append(load_embedder(sentence_folder, EmbedderOptions(max_tokens=9)).fingerprint)
+    marks.append(load_embedder(sentence_folder, EmbedderOptions(dtype=torch.bfloat16)).fingerprint)
     edit("sentence_bert_config.json", do_lower_case=False)(sentence_folder)
     marks.append(load_embedder(sentence_folder).fingerprint)
     edit("2_Dense/config.json", activation_function="torch.nn.modules.activation.ReLU")(sentence_folder)
@@ -282,16 +285,17 @@ def test_the_fingerprint_is_of_what_decides_vectors_and_of_no_path(sentence_fold
 
 @pytest.mark.parametrize("pooling", ["own", "mean"])
 @pytest.mark.parametrize("base", ["sentence_folder", "student_base", "teacher_base"])
-def test_what_is_told_beforehand_is_what_is_loaded(base, pooling, request):
+def test_what_is_known_beforehand_is_what_is_loaded(base, pooling, request):
     folder = request.getfixturevalue(base)
-    told, made = describe(folder, pooling=pooling), load_embedder(folder, pooling=pooling)
+    options = EmbedderOptions(pooling=pooling)
+    facts, made = inspect_embedder(folder, options), load_embedder(folder, options)
     names = ("pooling", "width", "max_tokens", "fingerprint")
-    assert [getattr(told, name) for name in names] == [getattr(made, name) for name in names]
-    assert made.embed(PHRASES[:1], micro_tokens=50).shape == (1, told.width)
+    assert [getattr(facts, name) for name in names] == [getattr(made, name) for name in names]
+    assert made.embed(PHRASES[:1], micro_tokens=50).shape == (1, facts.width)
 
 
 def test_a_pooling_that_is_none_and_a_base_that_is_none(student_base, tmp_path):
     with pytest.raises(ValueError, match="none of own, mean, cls, last"):
-        load_embedder(student_base, pooling="max")
+        load_embedder(student_base, EmbedderOptions(pooling="max"))
     with pytest.raises(FileNotFoundError, match=r"no config\.json"):
         load_embedder(tmp_path)

@@ -1,6 +1,7 @@
 """What is saved loads with plain transformers and PEFT, gives the same logits, and is all safetensors."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,19 +20,19 @@ from ckd_dist.models.card import Card
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student, export_teacher
 from ckd_dist.models.fingerprint import fingerprint
-from ckd_dist.models.predict import load_merged_teacher
+from ckd_dist.models.predict import load_classifier
 from ckd_dist.models.teacher import adopt_adapter, build_answerer, build_classifier
-from tests.models.small import LORA, NAMES, TEXTS, shake
+from tests.models.small import ADAPTER, FULL, NAMES, TEXTS, shake
 
 CARD = Card(
     data="MIMIC-III 1.4", licence="PhysioNet Credentialed 1.5.0", cohort="pairs of visits", scores={"auroc": 0.7}
 )
 
 
-def shaken(build, *args, **how):
-    head = build(*args, **how)
-    shake(head)
-    return head.eval()
+def shaken(build, *arguments):
+    model = build(*arguments)
+    shake(model)
+    return model.eval()
 
 
 def logits(model, tokenizer):
@@ -58,9 +59,9 @@ def check_files(folder):
 def lora_teacher(tmp_path_factory, teacher_base, teacher_tokenizer):
     """(folder, the logits it must give)"""
     folder = tmp_path_factory.mktemp("lora")
-    head = shaken(build_classifier, teacher_base, NAMES, tuning="lora", lora=LORA, dtype=torch.float32)
-    export_teacher(head, teacher_tokenizer, folder, card=CARD)
-    return folder, logits(head, teacher_tokenizer)
+    model = shaken(build_classifier, teacher_base, NAMES, ADAPTER)
+    export_teacher(model, teacher_tokenizer, folder, card=CARD)
+    return folder, logits(model, teacher_tokenizer)
 
 
 def test_lora_teacher_loads_everywhere(lora_teacher, teacher_tokenizer):
@@ -74,31 +75,31 @@ def test_lora_teacher_loads_everywhere(lora_teacher, teacher_tokenizer):
         str(folder), num_labels=len(NAMES), pad_token_id=config.pad_token_id
     )
     torch.testing.assert_close(plain_logits(peft, folder), wanted)
-    torch.testing.assert_close(logits(load_merged_teacher(folder), teacher_tokenizer), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits(load_classifier(folder), teacher_tokenizer), wanted, atol=1e-5, rtol=0)
 
 
 def test_full_teacher_loads_with_auto_model_and_pipeline(tmp_path, teacher_base, teacher_tokenizer):
-    head = shaken(build_classifier, teacher_base, NAMES, tuning="full", lora=LORA, dtype=torch.float32)
-    mark = export_teacher(head, teacher_tokenizer, tmp_path, card=CARD)
+    model = shaken(build_classifier, teacher_base, NAMES, FULL)
+    mark = export_teacher(model, teacher_tokenizer, tmp_path, card=CARD)
     check_files(tmp_path)
     assert mark == fingerprint(tmp_path)
-    wanted = logits(head, teacher_tokenizer)
+    wanted = logits(model, teacher_tokenizer)
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(plain).__name__ == "Qwen2ForSequenceClassification"
     torch.testing.assert_close(plain_logits(plain, tmp_path), wanted)
-    torch.testing.assert_close(logits(load_merged_teacher(tmp_path), teacher_tokenizer), wanted)
+    torch.testing.assert_close(logits(load_classifier(tmp_path), teacher_tokenizer), wanted)
     check_pipeline(tmp_path, wanted)
 
 
 def test_student_loads_with_auto_model_and_pipeline(tmp_path, student_base, student_tokenizer):
-    head = shaken(build_student, student_base, NAMES)
-    export_student(head, student_tokenizer, tmp_path, card=CARD)
+    model = shaken(build_student, student_base, NAMES)
+    export_student(model, student_tokenizer, tmp_path, card=CARD)
     check_files(tmp_path)
-    wanted = logits(head, student_tokenizer)
+    wanted = logits(model, student_tokenizer)
     torch.testing.assert_close(
         plain_logits(AutoModelForSequenceClassification.from_pretrained(tmp_path), tmp_path), wanted
     )
-    torch.testing.assert_close(logits(load_merged_teacher(tmp_path), student_tokenizer), wanted)
+    torch.testing.assert_close(logits(load_classifier(tmp_path), student_tokenizer), wanted)
     check_pipeline(tmp_path, wanted)
 
 
@@ -110,10 +111,10 @@ def check_pipeline(folder, wanted):
 
 
 def test_gathered_float32_weights_are_saved_in_the_models_dtype(tmp_path, teacher_base, teacher_tokenizer):
-    head = shaken(build_classifier, teacher_base, NAMES, tuning="lora", lora=LORA, dtype=torch.bfloat16)
-    gathered = {name: p.detach().float() for name, p in head.named_parameters() if p.requires_grad}
-    assert export_teacher(head, teacher_tokenizer, tmp_path / "a", gathered) == export_teacher(
-        head, teacher_tokenizer, tmp_path / "b"
+    model = shaken(build_classifier, teacher_base, NAMES, replace(ADAPTER, dtype=torch.bfloat16))
+    gathered = {name: p.detach().float() for name, p in model.named_parameters() if p.requires_grad}
+    assert export_teacher(model, teacher_tokenizer, tmp_path / "a", gathered) == export_teacher(
+        model, teacher_tokenizer, tmp_path / "b"
     )
     with safe_open(tmp_path / "a" / "adapter_model.safetensors", "pt") as weights:
         assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.bfloat16}  # noqa: SIM118
@@ -131,14 +132,14 @@ def test_gathered_float32_weights_are_saved_in_the_models_dtype(tmp_path, teache
 def test_a_bad_tensor_is_refused_and_what_was_there_stays(
     spoil, words, tuning, tmp_path, teacher_base, teacher_tokenizer
 ):
-    head = build_classifier(teacher_base, NAMES, tuning=tuning, lora=LORA, dtype=torch.float32)
-    mark = export_teacher(head, teacher_tokenizer, tmp_path)
+    model = build_classifier(teacher_base, NAMES, replace(FULL, tuning=tuning))
+    mark = export_teacher(model, teacher_tokenizer, tmp_path)
     name = next(
-        name for name, p in head.named_parameters() if p.requires_grad and "q_proj" in name and "weight" in name
+        name for name, p in model.named_parameters() if p.requires_grad and "q_proj" in name and "weight" in name
     )
-    bad = dict(head.state_dict()) | {name: spoil(head.state_dict()[name])}
+    bad = dict(model.state_dict()) | {name: spoil(model.state_dict()[name])}
     with pytest.raises(ValueError, match=words):
-        export_teacher(head, teacher_tokenizer, tmp_path, {k: v for k, v in bad.items() if v is not None})
+        export_teacher(model, teacher_tokenizer, tmp_path, {k: v for k, v in bad.items() if v is not None})
     assert fingerprint(tmp_path) == mark
     check_files(tmp_path)
 
@@ -148,11 +149,11 @@ def test_export_leaves_checkpoints_and_takes_away_another_shape(tmp_path, teache
     (tmp_path / "step_000500" / "state.safetensors").write_bytes(b"kept")
     (tmp_path / "calibration.json").write_text("{}")
     for tuning in ("full", "lora"):
-        head = build_classifier(teacher_base, NAMES, tuning=tuning, lora=LORA, dtype=torch.float32)
-        export_teacher(head, teacher_tokenizer, tmp_path)
+        model = build_classifier(teacher_base, NAMES, replace(FULL, tuning=tuning))
+        export_teacher(model, teacher_tokenizer, tmp_path)
     assert (tmp_path / "step_000500" / "state.safetensors").exists() and (tmp_path / "calibration.json").exists()
     assert not (tmp_path / "model.safetensors").exists() and not (tmp_path / "config.json").exists()
-    load_merged_teacher(tmp_path)
+    load_classifier(tmp_path)
 
 
 def test_card_says_what_it_must_and_names_no_path(lora_teacher, teacher_base):
@@ -165,42 +166,42 @@ def test_card_says_what_it_must_and_names_no_path(lora_teacher, teacher_base):
 
 def test_moved_run_still_finds_its_base(tmp_path, teacher_base, teacher_tokenizer):
     shutil.copytree(teacher_base, tmp_path / "run" / "base")
-    head = shaken(build_classifier, tmp_path / "run" / "base", NAMES, tuning="lora", lora=LORA, dtype=torch.float32)
-    mark = export_teacher(head, teacher_tokenizer, tmp_path / "run" / "teacher")
+    model = shaken(build_classifier, tmp_path / "run" / "base", NAMES, ADAPTER)
+    mark = export_teacher(model, teacher_tokenizer, tmp_path / "run" / "teacher")
     (tmp_path / "run").rename(tmp_path / "moved")
     moved = tmp_path / "moved" / "teacher"
     assert fingerprint(moved) == mark
     torch.testing.assert_close(
-        logits(load_merged_teacher(moved), teacher_tokenizer), logits(head, teacher_tokenizer), atol=1e-5, rtol=0
+        logits(load_classifier(moved), teacher_tokenizer), logits(model, teacher_tokenizer), atol=1e-5, rtol=0
     )
     shutil.rmtree(tmp_path / "moved" / "base")
     with pytest.raises(FileNotFoundError, match="its base"):
-        load_merged_teacher(moved)
+        load_classifier(moved)
 
 
 def test_not_a_model_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="not an exported classifier"):
-        load_merged_teacher(tmp_path)
+        load_classifier(tmp_path)
 
 
 # --- from the supervised phase to the classification phase ---
 
 
 def test_full_answerer_becomes_the_classifiers_base(tmp_path, teacher_base, teacher_tokenizer):
-    answerer = shaken(build_answerer, teacher_base, tuning="full", lora=LORA, dtype=torch.float32)
+    answerer = shaken(build_answerer, teacher_base, FULL)
     export_teacher(answerer, teacher_tokenizer, tmp_path)
     check_files(tmp_path)
-    classifier = build_classifier(tmp_path, NAMES, tuning="lora", lora=LORA, dtype=torch.float32)
+    classifier = build_classifier(tmp_path, NAMES, ADAPTER)
     ids = torch.arange(5, 25)[None]
-    hidden = [head.plain.base_model(input_ids=ids).last_hidden_state for head in (answerer, classifier)]
+    hidden = [model.plain.base_model(input_ids=ids).last_hidden_state for model in (answerer, classifier)]
     torch.testing.assert_close(hidden[0], hidden[1])
     AutoModelForCausalLM.from_pretrained(tmp_path)
 
 
 def test_adapter_carries_over(tmp_path, teacher_base, teacher_tokenizer):
-    answerer = shaken(build_answerer, teacher_base, tuning="lora", lora=LORA, dtype=torch.float32)
+    answerer = shaken(build_answerer, teacher_base, ADAPTER)
     export_teacher(answerer, teacher_tokenizer, tmp_path)
-    classifier = build_classifier(teacher_base, NAMES, tuning="lora", lora=LORA, dtype=torch.float32)
+    classifier = build_classifier(teacher_base, NAMES, ADAPTER)
     ids = torch.arange(5, 25)[None]
     wanted = answerer.plain.base_model(input_ids=ids).last_hidden_state
     assert not torch.allclose(classifier.plain.base_model(input_ids=ids).last_hidden_state, wanted)
@@ -210,26 +211,24 @@ def test_adapter_carries_over(tmp_path, teacher_base, teacher_tokenizer):
 
 @pytest.mark.parametrize("other", [{"rank": 2}, {"alpha": 16}, {"targets": ("q_proj", "v_proj")}])
 def test_another_adapter_is_refused(other, tmp_path, teacher_base, teacher_tokenizer):
-    answerer = build_answerer(
-        teacher_base, tuning="lora", lora=Lora(**{"rank": 4, "alpha": 8} | other), dtype=torch.float32
-    )
+    answerer = build_answerer(teacher_base, replace(ADAPTER, lora=Lora(**{"rank": 4, "alpha": 8} | other)))
     export_teacher(answerer, teacher_tokenizer, tmp_path)
-    classifier = build_classifier(teacher_base, NAMES, tuning="lora", lora=LORA, dtype=torch.float32)
+    classifier = build_classifier(teacher_base, NAMES, ADAPTER)
     with pytest.raises(ValueError, match="is not the classification phase's"):
         adopt_adapter(classifier, tmp_path)
     with pytest.raises(ValueError, match="trains no adapter"):
-        adopt_adapter(build_classifier(teacher_base, NAMES, tuning="full", lora=LORA, dtype=torch.float32), tmp_path)
+        adopt_adapter(build_classifier(teacher_base, NAMES, FULL), tmp_path)
 
 
 def test_a_tensor_without_a_partner_is_refused(tmp_path, teacher_base, teacher_tokenizer):
     from safetensors.torch import load_file, save_file
 
-    answerer = build_answerer(teacher_base, tuning="lora", lora=LORA, dtype=torch.float32)
+    answerer = build_answerer(teacher_base, ADAPTER)
     export_teacher(answerer, teacher_tokenizer, tmp_path)
     file = tmp_path / "adapter_model.safetensors"
     tensors = load_file(file)
     tensors["base_model.model.other.layers.0.lora_A.weight"] = tensors.pop(sorted(tensors)[0])
     save_file(tensors, file)
-    classifier = build_classifier(teacher_base, NAMES, tuning="lora", lora=LORA, dtype=torch.float32)
+    classifier = build_classifier(teacher_base, NAMES, ADAPTER)
     with pytest.raises(ValueError, match="2 tensors have no partner"):
         adopt_adapter(classifier, tmp_path)

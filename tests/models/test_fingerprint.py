@@ -4,20 +4,19 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from ckd_dist.models.export import export_teacher
 from ckd_dist.models.fingerprint import fingerprint, fingerprint_tokenizer
 from ckd_dist.models.teacher import build_classifier
-from tests.models.small import LORA, NAMES
+from tests.models.small import ADAPTER, NAMES
 
 
 @pytest.fixture
 def teacher(tmp_path, teacher_base, teacher_tokenizer):
     """An exported adapter with a base of its own beside it."""
     shutil.copytree(teacher_base, tmp_path / "base")
-    head = build_classifier(tmp_path / "base", NAMES, tuning="lora", lora=LORA, dtype=torch.float32)
-    export_teacher(head, teacher_tokenizer, tmp_path / "teacher")
+    model = build_classifier(tmp_path / "base", NAMES, ADAPTER)
+    export_teacher(model, teacher_tokenizer, tmp_path / "teacher")
     return tmp_path / "teacher"
 
 
@@ -64,7 +63,6 @@ def test_every_part_counts(change, teacher):
 
 def test_tokenizers_differ(teacher_base, student_base):
     assert fingerprint_tokenizer(teacher_base) != fingerprint_tokenizer(student_base)
-    assert fingerprint(student_base, tokenizer=teacher_base) != fingerprint(student_base)
 
 
 def test_a_folder_without_weights(tmp_path):

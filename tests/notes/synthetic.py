@@ -48,7 +48,7 @@ def check_round_trip(document: Document, want: tuple[Mention, ...]) -> Note:
     return note
 
 
-def spoken(corpus: Corpus) -> dict[str, list[tuple[str, str]]]:
+def mentioned(corpus: Corpus) -> dict[str, list[tuple[str, str]]]:
     """Name of a document -> (characters, type) of its mentions."""
     return {d.name: [(d.text[m.start : m.end], m.type) for m in d.mentions or ()] for d in corpus.documents}
 

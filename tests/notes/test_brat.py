@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 
 from ckd_dist.notes.brat import read_brat
-from ckd_dist.notes.note import Found, decode, encode
-from ckd_dist.notes.read import read_corpus, split_corpus, to_notes
+from ckd_dist.notes.note import Prediction, decode, encode
+from ckd_dist.notes.read import read_corpus, to_notes
+from ckd_dist.notes.splits import split_corpus
 from ckd_dist.studies.ner.standoff import write_brat
-from tests.notes.synthetic import TYPES, annotated, check_round_trip, data, spoken
+from tests.notes.synthetic import TYPES, annotated, check_round_trip, data, mentioned
 
 TEXT = "He had chest\npain, no fever.\nTook aspirin 81 mg.\n"
 ANN = """T1\tSymptom 7 17\tchest pain
@@ -42,7 +43,7 @@ def test_a_note_by_hand(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("Nothing found here.")
     (tmp_path / "c.ann").write_text("")
     corpus = read_brat(tmp_path)
-    assert spoken(corpus)["a"] == [("chest\npain", "Symptom"), ("fever", "Symptom"), ("aspirin", "Drug")]
+    assert mentioned(corpus)["a"] == [("chest\npain", "Symptom"), ("fever", "Symptom"), ("aspirin", "Drug")]
     assert [document.mentions for document in corpus.documents[1:]] == [None, ()]
     assert corpus.counts["annotated"] == 2 and corpus.counts["mentions"] == 3
     assert corpus.counts["discontinuous"] == 1  # T5; T4 is T1, cut at the end of the line as brat does
@@ -71,7 +72,7 @@ def test_an_archive_reads_as_its_folder(tmp_path: Path) -> None:
 def test_published_notes_come_back(tmp_path_factory: pytest.TempPathFactory, made) -> None:
     text, mentions = made
     folder = tmp_path_factory.getbasetemp() / "brat"
-    write_brat(folder, "note", text, [Found(mention, 0.5) for mention in mentions])
+    write_brat(folder, "note", text, [Prediction(mention, 0.5) for mention in mentions])
     corpus = read_brat(folder)
     assert corpus.counts["discontinuous"] == corpus.counts["malformed_lines"] == corpus.counts["out_of_text"] == 0
     check_round_trip(corpus.documents[0], mentions)

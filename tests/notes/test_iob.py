@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ckd_dist.notes.iob import read_iob
 from ckd_dist.notes.note import Mention
 from ckd_dist.notes.read import read_corpus
-from tests.notes.synthetic import TYPES, check_round_trip, data, spoken, tokens
+from tests.notes.synthetic import TYPES, check_round_trip, data, mentioned, tokens
 
 WORDS = ["Breast", "cancer", "Ataxia", "and", "fever", "."]
 SCHEMES = {  # breast cancer; ataxia, at once after it; fever
@@ -29,7 +29,7 @@ def test_every_scheme_says_the_same(tmp_path: Path, scheme: str) -> None:
     (tmp_path / "a.tsv").write_text("".join(lines) + "\n\n" + "".join(lines).replace("\n", "\r\n"))
     corpus = read_iob(tmp_path)
     mentions = [("Breast cancer", "D"), ("Ataxia", "D"), ("fever", "S")]
-    assert spoken(corpus) == {"a:1": mentions, "a:2": mentions}
+    assert mentioned(corpus) == {"a:1": mentions, "a:2": mentions}
     assert corpus.documents[0].text == "Breast cancer Ataxia and fever ."
     assert corpus.counts["malformed_lines"] == 0
 
@@ -38,7 +38,7 @@ def test_where_a_mention_ends(tmp_path: Path) -> None:
     """Another type, or an I after an end, begins a new one in any scheme."""
     tags = {"one": "I-D", "two": "I-S", "three": "B-D", "four": "E-D", "five": "I-D", "six": "S-D", "seven": "E-D"}
     (tmp_path / "d.tsv").write_text("".join(f"{word}\t{tag}\n" for word, tag in tags.items()))
-    assert spoken(read_iob(tmp_path))["d:1"] == (
+    assert mentioned(read_iob(tmp_path))["d:1"] == (
         [("one", "D"), ("two", "S"), ("three four", "D"), ("five", "D"), ("six", "D"), ("seven", "D")]
     )
 
@@ -49,7 +49,7 @@ def test_docstart_makes_documents(tmp_path: Path) -> None:
     )
     corpus = read_iob(tmp_path)
     assert [d.text for d in corpus.documents] == ["No fever\nNo cough", "Well"]
-    assert spoken(corpus)["b:1"] == [("fever", "S"), ("cough", "S")]
+    assert mentioned(corpus)["b:1"] == [("fever", "S"), ("cough", "S")]
 
 
 def test_malformed_lines_are_counted_and_a_wrong_file_refused(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_malformed_lines_are_counted_and_a_wrong_file_refused(tmp_path: Path) ->
     file.write_text("No\tO\nfever\nor\tX-S\nchills\tB-S\nnow\tO\n")
     corpus = read_iob(file)
     assert corpus.counts["malformed_lines"] == 2
-    assert corpus.documents[0].text == "No fever or chills now" and spoken(corpus)["c:1"] == [("chills", "S")]
+    assert corpus.documents[0].text == "No fever or chills now" and mentioned(corpus)["c:1"] == [("chills", "S")]
     file.write_text("The patient\nis well\nand secret\n")
     with pytest.raises(ValueError, match="3 of 3 lines end in no tag") as caught:
         read_iob(file)

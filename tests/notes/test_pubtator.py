@@ -10,8 +10,9 @@ from hypothesis import given, settings
 
 from ckd_dist.notes.note import decode, encode
 from ckd_dist.notes.pubtator import read_pubtator
-from ckd_dist.notes.read import read_corpus, split_corpus, to_notes
-from tests.notes.synthetic import TYPES, annotated, check_round_trip, data, spoken
+from ckd_dist.notes.read import read_corpus, to_notes
+from ckd_dist.notes.splits import split_corpus
+from tests.notes.synthetic import TYPES, annotated, check_round_trip, data, mentioned
 
 TWO = """
 12|t|Ataxia in mice.
@@ -33,7 +34,7 @@ TWO = """
 def test_two_documents_by_hand(tmp_path: Path) -> None:
     (tmp_path / "corpus.txt").write_text(TWO)
     corpus = read_pubtator(tmp_path)
-    assert spoken(corpus) == {"12": [("Ataxia", "SpecificDisease"), ("ataxia", "DiseaseClass")], "14": []}
+    assert mentioned(corpus) == {"12": [("Ataxia", "SpecificDisease"), ("ataxia", "DiseaseClass")], "14": []}
     assert [d.text for d in corpus.documents] == ["Ataxia in mice. Mice with ataxia | gait fall.", "Title alone "]
     assert corpus.counts["out_of_text"] == 1
     assert corpus.counts["malformed_lines"] == 4  # end x, another's mention, too short, an abstract without title
@@ -68,7 +69,7 @@ def test_ncbi_disease(tmp_path: Path) -> None:
     # 5,145 + 787 + 960, less the 11 of PMID 8528200's second copy and one whose characters have a blank too many
     assert corpus.counts["duplicates"] == 1 and corpus.counts["out_of_text"] == 1
     assert corpus.counts["mentions"] == 5145 + 787 + 960 - 11 - 1
-    assert len(spoken(corpus)) == 792
+    assert len(mentioned(corpus)) == 792
     kinds = dict.fromkeys(("SpecificDisease", "DiseaseClass", "Modifier", "CompositeMention"), "disease")
     kept = 0
     for note in to_notes(corpus.documents, kinds):

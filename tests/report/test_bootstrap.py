@@ -46,7 +46,7 @@ def test_equals_the_naive_loop() -> None:
 
 
 def test_rows_of_a_subject_go_together() -> None:
-    """Copying every row four times under its subject tells nothing new: the interval stays the same."""
+    """Copying every row four times under its subject says nothing new: the interval stays the same."""
     subject_N, labels_NK, probabilities_NK = cohort(60, 2, seed=2)
     copies = np.repeat(np.arange(len(subject_N)), 4)
 

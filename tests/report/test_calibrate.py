@@ -60,13 +60,13 @@ def test_a_label_without_pull_is_platt_scaling() -> None:
 
 def test_recovers_what_was_done_to_the_logits() -> None:
     logits_NK, labels_NK = overconfident(20_000, seed=2)
-    found = calibrate.fit(logits_NK, labels_NK, NAMES)
+    found = calibrate.fit_calibration(logits_NK, labels_NK, NAMES)
     assert found.temperature_K[0] == pytest.approx(3, rel=0.1)
     assert found.bias_K[0] == pytest.approx(-1 / 3, abs=0.1)
 
 
 def test_lowers_ece_and_brier_on_unseen_subjects() -> None:
-    found = calibrate.fit(*overconfident(2000, seed=3), NAMES)
+    found = calibrate.fit_calibration(*overconfident(2000, seed=3), NAMES)
     logits_NK, labels_NK = overconfident(2000, seed=4)
     before = metrics.score(labels_NK, calibrate.sigmoid(logits_NK)).observed()
     after = metrics.score(labels_NK, found.probabilities(logits_NK)).observed()
@@ -80,7 +80,7 @@ def test_lowers_ece_and_brier_on_unseen_subjects() -> None:
 def test_one_temperature_changes_no_ranking() -> None:
     """Not even over all labels pooled."""
     logits_NK, labels_NK = overconfident(500, seed=5)
-    found = calibrate.fit(logits_NK, labels_NK, NAMES, min_cases=10**9)
+    found = calibrate.fit_calibration(logits_NK, labels_NK, NAMES, min_cases=10**9)
     assert len(set(found.temperature_K)) == 1
     before = metrics.score(labels_NK, calibrate.sigmoid(logits_NK)).observed()
     after = metrics.score(labels_NK, found.probabilities(logits_NK)).observed()
@@ -91,7 +91,7 @@ def test_one_temperature_changes_no_ranking() -> None:
 def test_a_rare_label_keeps_the_common_temperature() -> None:
     logits_NK, labels_NK = overconfident(400, seed=6)
     assert 0 < labels_NK[:, 1].sum() < 30
-    found = calibrate.fit(logits_NK, labels_NK, NAMES)
+    found = calibrate.fit_calibration(logits_NK, labels_NK, NAMES)
     common = calibrate.fit_temperature(logits_NK, labels_NK)
     assert found.temperature_K[1:].tolist() == [common, common]
     assert found.bias_K[1:].tolist() == [0, 0]
@@ -103,14 +103,14 @@ def test_never_turns_a_ranking_round() -> None:
     """A label whose logits point the wrong way, and one that they separate fully, keep finite positive temperatures."""
     z_N = np.linspace(-2, 2, 200)
     for y_N in ((z_N < 0).astype(int), (z_N > 0).astype(int)):
-        found = calibrate.fit(z_N[:, None], y_N[:, None], ["only"])
+        found = calibrate.fit_calibration(z_N[:, None], y_N[:, None], ["only"])
         assert 0 < found.temperature_K[0] <= calibrate.MOST_TEMPERATURE * 1.0001
         assert np.isfinite(found.bias_K[0])
         assert (np.diff(found.probabilities(z_N[:, None])[:, 0]) >= 0).all()
 
 
 def test_without_tuning_rows_nothing_is_changed() -> None:
-    found = calibrate.fit(np.zeros((0, 3)), np.zeros((0, 3), int), NAMES)
+    found = calibrate.fit_calibration(np.zeros((0, 3)), np.zeros((0, 3), int), NAMES)
     assert found.probabilities(np.ones((1, 3))) == pytest.approx(calibrate.sigmoid(np.ones((1, 3))))
     assert found.threshold_K.tolist() == [0.5] * 3
 
@@ -126,7 +126,7 @@ def test_no_threshold_has_a_better_f1(rows: list[tuple[float, bool]]) -> None:
 
 def test_save_and_load(tmp_path: Path) -> None:
     logits_NK, labels_NK = overconfident(300, seed=7)
-    found = calibrate.fit(logits_NK, labels_NK, NAMES)
+    found = calibrate.fit_calibration(logits_NK, labels_NK, NAMES)
     found.save(tmp_path / "calibration.json")
     again = calibrate.Calibration.load(tmp_path / "calibration.json", NAMES)
     assert again.names == NAMES
@@ -146,6 +146,6 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_refuses_logits_that_are_not_finite() -> None:
     with pytest.raises(ValueError, match="not finite"):
-        calibrate.fit(np.array([[np.inf]]), np.array([[1]]), ["only"])
+        calibrate.fit_calibration(np.array([[np.inf]]), np.array([[1]]), ["only"])
     with pytest.raises(ValueError, match="do not fit together"):
-        calibrate.fit(np.zeros((2, 1)), np.zeros((3, 1)), ["only"])
+        calibrate.fit_calibration(np.zeros((2, 1)), np.zeros((3, 1)), ["only"])

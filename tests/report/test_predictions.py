@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,26 @@ from ckd_dist.report import predictions
 NAMES = ["Shock", "Gout, acute", "gout acute", "%"]
 
 
-def test_three_forms(tmp_path: Path, samples: Callable[..., pl.DataFrame]) -> None:
-    frame = samples(6)
+def visits(num: int) -> pl.DataFrame:
+    """Visits to predict for, two a subject."""
+    return pl.DataFrame(
+        {
+            "sample_id": range(num),
+            "subject_id": [770 + visit // 2 for visit in range(num)],
+            "prediction_time": [datetime(2100, 1, 1) + timedelta(days=visit) for visit in range(num)],
+        },
+        schema_overrides={"prediction_time": pl.Datetime("us")},
+    )
+
+
+def test_three_forms(tmp_path: Path) -> None:
+    frame = visits(6)
     probabilities_NK = np.random.default_rng(0).random((6, 4))
     bits_NK = (probabilities_NK > 0.5).astype(np.int8)
     predictions.write_predictions(tmp_path, frame, probabilities_NK, NAMES, bits_NK)
 
     ours = pl.read_parquet(tmp_path / "predictions.parquet")
-    schema.check_columns(ours, schema.PREDICTIONS, "predictions")
+    schema.check_columns(ours, predictions.PREDICTIONS, "predictions")
     assert np.array(ours["probabilities"].to_list()) == pytest.approx(probabilities_NK, abs=1e-6)
     assert ours["sample_id"].equals(frame["sample_id"])
 
@@ -44,14 +56,14 @@ def test_three_forms(tmp_path: Path, samples: Callable[..., pl.DataFrame]) -> No
     assert not list(tmp_path.rglob("*.writing"))
 
 
-def test_without_bits(tmp_path: Path, samples: Callable[..., pl.DataFrame]) -> None:
-    predictions.write_predictions(tmp_path, samples(2), np.full((2, 1), 0.5), ["Shock"])
+def test_without_bits(tmp_path: Path) -> None:
+    predictions.write_predictions(tmp_path, visits(2), np.full((2, 1), 0.5), ["Shock"])
     one = pl.read_parquet(tmp_path / "meds" / "shock.parquet")
     assert one.schema == predictions.MEDS
     assert one["predicted_boolean_value"].null_count() == 2
 
 
-def test_rows_that_do_not_match_are_refused(tmp_path: Path, samples: Callable[..., pl.DataFrame]) -> None:
+def test_rows_that_do_not_match_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="3 samples and 1 labels"):
-        predictions.write_predictions(tmp_path, samples(3), np.zeros((2, 1)), ["Shock"])
+        predictions.write_predictions(tmp_path, visits(3), np.zeros((2, 1)), ["Shock"])
     assert not list(tmp_path.iterdir())

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ckd_dist.softlabels.plan import Plan, make_plan
+from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 
 NAMES = ("heart failure", "diabetes", "sepsis")
 TEACHER = "ab" * 32
+SOURCE = LabelSource(NAMES, prompts="01", tokenizer="02", teacher=TEACHER)
 
 
-def plan_of(num_rows: int = 50, shard_rows: int = 8, **settings) -> Plan:
-    settings = {"split": "train", "names": NAMES, "prompts": "01", "tokenizer": "02", "teacher": TEACHER} | settings
-    return make_plan(1000 + np.arange(num_rows), shard_rows=shard_rows, **settings)
+def plan_of(num_rows: int = 50, shard_rows: int = 8, source: LabelSource = SOURCE, **settings) -> Plan:
+    return make_plan(1000 + np.arange(num_rows), source, shard_rows=shard_rows, **{"split": "train"} | settings)
 
 
 def teacher(sample_ids: np.ndarray) -> np.ndarray:

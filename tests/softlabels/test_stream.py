@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.softlabels import generate, stream
+from ckd_dist.softlabels import stream
 from ckd_dist.softlabels.stream import (
+    Order,
     cost,
     cut,
     cut_evenly,
@@ -17,12 +18,14 @@ from ckd_dist.softlabels.stream import (
     epoch_order,
     eval_slots,
     num_steps,
-    padding_share,
-    rows_needed,
     slots_of_ranks,
     steps,
     steps_per_epoch,
 )
+from ckd_dist.world import World
+from tests.bench import padding
+from tests.bench.padding import padding_share
+from tests.softlabels import worker
 
 LENGTHS = st.lists(st.integers(0, 60), min_size=1, max_size=150).map(np.array)
 SHAPES = {
@@ -44,11 +47,10 @@ def rows_of(step) -> np.ndarray:
 def test_steps(lengths_N, batch_samples, micro_tokens, seed, window, num_ranks, epochs, start):
     """TESTS row 7, in one world after the other."""
     weights_N = (np.arange(len(lengths_N)) * 7 % 4).astype(float)
-    settings = {"batch_samples": batch_samples, "micro_tokens": micro_tokens, "seed": seed, "window": window}
+    order = Order(batch_samples, micro_tokens, seed, epochs, window)
 
     def run(rank, num_ranks, start_step=0):
-        world = {"rank": rank, "num_ranks": num_ranks, "start_step": start_step}
-        return list(steps(lengths_N, weights_N, **settings, epochs=epochs, **world))
+        return list(steps(lengths_N, weights_N, order, rank, num_ranks, start_step))
 
     alone, ranks = run(0, 1), [run(rank, num_ranks) for rank in range(num_ranks)]
     total = num_steps(len(lengths_N), batch_samples, epochs)
@@ -95,12 +97,13 @@ def test_epochs_and_seeds_differ():
 
 @given(**SHAPES)
 @settings(deadline=None)
-def test_first_epoch_reads_no_further_than_it_says(lengths_N, batch_samples, micro_tokens, seed, window, num_ranks):
-    furthest = np.maximum.accumulate([rows.max() for rows in epoch_batches(lengths_N, batch_samples, seed, 0, window)])
-    for step, row in enumerate(furthest):
-        needed = rows_needed(len(lengths_N), batch_samples, step, window)
-        assert row < needed <= min(len(lengths_N), (step + window) * batch_samples)
-    assert rows_needed(len(lengths_N), batch_samples, len(furthest), window) == len(lengths_N)
+def test_first_epoch_reads_the_plans_order_window_by_window(
+    lengths_N, batch_samples, micro_tokens, seed, window, num_ranks
+):
+    """So that a student of shards that are still being made would wait for no more than a window."""
+    for step, rows in enumerate(epoch_batches(lengths_N, batch_samples, seed, 0, window)):
+        whole_windows = (step // window + 1) * window * batch_samples
+        assert rows.max() < min(len(lengths_N), whole_windows)
 
 
 def test_batches_of_a_window_hold_rows_of_like_length_in_another_order():
@@ -148,7 +151,7 @@ def test_even_cut_against_all_cuts(lengths, tokens, more):
 
 @given(lengths_N=LENGTHS, micro_tokens=st.integers(1, 400), num_ranks=st.integers(1, 5))
 def test_eval_slots_cover_every_row_once(lengths_N, micro_tokens, num_ranks):
-    ranks = [eval_slots(lengths_N, micro_tokens, rank, num_ranks) for rank in range(num_ranks)]
+    ranks = [eval_slots(lengths_N, micro_tokens, World(rank, num_ranks)) for rank in range(num_ranks)]
     assert len({len(slots) for slots in ranks}) == 1
     rows = np.concatenate([slot for slots in ranks for slot in slots])
     assert sorted(rows) == list(range(len(lengths_N)))
@@ -158,8 +161,8 @@ def test_eval_slots_cover_every_row_once(lengths_N, micro_tokens, num_ranks):
 def test_padding_is_nearly_gone():
     """Causes, not clocks: records as long as real ones (quartiles 280, 437, 573), cut at 512, batches of 32."""
     lengths_N = np.random.default_rng(0).normal(445, 217, 6000).clip(20, 512).astype(int)
-    one, weights_N = {"batch_samples": 32, "micro_tokens": 8192, "seed": 0, "epochs": 1}, np.ones(6000)
-    slots = [slot for step in steps(lengths_N, weights_N, **one) for slot in step.slots]
+    order = Order(batch_samples=32, micro_tokens=8192, seed=0, epochs=1)
+    slots = [slot for step in steps(lengths_N, np.ones(6000), order) for slot in step.slots]
     in_order = np.split(np.arange(6000), 750)
     assert padding_share(lengths_N, in_order) > 0.15
     assert padding_share(lengths_N, slots) < 0.02
@@ -178,16 +181,16 @@ def test_ranks_carry_like_loads():
 
 
 def test_impossible_streams_are_refused():
-    one = {"batch_samples": 4, "micro_tokens": 100, "seed": 0}
+    order = Order(batch_samples=4, micro_tokens=100, seed=0)
     with pytest.raises(ValueError, match="any samples"):
-        next(steps(np.zeros(0, int), np.zeros(0), **one))
+        next(steps(np.zeros(0, int), np.zeros(0), order))
     with pytest.raises(ValueError, match="weights have shape"):
-        next(steps(np.ones(3, int), np.ones(2), **one))
+        next(steps(np.ones(3, int), np.ones(2), order))
     with pytest.raises(ValueError, match="finite"):
-        next(steps(np.ones(3, int), np.array([1, -1, 1]), **one))
+        next(steps(np.ones(3, int), np.array([1, -1, 1]), order))
     with pytest.raises(ValueError, match="rank 2 of 2"):
-        next(steps(np.ones(3, int), np.ones(3), **one, rank=2, num_ranks=2))
+        next(steps(np.ones(3, int), np.ones(3), order, rank=2, num_ranks=2))
 
 
 def test_examples_in_the_docstrings():
-    assert doctest.testmod(stream).failed == 0 and doctest.testmod(generate).failed == 0
+    assert all(doctest.testmod(module).failed == 0 for module in (stream, worker, padding))

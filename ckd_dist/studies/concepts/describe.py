@@ -1,10 +1,13 @@
 """What the third study's report and model card say of a run, beside the numbers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ckd_dist.models.card import Card
 from ckd_dist.studies.concepts.config import ConceptRecipe
 
 SOURCES = {
-    "synthetic": "two made-up emergency departments",
+    "synthetic": "two synthetic emergency departments",
     "findings": "tables of findings",
     "eicu": "eICU tables",
     "mimic3": "MIMIC-III tables",
@@ -14,17 +17,16 @@ SOURCES = {
 
 
 def sources_in_words(sources: tuple[str, ...]) -> str:
-    """What the report calls the data; never a path.
+    """Return what the report calls the data; never a path.  Raise KeyError where a kind of source has no title.
 
     >>> sources_in_words(("A=mimic3:/data/mimic", "B=eicu:/data/eicu"))
     'MIMIC-III tables and eICU tables'
     """
-    kinds = [source.rpartition("=")[2].partition(":")[0] for source in sources]
-    return " and ".join(SOURCES.get(kind, kind) for kind in kinds)
+    return " and ".join(SOURCES[source.rpartition("=")[2].partition(":")[0]] for source in sources)
 
 
 def card_of(recipe: ConceptRecipe) -> Card:
-    """What the small encoder's card says of where it comes from."""
+    """Return what the small encoder's card says of its origin."""
     return Card(
         data=f"phrases of {sources_in_words(recipe.sites.sources)}",
         patients=not all(source.startswith("synthetic:") for source in recipe.sites.sources),
@@ -33,20 +35,23 @@ def card_of(recipe: ConceptRecipe) -> Card:
     )
 
 
-def notes_of(recipe: ConceptRecipe, tabulated: dict) -> list[str]:
-    """What a reader of the report must know beside its numbers, a sentence each."""
-    told = []
+def notes_of(recipe: ConceptRecipe, tabulated: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of the report must know beside its numbers, a sentence each.
+
+    tabulated: how near the small encoder comes to what it learned.
+    """
+    notes = []
     if any(source.startswith("synthetic:") for source in recipe.sites.sources):
-        told.append("The departments are made up: scores say that the parts work, nothing of real patients.")
+        notes.append("The departments are synthetic: scores show that the parts work, nothing of real patients.")
     if any(model.base.startswith("tiny") for model in recipe.embed.models):
-        told.append(
+        notes.append(
             "A tiny model has random weights and a vocabulary learned from the phrases: its vectors know which word "
             "pieces two phrases share, and nothing of medicine, but for synonyms that the recipe had it learn."
         )
     if recipe.student.of and "cosine_unlearned" in tabulated:
-        told.append(
+        notes.append(
             f"The embedding {recipe.student.name!r} is a small encoder's, distilled from {recipe.student.of!r} on the "
             f"first source's phrases; on {tabulated['unlearned']:,} phrases that it never saw its mean cosine to it is "
             f"{tabulated['cosine_unlearned']:.2f}."
         )
-    return told
+    return notes

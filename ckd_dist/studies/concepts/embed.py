@@ -1,52 +1,53 @@
-"""Every embedding reads every phrase once and its vectors go into shards, as any other soft label does.
+"""Embed every phrase once with every embedding; its vectors go into shards, as any other soft label does.
 
-A phrase is embedded once, however many code systems say it: row = place among the sorted different phrases.  A plan an
+A phrase is embedded once, however many code systems have it: row = place among the sorted different phrases.  A plan an
 embedding.
 """
 
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 import torch
 
-from ckd_dist import stages
-from ckd_dist.models.embed import Embedder, describe, load_embedder
+from ckd_dist.files import digest_of
+from ckd_dist.models.embed import Embedder, EmbedderOptions, inspect_embedder, load_embedder
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
-from ckd_dist.schema import Run
 from ckd_dist.softlabels.generate import generate
-from ckd_dist.softlabels.plan import Plan, make_plan
+from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find
 from ckd_dist.studies.concepts.cases.cases import read_concepts
-from ckd_dist.studies.concepts.config import EmbeddingEndpoint, Embeddings, Encoder, TextModel
+from ckd_dist.studies.concepts.config import ONE_HOT, RANDOM, EmbeddingEndpoint, Embeddings, Encoder, TextModel
+from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.synonyms import teach_synonyms
 from ckd_dist.studies.concepts.synthetic import thesaurus
 
-RESERVED = ("one-hot", "random")
 SYNONYM_EPOCHS = 30
 MAKERS = {"tiny": make_tiny_teacher, "tiny_encoder": make_tiny_student}
 
 
-class Reader(Protocol):
-    """Whoever turns phrases into vectors."""
+class VectorSource(Protocol):
+    """Whatever turns phrases into vectors, known without its weights."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Numbers of a vector."""
+        ...
 
     @property
     def fingerprint(self) -> str:
-        """Of all that decides a vector, but for the template."""
+        """A hash of all that decides a vector, but for the template."""
         ...
 
 
 def names_of(settings: Embeddings, student: Encoder) -> list[str]:
-    """Embeddings by models, in order, the student's last.  Raises ValueError where two have one name."""
+    """Return the embeddings by models, in order, the student's last.  Raises ValueError where two have one name."""
     names = [each.name for each in (*settings.models, *settings.endpoints)] + [student.name] * bool(student.of)
     for name in names:
-        if name in RESERVED or not name or name[0] == "." or "/" in name or names.count(name) > 1:
+        if name in (ONE_HOT, RANDOM) or not name or name[0] == "." or "/" in name or names.count(name) > 1:
             raise ValueError(
                 f"an embedding cannot be called {name!r}: give each a name of its own, without a slash or a first dot"
             )
@@ -55,13 +56,29 @@ def names_of(settings: Embeddings, student: Encoder) -> list[str]:
     return names
 
 
-def phrases_of(run: Run, further: str | None) -> list[str]:
-    """The different phrases of all concepts, and of a file of further ones, sorted."""
+def embeddings_of(settings: Embeddings, student: Encoder) -> dict[str, int | None]:
+    """Return all that a patient model may read, in the report's order -> directions that whitening keeps of it.
+
+    A student keeps those of what it learned, the baselines have none.  Raises ValueError as `names_of` does.
+    """
+    learned = {student.name: student.of} if student.of else {}
+    named = {name: settings_of(settings, learned.get(name, name)).whiten for name in names_of(settings, student)}
+    baselines = {ONE_HOT: settings.one_hot, RANDOM: settings.random}
+    return named | {name: None for name, wanted in baselines.items() if wanted}
+
+
+def settings_of(settings: Embeddings, name: str) -> TextModel | EmbeddingEndpoint:
+    """Return one embedding's settings."""
+    return next(each for each in (*settings.models, *settings.endpoints) if each.name == name)
+
+
+def phrases_of(run: ConceptsRun, further: str | None) -> list[str]:
+    """Return the different phrases of all concepts, and of a file of further ones, sorted."""
     return sorted(set(read_concepts(run)["text"]) | set(read_phrases(further)))
 
 
 def read_phrases(file: str | None) -> list[str]:
-    """A text file of phrases, one a line, each once; none where no file is named."""
+    """Read a text file of phrases, one a line, each once; none where no file is named."""
     if file is None:
         return []
     if file == "synthetic":
@@ -74,7 +91,7 @@ def read_phrases(file: str | None) -> list[str]:
 
 
 def read_synonyms(file: str | None) -> list[tuple[str, str]]:
-    """Pairs of phrases that mean the same, from a CSV of two columns without a header."""
+    """Read pairs of phrases that mean the same, from a CSV of two columns without a header."""
     if file is None:
         return []
     if file == "synthetic":
@@ -88,100 +105,90 @@ def read_synonyms(file: str | None) -> list[tuple[str, str]]:
     return frame.rows()
 
 
-def make_tiny_bases(run: Run, settings: Embeddings) -> None:
-    """Stand-ins for models that the recipe calls tiny: a vocabulary of these very phrases, and synonyms if any."""
+def make_tiny_bases(run: ConceptsRun, settings: Embeddings) -> None:
+    """Make the models that the recipe calls tiny: a vocabulary of these very phrases, and synonyms if any."""
     for each in settings.models:
         if each.base in MAKERS:
             pairs = read_synonyms(each.synonyms)
             texts = sorted({*phrases_of(run, settings.phrases), *(phrase for pair in pairs for phrase in pair)})
             MAKERS[each.base](run.base(each.name), texts, each.tiny, seed=0)
             if pairs:
-                pooling = describe(run.base(each.name), **how_of(each)).pooling
+                pooling = inspect_embedder(run.base(each.name), options_of(each)).pooling
                 teach_synonyms(run.base(each.name), pairs, pooling, SYNONYM_EPOCHS, seed=0)
         elif each.synonyms:
             raise ValueError(f"embedding {each.name}: synonyms are for a tiny base alone; {each.base} is read as it is")
 
 
-def base_of(run: Run, settings: TextModel) -> str:
-    """The folder or hub name of a model."""
+def base_of(run: ConceptsRun, settings: TextModel) -> str:
+    """Return the folder or hub name of a model."""
     return str(run.base(settings.name)) if settings.base in MAKERS else settings.base
 
 
-def how_of(settings: TextModel) -> dict[str, Any]:
-    """What decides how a model reads a phrase."""
+def options_of(settings: TextModel) -> EmbedderOptions:
+    """Return what decides how a model reads a phrase."""
     dtype = getattr(torch, settings.dtype)
-    return {
-        "revision": settings.revision,
-        "pooling": settings.pooling,
-        "max_tokens": settings.max_tokens,
-        "dtype": dtype,
+    return EmbedderOptions(settings.revision, settings.pooling, settings.max_tokens, dtype)
+
+
+def sources_of(run: ConceptsRun, settings: Embeddings) -> dict[str, VectorSource]:
+    """Return what each embedding is.  Raises ValueError where one cannot be read or may not be asked."""
+    sources: dict[str, VectorSource] = {
+        each.name: inspect_embedder(base_of(run, each), options_of(each)) for each in settings.models
     }
-
-
-def readers_of(run: Run, settings: Embeddings) -> dict[str, Reader]:
-    """What each embedding is, without its weights.  Raises ValueError where one cannot be read or may not be asked."""
-    readers: dict[str, Reader] = {each.name: describe(base_of(run, each), **how_of(each)) for each in settings.models}
     if settings.endpoints:
         from ckd_dist.studies.concepts.endpoint import EndpointEmbedder  # its client takes a second to import
 
-        readers |= {each.name: EndpointEmbedder(each, run.answers) for each in settings.endpoints}
-    return readers
+        sources |= {each.name: EndpointEmbedder(each, run.answers) for each in settings.endpoints}
+    return sources
 
 
-def settings_of(settings: Embeddings, name: str) -> TextModel | EmbeddingEndpoint:
-    """One embedding's settings."""
-    return next(each for each in (*settings.models, *settings.endpoints) if each.name == name)
-
-
-def plans(run: Run, settings: Embeddings, readers: Mapping[str, Reader]) -> dict[str, Plan]:
-    """What is to be embedded, by embedding."""
+def plan_vectors(run: ConceptsRun, settings: Embeddings, sources: Mapping[str, VectorSource]) -> dict[str, Plan]:
+    """Plan what is to be embedded, by embedding."""
     phrases = phrases_of(run, settings.phrases)
-    made = {}
-    for name, reader in readers.items():
+    plans = {}
+    for name, source in sources.items():
         own = settings_of(settings, name)
-        made[name] = make_plan(
+        prompts = digest_of([phrases, own.template])
+        plans[name] = make_plan(
             np.arange(len(phrases)),
+            LabelSource(column_names(source.width), prompts, "the model's own", source.fingerprint),
             split="concepts",
-            names=column_names(reader.width),
-            prompts=stages.digest_of([phrases, own.template]),
-            tokenizer="the model's own",
-            teacher=reader.fingerprint,
             shard_rows=settings.shard_rows,
             order_seed=settings.order_seed,
         )
-    return made
+    return plans
 
 
 def column_names(width: int) -> list[str]:
-    """Of a vector's numbers."""
+    """Name a vector's numbers."""
     return [f"d{i}" for i in range(width)]
 
 
-class Worker:
+class EmbeddingWorker:
     """One process with all embeddings; a model is loaded when it is first needed.  Publishing twice is harmless."""
 
-    def __init__(self, run: Run, settings: Embeddings, device: str) -> None:
+    def __init__(self, run: ConceptsRun, settings: Embeddings, device: str) -> None:
         self.run, self.settings, self.device = run, settings, device
-        self.readers = readers_of(run, settings)
-        self.planned = plans(run, settings, self.readers)
+        self.sources = sources_of(run, settings)
+        self.plans = plan_vectors(run, settings, self.sources)
         self.phrases = np.array(phrases_of(run, settings.phrases), dtype=object)
         self.loaded: tuple[str, Embedder] | None = None
 
     def do(self, number: int) -> None:
         """Embed the phrases of shard `number`, counted through all plans."""
-        name, plan, shard = find(self.planned, number)
+        name, plan, shard = find(self.plans, number)
         generate(plan, self.run.softlabels, [shard], partial(self._embed, settings_of(self.settings, name)))
 
     def _embed(self, settings: TextModel | EmbeddingEndpoint, rows: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
-        said = [settings.template.format(phrase) for phrase in self.phrases[rows]]
+        texts = [settings.template.format(phrase) for phrase in self.phrases[rows]]
         if isinstance(settings, EmbeddingEndpoint):
-            return self.readers[settings.name].embed(said)
-        return self._model(settings).embed(said, micro_tokens=self.settings.micro_tokens), {"phrases": len(said)}
+            return self.sources[settings.name].embed(texts)
+        return self._model(settings).embed(texts, micro_tokens=self.settings.micro_tokens), {"phrases": len(texts)}
 
     def _model(self, settings: TextModel) -> Embedder:
-        """The weights of one model at a time: two large ones may not fit."""
+        """Load the weights of one model at a time: two large ones may not fit."""
         if self.loaded is None or self.loaded[0] != settings.name:
             self.loaded = None
-            base = base_of(self.run, settings)
-            self.loaded = settings.name, load_embedder(base, **how_of(settings), device=self.device)
+            model = load_embedder(base_of(self.run, settings), options_of(settings), self.device)
+            self.loaded = settings.name, model
         return self.loaded[1]

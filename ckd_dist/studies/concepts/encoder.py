@@ -1,10 +1,10 @@
-"""A small encoder that learns another model's vectors: its body, the mean over tokens, one linear layer.
+"""A small encoder that learns another model's vectors: a backbone, the mean over tokens, one linear layer.
 
     B phrases, L tokens, D hidden; width columns, as wide as the vectors to learn
 
-Saved in the form of sentence-transformers (sentence_folder.py), so that its library, transformers (the body alone) and
-`embed.load_embedder` read it.  The linear layer is called `classifier`, as heads are, and learns at the head's rate.
-Left out: to go on from the linear layer of an earlier student; a base gives its body alone.
+Saved in the form of sentence-transformers (sentence_folder.py), so that its library, transformers (the backbone alone)
+and `embed.load_embedder` read it.  The linear layer is called `classifier`, as heads are, and has their rate.
+Left out: to go on from the linear layer of an earlier student; a base gives its backbone alone.
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ckd_dist.models.backbone import load_body
+from ckd_dist.models.backbone import load_backbone
 from ckd_dist.models.base import check_fit, load_tokenizer
-from ckd_dist.models.card import CONCEPTS, Card, write_card
+from ckd_dist.models.card import CONCEPTS, Card, Exported, write_card
 from ckd_dist.models.export import check_saved, move_in
 from ckd_dist.models.pooling import mean
 from ckd_dist.models.sentence_folder import fingerprint_modules, write_sentence_folder
 
 
 class ConceptStudent(nn.Module):
-    """`student(input_ids_BL, attention_BL)`: a vector a row, float32 [B, width]."""
+    """An encoder with a linear layer: a vector a row."""
 
     def __init__(self, model: PreTrainedModel, width: int, max_tokens: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ConceptStudent(nn.Module):
         self.max_tokens = max_tokens
 
     def forward(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor | None = None) -> Tensor:
-        """`units_U2` is what other models of the engine need; a row is a unit here."""
+        """Return a vector a row, float32 [B, width].  units_U2: not used, a row is a unit."""
         hidden_BLD = self.model(input_ids=input_ids_BL, attention_mask=attention_BL).last_hidden_state
         return self.classifier(mean(hidden_BLD, attention_BL)).float()
 
@@ -41,48 +41,47 @@ class ConceptStudent(nn.Module):
 def build_concept_student(
     base: str | Path, width: int, revision: str | None = None, max_tokens: int = 64, seed: int = 0
 ) -> ConceptStudent:
-    """The encoder `base` under a fresh linear layer of `width` columns, everything trainable, float32.
+    """Build the encoder `base` under a fresh linear layer of `width` columns, everything trainable, float32.
 
     max_tokens: longest phrase, tokens.  Raises ValueError or FileNotFoundError where the base does not fit.
     """
-    body = load_body(base, revision)
-    check_fit(base, body.config, load_tokenizer(base, revision), max_tokens)
+    backbone = load_backbone(base, revision)
+    check_fit(base, backbone.config, load_tokenizer(base, revision), max_tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student = ConceptStudent(body, width, max_tokens)
+        student = ConceptStudent(backbone, width, max_tokens)
     return student.train()
 
 
 def export_concept_student(
-    head: ConceptStudent,
+    model: ConceptStudent,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     state_dict: Mapping[str, Tensor] | None = None,
     card: Card = Card(),  # noqa: B008  (frozen)
 ) -> str:
-    """Publish a student in `folder` as export.py does; return its fingerprint.
+    """Publish a student in `folder` as models/export.py does; return its fingerprint.
 
-    state_dict: whole tensors under the names of `head.state_dict()`; none: the model's own.  Raises ValueError where a
+    state_dict: whole tensors under the names of `model.state_dict()`; none: the model's own.  Raises ValueError where a
     tensor is missing, empty or not finite.
     """
-    weights = state_dict or head.state_dict()
-    lost = [name for name, _ in head.named_parameters() if name not in weights]
+    weights = state_dict or model.state_dict()
+    lost = [name for name, _ in model.named_parameters() if name not in weights]
     if lost:
         raise ValueError(f"export: {len(lost)} tensors of the model were not handed over, first {lost[0]}")
     tensors = {name: tensor.detach().float().cpu() for name, tensor in weights.items()}
-    body = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    dense = nn.Linear(head.classifier.in_features, head.classifier.out_features)
+    backbone = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    dense = nn.Linear(model.classifier.in_features, model.classifier.out_features)
     dense.load_state_dict({name: tensors[f"classifier.{name}"] for name in ("weight", "bias")})
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export.", dir=folder) as name:
         temporary = Path(name)
-        head.model.save_pretrained(temporary, state_dict=body)
+        model.model.save_pretrained(temporary, state_dict=backbone)
         tokenizer.save_pretrained(temporary)
-        write_sentence_folder(temporary, dense, head.max_tokens)
+        write_sentence_folder(temporary, dense, model.max_tokens)
         check_saved(temporary, ())
         mark = fingerprint_modules(temporary)
-        facts = {"role": "student", "base": head.model.config._name_or_path, "label_names": (), "adapter": False}
-        write_card(temporary / "README.md", card, **facts, fingerprint=mark, words=CONCEPTS)
+        write_card(temporary / "README.md", card, Exported("student", model.model.config._name_or_path, mark), CONCEPTS)
         move_in(temporary, folder)
     return mark

@@ -1,11 +1,11 @@
-"""Phrases to vectors by a model behind an OpenAI-compatible address.
+"""Turn phrases into vectors by a model behind an OpenAI-compatible address.
 
     phrases -> (cache | endpoint) -> vectors in the order of the phrases, and counts
 
 A phrase is asked once, whoever asks again; every answer is kept (cache.py) before the next question goes out.  Vectors
 come in any order and are put in theirs by `index`; an answer with another number of vectors, another width, or a number
 that is not finite is refused whole, because what follows could not see it.  They are asked for as numbers, not as
-base64, which some servers do not speak.  Left out: questions in parallel (the workers of a run are), batch interfaces.
+base64, which some servers do not have.  Left out: questions in parallel (the workers of a run are), batch interfaces.
 """
 
 from collections import Counter
@@ -20,18 +20,18 @@ import openai
 from openai.types import CreateEmbeddingResponse
 
 from ckd_dist.endpoints import cache
-from ckd_dist.endpoints.client import EndpointError, Words, connect, problem
+from ckd_dist.endpoints.client import Advice, EndpointError, connect, problem
 from ckd_dist.endpoints.egress import PHRASES, check_egress
 from ckd_dist.studies.concepts.config import EmbeddingEndpoint
 
-COUNTS = ("phrases", "distinct", "cached", "requests", "input_tokens", "untold")
+COUNTS = ("phrases", "distinct", "cached", "requests", "input_tokens", "uncounted")
 Numbered = tuple[list[tuple[int, np.ndarray]], int | None]  # (index, vector) each, and tokens read
 PROBE = "fever"  # asked to learn how wide a vector is; says nothing of anyone
 
 
 @dataclass(frozen=True)
 class EndpointEmbedder:
-    """`embedder.embed(phrases)`: their vectors by the model behind `settings.url`, as they are; no template is applied.
+    """The model behind `settings.url`; no template is applied.
 
     Raises ValueError when it is made for an address that phrases may not go to.
     """
@@ -44,19 +44,19 @@ class EndpointEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what shapes a vector beside the phrase: not the address, the key or a limit."""
+        """Hash what shapes a vector beside the phrase: not the address, the key or a limit."""
         return cache.key("embedding", self.settings.model, str(self.settings.dimensions), self.settings.template)
 
     @cached_property
     def width(self) -> int:
-        """Numbers of a vector; where the recipe does not say, one phrase is asked."""
+        """Return the numbers of a vector; where the recipe does not say, one phrase is asked."""
         return self.settings.dimensions or self.embed([PROBE])[0].shape[1]
 
     def embed(self, phrases: Sequence[str]) -> tuple[np.ndarray, dict[str, float]]:
-        """float32 [N, D] in the order of `phrases`, and counts:
+        """Return vectors, float32 [N, D] in the order of `phrases`, and counts:
 
         phrases; distinct ones; `cached` of these were not asked now; requests sent, retries included; input_tokens that
-        this call spent; untold: answers that came without their number; seconds, wall-clock.  Raises EndpointError,
+        this call spent; uncounted: answers that came without their number; seconds, wall-clock.  Raises EndpointError,
         which quotes no phrase.
         """
         began = perf_counter()
@@ -86,7 +86,7 @@ class EndpointEmbedder:
         return cache.key("embedding", self.settings.model, str(self.settings.dimensions), phrase)
 
     def _ask(self, client: openai.OpenAI, phrases: list[str], counts: Counter[str]) -> np.ndarray:
-        """Vectors of some phrases in their order, float32 [B, D]."""
+        """Ask for some phrases; return their vectors in their order, float32 [B, D]."""
         answer, trouble = self._try(client, phrases)
         if answer is None:
             raise EndpointError(trouble)  # outside of any `except`: an exception's context gets out with it
@@ -98,11 +98,11 @@ class EndpointEmbedder:
         if not np.isfinite(vectors_BD).all():
             raise self._wrong("gives a vector with a number that is not finite")
         counts["input_tokens"] += input_tokens or 0
-        counts["untold"] += len(phrases) * (input_tokens is None)
+        counts["uncounted"] += len(phrases) * (input_tokens is None)
         return vectors_BD
 
     def _try(self, client: openai.OpenAI, phrases: list[str]) -> tuple[Numbered | None, str]:
-        """The numbered vectors and the tokens read, or None and the problem in a sentence."""
+        """Return the numbered vectors and the tokens read, or None and the problem in a sentence."""
         shortened = {} if self.settings.dimensions is None else {"dimensions": self.settings.dimensions}
         try:
             answer = client.embeddings.create(
@@ -114,12 +114,12 @@ class EndpointEmbedder:
                 vectors = [(int(item.index), np.array(item.embedding, np.float32)) for item in answer.data]
             return (vectors, answer.usage and int(answer.usage.prompt_tokens)), ""
         except Exception as error:  # of any kind: each may quote the question or the answer
-            return None, problem(error, self.settings, self._words)
+            return None, problem(error, self.settings, self._advice)
 
     @property
-    def _words(self) -> Words:
+    def _advice(self) -> Advice:
         dimensions = self.settings.dimensions
-        return Words(
+        return Advice(
             who=f"embedding {self.settings.name!r}",
             overloaded="lower batch, or the number of workers",
             refused="the phrases",

@@ -1,100 +1,59 @@
-"""What the third study's report is made from: every cell's probabilities, the vectors, and floors.  Nothing is fitted
-here but the floors.
+"""What the report is made from: every experiment's probabilities, the vectors, and baselines.
+
+Nothing is fitted here but the baselines.
 """
 
-import datetime
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from ckd_dist import stages
-from ckd_dist.config import result_fields
-from ckd_dist.schema import CASES, CONCEPTS, Run, check_columns
-from ckd_dist.studies.concepts.config import ConceptRecipe
-from ckd_dist.studies.concepts.describe import notes_of, sources_in_words
-from ckd_dist.studies.concepts.experiment import ONE_HOT, Planned, embeddings_of
-from ckd_dist.studies.concepts.grid import Cell, Result, model_names
-from ckd_dist.studies.concepts.report import page as transfer_report
-from ckd_dist.studies.concepts.report.baselines import site_floors
-from ckd_dist.studies.concepts.report.measure import measure
-from ckd_dist.studies.concepts.report.results import Scored, Space, TransferResults, target_of
+from ckd_dist.studies.concepts.cases.cases import read_cases
+from ckd_dist.studies.concepts.config import ONE_HOT, RANDOM, Grid
+from ckd_dist.studies.concepts.grid import Experiment, list_experiments, model_names
+from ckd_dist.studies.concepts.report.baselines import site_baselines
+from ckd_dist.studies.concepts.report.results import Scored, Space, Target, target_of
+from ckd_dist.studies.concepts.result import Result, path_of
+from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.tables import Table, keys_of
-from ckd_dist.studies.disease.describe import without_places
-
-PACKAGES = ("torch", "transformers", "peft", "ray", "numpy", "scikit-learn")
 
 
-def report(recipe: ConceptRecipe, run: Run, track: Callable[..., None]) -> None:
-    """Write the report."""
-    settings, student = recipe.evaluate, recipe.student
-    cases = check_columns(pl.read_parquet(run.cases), CASES, "cases")
-    concepts = check_columns(pl.read_parquet(run.concepts), CONCEPTS, "concepts")
-    planned = Planned(recipe, run)
-    found = sorted(planned.results()[0], key=lambda result: place_of(recipe, result.cell))
-    targets = dict.fromkeys(result.cell.target for result in found if result.cell.target in planned.cases.sites)
-    track(1, 4)
-    read, tabulated = stages.read(run, "read").numbers, stages.read(run, "tabulate").numbers
-    moved = stages.read(run, "transfer").numbers
-    results = TransferResults(
-        title=recipe.name,
-        source=sources_in_words(recipe.sites.sources),
-        date=datetime.date.today().isoformat(),
-        outcomes=planned.cases.names,
-        cases=cases,
-        concepts=concepts,
-        targets=[target_of(cases, site, site_floors(cases, site, len(concepts))) for site in targets],
-        scored=[_scored(result) for result in found if result.cell.target in targets],
-        recipe=without_places(result_fields(recipe)),
-        spaces=_spaces(recipe, run, concepts),
-        one_hot=ONE_HOT,
-        learned={student.name: student.of} if student.of else {},
-        idle_share=moved["idle_share"],
-        left_out={reason: excluded for reason, excluded, _ in read["flow"] if excluded},
-        versions={name: version(name) for name in PACKAGES},
-        notes=[*notes_of(recipe, tabulated), *(f"Not run: {what}." for what in moved["left_out"])],
-        bootstrap_draws=settings.bootstrap_draws,
-        seed=settings.seed,
-        neighbours=settings.neighbours,
-        least_subjects=settings.least_subjects,
-    )
-    track(2, 4)
-    numbers = measure(results)
-    track(3, 4)
-    transfer_report.write(run.report, numbers)
-    track(4, 4)
+def read_scored(run: ConceptsRun, grid: Grid, embeddings: Sequence[str]) -> list[Scored]:
+    """Read what every experiment found at a site of this run, in the order of the report."""
+    cases = read_cases(run)
+    experiments, _ = list_experiments(grid, embeddings, cases.num_train)
+    results = [Result.read(path_of(run.experiments, experiment)) for experiment in experiments]
+    results.sort(key=lambda result: place_of(grid, embeddings, result.experiment))
+    return [_scored(result) for result in results if result.experiment.target in cases.sites]
 
 
-def place_of(recipe: ConceptRecipe, cell: Cell) -> tuple:
-    """Where a cell stands in the report: as the recipe names things, not as they were run."""
-    grid = recipe.grid
+def place_of(grid: Grid, embeddings: Sequence[str], experiment: Experiment) -> tuple:
+    """Return an experiment's place in the report: as the recipe names things, not as they were run."""
     return (
-        embeddings_of(recipe).index(cell.embedding),
-        model_names(grid.models).index(cell.model),
-        grid.regimes.index(cell.regime) if cell.regime in grid.regimes else -1,
-        cell,
+        embeddings.index(experiment.embedding),
+        model_names(grid.models).index(experiment.model),
+        grid.regimes.index(experiment.regime) if experiment.regime in grid.regimes else -1,
+        experiment,
     )
+
+
+def targets_of(scored: Sequence[Scored], cases: pl.DataFrame, num_concepts: int) -> list[Target]:
+    """Return the held-out cases of every site that something was scored at, baselines beside them."""
+    sites = dict.fromkeys(one.target for one in scored)
+    return [target_of(cases, site, site_baselines(cases, site, num_concepts)) for site in sites]
+
+
+def read_spaces(run: ConceptsRun, embeddings: Mapping[str, int | None], concepts: pl.DataFrame) -> list[Space]:
+    """Read the vectors of every embedding whose directions mean something."""
+    keys_V = keys_of(concepts)
+    names = [name for name in embeddings if name not in (ONE_HOT, RANDOM)]
+    return [Space(name, Table.open(run.vectors(name)).rows_of(keys_V)) for name in names]
 
 
 def _scored(result: Result) -> Scored:
-    cell = result.cell
     return Scored(
-        embedding=cell.embedding,
-        model=cell.model,
-        source=cell.source,
-        target=cell.target,
-        regime=cell.regime,
-        size=cell.size,
-        seed=cell.seed,
+        **vars(result.experiment),
         case_id_N=result.case_id_N,
         probabilities_NK=result.probabilities_NK,
         curve=result.curve,
         seconds=result.seconds,
     )
-
-
-def _spaces(recipe: ConceptRecipe, run: Run, concepts: pl.DataFrame) -> list[Space]:
-    """The vectors of every embedding that means something."""
-    names = [name for name in embeddings_of(recipe) if name not in (ONE_HOT, "random")]
-    keys_V = keys_of(concepts)
-    return [Space(name, Table.open(run.vectors(name)).rows_of(keys_V)) for name in names]

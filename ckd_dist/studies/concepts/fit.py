@@ -1,7 +1,7 @@
-"""One patient model is trained, in memory: a cell is short, so a killed one is done again whole.
+"""Train one patient model, in memory: an experiment is short, so a killed one is done again whole.
 
-The update is the engine's own `train_step`.  The state that does best on the tuning cases, by loss, is what stands at
-the end; where there are none, the last.  All randomness is the seed's.
+A loop of its own, without checkpoints; the update is the engine's own `train_step`.  The state that does best on the
+tuning cases, by loss, is kept at the end; where there are none, the last.  All randomness is the seed's.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from ckd_dist.config import Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
 from ckd_dist.engine.optim import schedule
+from ckd_dist.studies.concepts.regimes import TrainingCases
 from ckd_dist.studies.concepts.task import CaseTask
 from ckd_dist.world import World
 
@@ -24,7 +25,31 @@ WINDOW = 16  # batches that share their cases out by length
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitOptions:
+    """How a patient model is trained.
+
+    from_start: the untrained state may be the best (a model that is tuned may be best left alone).  by_length: cases of
+    one batch are about as long as one another, for a model whose time grows with padding.
+    """
+
+    optim: Optim
+    num_steps: int
+    seed: int
+    device: str = "cpu"
+    from_start: bool = False
+    by_length: bool = False
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Look at the model, as it then is, at some steps of its training, and choose no state: the last is kept."""
+
+    steps: tuple[int, ...]
+    look: Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ChosenStep:
     """Which step was chosen, of how many, and the tuning cases' loss there; NaN where there are none."""
 
     step: int
@@ -32,52 +57,38 @@ class Fitted:
     tuning_loss: float
 
 
-def fit(
-    model: nn.Module,
-    task: CaseTask,
-    rows: np.ndarray,
-    tuning: np.ndarray,
-    optim: Optim,
-    num_steps: int,
-    seed: int,
-    device: str = "cpu",
-    *,
-    from_start: bool = False,
-    pays_for_padding: bool = False,
-    look: Callable[[int], None] | None = None,
-    looks: tuple[int, ...] = (),
-) -> Fitted:
-    """Train `model` on cases `rows` for `num_steps` updates, and leave it as it was at its best on `tuning`.
+def fit_patient(
+    model: nn.Module, task: CaseTask, cases: TrainingCases, options: FitOptions, probe: Probe | None = None
+) -> ChosenStep:
+    """Train `model` on the training cases, and leave it as it was at its best on the tuning cases.
 
-    pays_for_padding: cases of one batch are about as long as one another.  from_start: the untrained state may be the
-    best (a model that is tuned may be best left alone).  look: called at the steps of `looks` with the model as it then
-    is; where it is given, nothing is chosen and the last state stands.
+    probe: looks on the way, and then nothing is chosen.
     """
-    engine = DdpEngine(model, optim, ALONE, device=device)
-    factor = schedule(optim, num_steps)
+    optim, rows = options.optim, cases.train
+    engine = DdpEngine(model, optim, ALONE, device=options.device)
+    factor = schedule(optim, options.num_steps)
     every = optim.evaluate_every or max(1, -(-len(rows) // optim.batch_samples))
-    best = _Best(model, task, tuning) if look is None and len(tuning) else None
-    if best and from_start:
+    best = _Best(model, task, cases.tuning) if probe is None and len(cases.tuning) else None
+    if best and options.from_start:
         best.see(engine, 0)
-    torch.manual_seed(seed)  # once: a call costs a millisecond, as much as a step
-    length_N = task.cases.length_N[rows] if pays_for_padding else np.zeros(len(rows), np.int64)
-    for done, chosen in enumerate(_batches(rows, length_N, optim.batch_samples, num_steps, seed), 1):
-        if look and done - 1 in looks:
-            look(done - 1)
+    torch.manual_seed(options.seed)  # once: a call costs a millisecond, as much as a step
+    for done, chosen in enumerate(_batches(rows, task.cases.length_N, options), 1):
+        if probe and done - 1 in probe.steps:
+            probe.look(done - 1)
         engine.set_learning_rate(factor(done - 1))
         batch = task.collate(chosen).to(engine.device)
         train_step(engine, Step([batch], float(len(chosen))), task.loss)
-        if best and (done % every == 0 or done == num_steps):
+        if best and (done % every == 0 or done == options.num_steps):
             best.see(engine, done)
-    if look and num_steps in looks:
-        look(num_steps)
+    if probe and options.num_steps in probe.steps:
+        probe.look(options.num_steps)
     model.eval()
-    return best.restore(num_steps) if best else Fitted(num_steps, num_steps, float("nan"))
+    return best.restore(options.num_steps) if best else ChosenStep(options.num_steps, options.num_steps, float("nan"))
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, task: CaseTask, rows: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """Logits of the outcomes of cases `rows`, float32 [N, K]."""
+def predict_outcomes(model: nn.Module, task: CaseTask, rows: np.ndarray, device: str = "cpu") -> np.ndarray:
+    """Return the logits of the outcomes of cases `rows`, float32 [N, K]."""
     was_training = model.training
     model.eval()
     parts = [
@@ -93,24 +104,24 @@ def _cut(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + CASES_AT_ONCE]
 
 
-def _batches(
-    rows: np.ndarray, length_N: np.ndarray, batch_samples: int, num_steps: int, seed: int
-) -> Iterator[np.ndarray]:
-    """Every case once an epoch, in an order of its own; `num_steps` batches, of like lengths within a window."""
+def _batches(rows: np.ndarray, length_N: np.ndarray, options: FitOptions) -> Iterator[np.ndarray]:
+    """Yield `num_steps` batches: every case once an epoch, in an order of its own, of like lengths within a window."""
     if len(rows) == 0:
         raise ValueError("there is no case to learn from")
+    size, length_T = options.optim.batch_samples, length_N[rows]
+    by_length = options.by_length and bool(length_T.any())
     done, epoch = 0, 0
-    while done < num_steps:
-        random = np.random.default_rng([seed, epoch])
+    while done < options.num_steps:
+        random = np.random.default_rng([options.seed, epoch])
         order = random.permutation(len(rows))
-        if length_N.any():
-            windows = np.split(order, np.arange(WINDOW * batch_samples, len(order), WINDOW * batch_samples))
-            order = np.concatenate([window[np.argsort(length_N[window], kind="stable")] for window in windows])
-        starts = np.arange(0, len(rows), batch_samples)
-        for start in random.permutation(starts) if length_N.any() else starts:
-            if done == num_steps:
+        if by_length:
+            windows = np.split(order, np.arange(WINDOW * size, len(order), WINDOW * size))
+            order = np.concatenate([window[np.argsort(length_T[window], kind="stable")] for window in windows])
+        starts = np.arange(0, len(rows), size)
+        for start in random.permutation(starts) if by_length else starts:
+            if done == options.num_steps:
                 return
-            yield rows[order[start : start + batch_samples]]
+            yield rows[order[start : start + size]]
             done += 1
         epoch += 1
 
@@ -123,6 +134,7 @@ class _Best:
         self.step, self.loss, self.state = 0, float("inf"), self._copy()
 
     def see(self, engine: DdpEngine, step: int) -> None:
+        """Score the model on the tuning cases, and keep its weights where they are the best so far."""
         total = 0.0
         for part in _cut(self.tuning):
             batch = self.task.collate(part).to(engine.device)
@@ -130,11 +142,12 @@ class _Best:
         if total / len(self.tuning) < self.loss:
             self.step, self.loss, self.state = step, total / len(self.tuning), self._copy()
 
-    def restore(self, num_steps: int) -> Fitted:
+    def restore(self, num_steps: int) -> ChosenStep:
+        """Give the model its best weights back."""
         with torch.no_grad():
             for name, parameter in self._trainable():
                 parameter.copy_(self.state[name])
-        return Fitted(self.step, num_steps, self.loss)
+        return ChosenStep(self.step, num_steps, self.loss)
 
     def _trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)

@@ -1,4 +1,4 @@
-"""Patient models: what is made of the concepts of a case.  Small, and never the owner of the vectors that they read.
+"""Patient models: from the concepts of a case to its outcomes.  Small, and never the owner of the vectors they read.
 
     V concepts (row i of the vocabulary is id i + 1, 0 is padding), B cases, L concepts in a case, U different concepts
     of a batch, D width of a vector, F filters, K outcomes
@@ -36,13 +36,13 @@ class Vectors:
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """No vectors: each key learns one of its own.  keys_V: int64.  seen_V: bool, in a training case of the model.
+    """No vectors: each key learns one of its own.
 
     A code that no training case has is not there for the model: a case is read as if it were not in it.
     """
 
-    keys_V: np.ndarray
-    seen_V: np.ndarray
+    keys_V: np.ndarray  # int64
+    seen_V: np.ndarray  # bool: in a training case of the model
     seed: int = 0
 
 
@@ -53,7 +53,7 @@ def build_patient(
     seed: int,
     adversary_weight: float | None = None,
 ) -> "Patient":
-    """A fresh model, its weights a function of `seed` (and of a code's key).  The global random state stays as it is.
+    """Build a fresh model, its weights a function of `seed` (and of a code's key); the global random state is kept.
 
     adversary_weight: a last column is the logit of being a case of the target, and what it learns reaches the layers
     below reversed, times this (Ganin and Lempitsky 2015); None: no such column.
@@ -67,7 +67,7 @@ def build_patient(
 
 
 class Patient(nn.Module):
-    """forward: logits [B, K], or [B, K + 1] with an adversary.  `units_U2` is not used: a unit is a case."""
+    """A patient model of any kind."""
 
     def __init__(
         self,
@@ -88,7 +88,8 @@ class Patient(nn.Module):
             )
 
     def forward(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor | None = None) -> Tensor:
-        ids_BL = input_ids_BL * self.reads.there(input_ids_BL, attention_BL)
+        """Return logits [B, K], or [B, K + 1] with an adversary.  units_U2: not used, a unit is a case."""
+        ids_BL = input_ids_BL * self.reads.present(input_ids_BL, attention_BL)
         padding = ids_BL.new_zeros(1)  # so that row 0 of the batch's concepts is always padding
         ids_U, row_N = torch.unique(torch.cat([padding, ids_BL.flatten()]), return_inverse=True)
         case_BF = self.pool(self.reads(ids_U), row_N[1:].view_as(ids_BL))
@@ -111,23 +112,26 @@ class Projection(nn.Module):
 
     @property
     def is_thawed(self) -> bool:
+        """Say whether the vectors are learned too."""
         return isinstance(self.rows, nn.Parameter)
 
-    def there(self, ids_BL: Tensor, attention_BL: Tensor) -> Tensor:
+    def present(self, ids_BL: Tensor, attention_BL: Tensor) -> Tensor:
+        """Return 1 where a concept counts: everywhere but on padding."""
         return attention_BL
 
     def forward(self, ids_U: Tensor) -> Tensor:
+        """Return the first layer of every concept, float32 [U, F]."""
         return self.first(embedding(ids_U, self.rows))
 
     def thaw(self) -> None:
-        """From here on the vectors are learned too: a copy, this model's own.  Doing it again changes nothing."""
+        """Make the vectors a parameter: a copy, this model's own.  Doing it again changes nothing."""
         if not self.is_thawed:
             rows, self._hash = self.rows, self.frozen_hash()
             del self.rows
             self.rows = nn.Parameter(rows.clone())
 
     def frozen_hash(self) -> Tensor:
-        """sha256 of the vectors as they were given, uint8 [32]."""
+        """Return the sha256 of the vectors as they were given, uint8 [32]."""
         if self._hash is not None:
             return self._hash
         digest = hashlib.sha256(self.rows.detach().cpu().numpy().tobytes()).digest()
@@ -147,31 +151,35 @@ class CodeVectors(nn.Module):
         self.register_buffer("seen", seen, persistent=False)
         self.register_buffer("keys", torch.as_tensor(np.asarray(codes.keys_V, np.int64)), persistent=False)
 
-    def there(self, ids_BL: Tensor, attention_BL: Tensor) -> Tensor:
+    def present(self, ids_BL: Tensor, attention_BL: Tensor) -> Tensor:
+        """Return 1 where a code counts: one that was seen."""
         return attention_BL * self.seen[ids_BL]
 
     def forward(self, ids_U: Tensor) -> Tensor:
+        """Return the vector of every code, float32 [U, F]."""
         return self.first(ids_U)
 
 
 class _Reverse(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value: Tensor, weight: float) -> Tensor:
+        """Return the value; keep the weight for the way back."""
         ctx.weight = weight
         return value.view_as(value)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient, reversed and weighted."""
         return -ctx.weight * gradient, None
 
 
 def reverse(value: Tensor, weight: float) -> Tensor:
-    """The same value; its gradient turned round and times `weight`."""
+    """Return the same value; its gradient is reversed and multiplied by `weight`."""
     return _Reverse.apply(value, weight)
 
 
 def weights_of(model: Patient) -> dict[str, Tensor]:
-    """All that was learned, copied to the CPU: what is saved, and what another model starts from.
+    """Copy all that was learned to the CPU: what is saved, and what another model starts from.
 
     Never the table.  Vectors of codes go by key, those that were seen; thawed vectors with a hash of what they were.
     """
@@ -186,7 +194,7 @@ def weights_of(model: Patient) -> dict[str, Tensor]:
 
 
 def load_weights(model: Patient, weights: Mapping[str, Tensor]) -> None:
-    """Give `model` what `weights_of` took from another.
+    """Load into `model` what `weights_of` took from another.
 
     Codes meet by key: a code that only this vocabulary has stays as it is, and one that the weights bring counts as
     seen from here on.  Raises ValueError where the two are not of one kind and shape, or vectors were thawed that are

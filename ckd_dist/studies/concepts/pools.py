@@ -1,4 +1,4 @@
-"""What becomes of the values of a case's concepts: their maximum, mean, weighted mean, or what a Transformer reads.
+"""Pool the values of a case's concepts: their maximum, mean, weighted mean, or what a Transformer reads.
 
     B cases, L concepts in a case, U different concepts of the batch (row 0: padding), F filters
 
@@ -27,6 +27,7 @@ class Maximum(nn.Module):
         super().__init__()
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
+        """Pool every case, float32 [B, F]."""
         starts_B = torch.arange(0, row_BL.numel(), row_BL.shape[1], device=row_BL.device)
         with torch.no_grad():  # of its four outputs the last says which row of the table had each maximum
             *_, row_BF = torch.embedding_bag(
@@ -40,8 +41,8 @@ class Maximum(nn.Module):
                 include_last_offset=False,
                 padding_idx=0,
             )
-        there_BF = row_BF > 0
-        return relu(first_UF.gather(0, row_BF)) * there_BF
+        present_BF = row_BF > 0
+        return relu(first_UF.gather(0, row_BF)) * present_BF
 
 
 class Mean(nn.Module):
@@ -51,7 +52,8 @@ class Mean(nn.Module):
         super().__init__()
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
-        member_BU = members(row_BL, len(first_UF))
+        """Pool every case, float32 [B, F]."""
+        member_BU = membership(row_BL, len(first_UF))
         share_BU = member_BU / member_BU.sum(1, keepdim=True).clamp(min=1)
         return share_BU @ relu(first_UF)
 
@@ -64,14 +66,15 @@ class Attention(nn.Module):
         self.query = nn.Linear(settings.filters, 1, bias=False)
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
-        member_BU = members(row_BL, len(first_UF))
+        """Pool every case, float32 [B, F]."""
+        member_BU = membership(row_BL, len(first_UF))
         value_UF = relu(first_UF)
         score_BU = self.query(value_UF).T.masked_fill(member_BU == 0, torch.finfo(value_UF.dtype).min)
         return (score_BU.softmax(1) * member_BU) @ value_UF
 
 
-class Sequence(nn.Module):
-    """A pre-norm Transformer over the concepts in their order (sinusoidal places), then their mean."""
+class EventTransformer(nn.Module):
+    """A pre-norm Transformer over the concepts in their order (sinusoidal positions), then their mean."""
 
     def __init__(self, settings: PatientModel) -> None:
         super().__init__()
@@ -79,13 +82,14 @@ class Sequence(nn.Module):
         self.norm = nn.LayerNorm(settings.filters)
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
-        there_BL = row_BL > 0
-        order_BL = (there_BL.cumsum(1) - 1).clamp(min=0)  # a concept that is not there takes no place
+        """Pool every case, float32 [B, F]."""
+        present_BL = row_BL > 0
+        order_BL = (present_BL.cumsum(1) - 1).clamp(min=0)  # a concept that is not present takes no position
         hidden_BLF = embedding(row_BL, first_UF)
-        hidden_BLF = hidden_BLF + embedding(order_BL, places(row_BL.shape[1], first_UF.shape[1]).to(first_UF))
+        hidden_BLF = hidden_BLF + embedding(order_BL, positions(row_BL.shape[1], first_UF.shape[1]).to(first_UF))
         for layer in self.layers:
-            hidden_BLF = layer(hidden_BLF, there_BL)
-        weight_BL = there_BL / there_BL.sum(1, keepdim=True).clamp(min=1)
+            hidden_BLF = layer(hidden_BLF, present_BL)
+        weight_BL = present_BL / present_BL.sum(1, keepdim=True).clamp(min=1)
         return (weight_BL.to(first_UF).unsqueeze(1) @ self.norm(hidden_BLF)).squeeze(1)
 
 
@@ -101,9 +105,10 @@ class Layer(nn.Module):
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(INNER_DROPOUT)
 
-    def forward(self, hidden_BLF: Tensor, there_BL: Tensor) -> Tensor:
+    def forward(self, hidden_BLF: Tensor, present_BL: Tensor) -> Tensor:
+        """Return the next hidden states.  present_BL: bool, False on padding and on codes that do not count."""
         query, key, value = self.qkv(self.norm_1(hidden_BLF)).unflatten(2, (3, self.num_heads, -1)).unbind(2)
-        open_BL = there_BL | ~there_BL.any(1, keepdim=True)  # an empty case looks at padding, and is left out later
+        open_BL = present_BL | ~present_BL.any(1, keepdim=True)  # an empty case looks at padding, and is left out later
         read = scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=open_BL[:, None, None, :]
         )
@@ -111,18 +116,18 @@ class Layer(nn.Module):
         return hidden_BLF + self.dropout(self.down(relu(self.up(self.norm_2(hidden_BLF)))))
 
 
-def members(row_BL: Tensor, num_concepts: int) -> Tensor:
-    """1 where a case has a concept of the batch, float32 [B, U]; padding is nobody's."""
+def membership(row_BL: Tensor, num_concepts: int) -> Tensor:
+    """Return 1 where a case has a concept of the batch, float32 [B, U]; padding is nobody's."""
     member_BU = torch.zeros(len(row_BL), num_concepts, device=row_BL.device).scatter_(1, row_BL, 1.0)
     member_BU[:, 0] = 0
     return member_BU
 
 
-def places(num_places: int, width: int) -> Tensor:
-    """Sines and cosines of every place, float32 [L, F] (Vaswani et al. 2017, sec. 3.5)."""
+def positions(num_positions: int, width: int) -> Tensor:
+    """Return sines and cosines of every position, float32 [L, F] (Vaswani et al. 2017, sec. 3.5)."""
     rate_F = 10000.0 ** (-2 * (torch.arange(width) // 2) / width)
-    angle_LF = torch.arange(num_places)[:, None] * rate_F
+    angle_LF = torch.arange(num_positions)[:, None] * rate_F
     return torch.where(torch.arange(width) % 2 == 0, angle_LF.sin(), angle_LF.cos())
 
 
-POOLS = {"max": Maximum, "mean": Mean, "attention": Attention, "transformer": Sequence}
+POOLS = {"max": Maximum, "mean": Mean, "attention": Attention, "transformer": EventTransformer}

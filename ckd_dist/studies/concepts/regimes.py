@@ -17,11 +17,11 @@ from ckd_dist.studies.concepts.config import Regime
 from ckd_dist.studies.concepts.patients import Patient, Projection
 from ckd_dist.studies.concepts.tables import mix
 
-TUNED: tuple[Regime, ...] = ("frozen", "full", "thawed")  # they go on from a source model
+TUNED: tuple[Regime, ...] = ("frozen", "full", "thawed")  # they start from a source model and train it
 FROM_SOURCE: tuple[Regime, ...] = ("shared", *TUNED)
 
 
-def tune(model: Patient, regime: Regime) -> list[str]:
+def choose_trainable(model: Patient, regime: Regime) -> list[str]:
     """Let exactly the parameters that `regime` names be trained, and return their names, in order."""
     if regime == "thawed":
         thaw(model)
@@ -37,7 +37,7 @@ def thaw(model: Patient) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Learners:
+class SiteSplits:
     """Of one site, or of several as one: rows of CASES by split, and the subject of every row of CASES."""
 
     train: np.ndarray
@@ -46,24 +46,26 @@ class Learners:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
-    """Rows of CASES.  labelled_T, of_target_T: of every row of `train`, bool; the adversary reads the second."""
+class TrainingCases:
+    """Rows of CASES that a model learns from, and those that choose its checkpoint."""
 
     train: np.ndarray
-    labelled_T: np.ndarray
-    of_target_T: np.ndarray
-    tuning: np.ndarray  # choose the checkpoint; all labelled
+    labelled_T: np.ndarray  # bool: of every row of `train`, whether its outcomes count
+    of_target_T: np.ndarray  # bool: what the adversary reads
+    tuning: np.ndarray  # all labelled
 
 
-def cases_for(regime: Regime, source: Learners, target: Learners, size: int | None = None, seed: int = 0) -> Lesson:
-    """What `regime` learns from.  size: labelled cases of the target; none: all.  seed: of their choice.
+def training_cases(
+    regime: Regime, source: SiteSplits, target: SiteSplits, size: int | None = None, seed: int = 0
+) -> TrainingCases:
+    """Return what `regime` learns from.  size: labelled cases of the target; none: all.  seed: of their choice.
 
     A smaller size is a subset of a larger one of the same seed, and its tuning cases shrink in proportion (never below
     one).  shared learns from nothing.  local does not look at `source`.  Raises ValueError for more than there are.
     """
     if regime == "shared":
         none = np.zeros(0, np.int64)
-        return Lesson(none, np.zeros(0, bool), np.zeros(0, bool), none)
+        return TrainingCases(none, np.zeros(0, bool), np.zeros(0, bool), none)
     train, tuning = target.train, target.tuning
     if size is not None:
         if size > len(train):
@@ -72,16 +74,16 @@ def cases_for(regime: Regime, source: Learners, target: Learners, size: int | No
         train = subset(train, target.subject_N, size, seed)
     own = (np.ones(len(train), bool), np.ones(len(train), bool))
     if regime in ("local", *TUNED):
-        return Lesson(train, *own, tuning)
+        return TrainingCases(train, *own, tuning)
     both = np.concatenate([source.train, train])
     of_target_T = np.arange(len(both)) >= len(source.train)
     if regime == "pooled":
-        return Lesson(both, np.ones(len(both), bool), of_target_T, np.concatenate([source.tuning, tuning]))
-    return Lesson(both, ~of_target_T, of_target_T, source.tuning)
+        return TrainingCases(both, np.ones(len(both), bool), of_target_T, np.concatenate([source.tuning, tuning]))
+    return TrainingCases(both, ~of_target_T, of_target_T, source.tuning)
 
 
 def subset(rows: np.ndarray, subject_N: np.ndarray, num: int, seed: int) -> np.ndarray:
-    """`num` of these rows, subject after subject in an order of `seed`; fewer are always a part of more.  Sorted."""
+    """Choose `num` rows, subject after subject in an order of `seed`; fewer are always a part of more.  Sorted."""
     subject = subject_N[rows].astype(np.int64).view(np.uint64)
     order = np.lexsort((rows, subject, mix(subject ^ mix(np.array([seed], np.uint64)))))
     return np.sort(rows[order[:num]])

@@ -1,163 +1,208 @@
-"""THE THIRD STUDY'S TABLE OF CONTENTS: from two hospitals' records to what an embedding is worth at the other one.
+"""From two hospitals' records to what an embedding is worth at the other one, a function a stage.
 
-    sources -> cases, concepts -> vectors (shards) -> small encoder -> tables by concept -> grid of cells -> report
+    sources -> cases, concepts -> vectors' shards -> small encoder -> tables by concept -> grid of experiments -> report
 
 Gao et al. 2024 (arXiv 2409.13893) represent a finding by a language model's vector of its phrase, train a small patient
-model at one site and use it at another: as it is, tuned a little, or not at all.  The shards, the loop and the launch
-are the first study's; a cell of the grid is a job, as a shard is.  Rules of a stage: pipeline.py.
+model at one site and use it at another: as it is, tuned a little, or not at all.  An experiment of the grid is a job,
+as a shard of vectors is.  The recipe stops here: what is called gets the values that it uses.
 """
 
+import datetime
 import json
+from importlib.metadata import version
 
-from ckd_dist import stages
-from ckd_dist.engine.jobs import Jobs
-from ckd_dist.engine.train import Committed, Watch, chosen, never, nobody_waits
+import polars as pl
+
+from ckd_dist.config import result_fields
+from ckd_dist.engine.export import exported_files
+from ckd_dist.engine.loop import Phase
+from ckd_dist.engine.train import best_of
+from ckd_dist.files import files_below, write
 from ckd_dist.models.tiny import make_tiny_student
-from ckd_dist.progress import Track, nobody
-from ckd_dist.schema import Run
+from ckd_dist.record import read
+from ckd_dist.report.wording import without_places
+from ckd_dist.schema import check_columns
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing, sums
-from ckd_dist.studies.concepts import distill as distilling
-from ckd_dist.studies.concepts import embed as embedding
-from ckd_dist.studies.concepts import evaluate as score
-from ckd_dist.studies.concepts import experiment as cells
-from ckd_dist.studies.concepts import tabulate as tabulating
 from ckd_dist.studies.concepts.cases.sources import read_sources
-from ckd_dist.studies.concepts.config import ConceptRecipe
-from ckd_dist.studies.concepts.describe import card_of
-from ckd_dist.studies.concepts.grid import idle_share, tidy
-from ckd_dist.world import World
+from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
+from ckd_dist.studies.concepts.config import ONE_HOT
+from ckd_dist.studies.concepts.describe import card_of, notes_of, sources_in_words
+from ckd_dist.studies.concepts.distill import TeacherVectors, learned_rows, read_vectors, train_encoder
+from ckd_dist.studies.concepts.embed import (
+    MAKERS,
+    EmbeddingWorker,
+    embeddings_of,
+    make_tiny_bases,
+    phrases_of,
+    plan_vectors,
+    settings_of,
+    sources_of,
+)
+from ckd_dist.studies.concepts.evaluate import read_scored, read_spaces, targets_of
+from ckd_dist.studies.concepts.experiment import ExperimentWorker
+from ckd_dist.studies.concepts.grid import GridPlan
+from ckd_dist.studies.concepts.report.measure import measure
+from ckd_dist.studies.concepts.report.page import write_report
+from ckd_dist.studies.concepts.report.results import Results
+from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of, tidy
+from ckd_dist.studies.concepts.tabulate import agreement, embed_by_student, write_vector_tables
+from ckd_dist.study import Context, Jobs, Outcome
+
+PACKAGES = ("torch", "transformers", "peft", "ray", "numpy", "scikit-learn")
 
 
-def read(recipe: ConceptRecipe, run: Run, track: Track = nobody) -> None:
+def read_sites(context: Context) -> Outcome:
     """sources -> cases of every site, and the concepts that they hold; split by subject."""
-    if stages.is_done(recipe, run, "read"):
-        return
-    stages.begin(recipe, run, "read")
-    cells.embeddings_of(recipe)  # a name that cannot be is refused before anything is read
-    built, files = read_sources(recipe.sites, run, track)
+    recipe, run = context.recipe, context.run
+    embeddings_of(recipe.embed, recipe.student)  # a name that cannot be is refused before anything is read
+    built, files = read_sources(recipe.sites, run, context.callbacks.track)
     run.concepts.parent.mkdir(parents=True, exist_ok=True)
     built.concepts.write_parquet(run.concepts)
     built.cases.write_parquet(run.cases)
-    run.outcomes.write_text(json.dumps(list(built.outcomes)))
+    write(run.outcomes, json.dumps(list(built.outcomes)))
     numbers = {"flow": built.flow.rows, "notes": built.flow.notes, "concepts": len(built.concepts)}
-    stages.finish(recipe, run, "read", [run.concepts, run.cases, run.outcomes, *files], numbers)
+    return Outcome([run.concepts, run.cases, run.outcomes, *files], numbers)
 
 
-def plan_vectors(recipe: ConceptRecipe, run: Run) -> list[int]:
-    """The shards of vectors that are still missing, of all embeddings."""
-    if stages.is_done(recipe, run, "embed"):
-        return []
-    stages.begin(recipe, run, "embed")
-    embedding.make_tiny_bases(run, recipe.embed)
-    return still_missing(run.softlabels, planned_vectors(recipe, run))
+def planned_vectors(context: Context) -> dict[str, Plan]:
+    """Return what is embedded, by embedding."""
+    settings = context.recipe.embed
+    return plan_vectors(context.run, settings, sources_of(context.run, settings))
 
 
-class Embedder(embedding.Worker):
-    """phrases -> shards of vectors: one worker, every embedding.  `do(number)` publishes one; twice is harmless."""
-
-    def __init__(self, recipe: ConceptRecipe, run: Run, device: str) -> None:
-        super().__init__(run, recipe.embed, device)
-
-
-def finish_vectors(recipe: ConceptRecipe, run: Run) -> None:
-    """The index of every finished set, and what it cost."""
-    if not stages.is_done(recipe, run, "embed"):
-        planned = planned_vectors(recipe, run)
-        files = finish_all(run.softlabels, planned)
-        made = [
-            each for each in recipe.embed.models if each.base in embedding.MAKERS
-        ]  # the student's is another stage's
-        bases = [file for each in made for file in stages.files_below(run.base(each.name))]
-        told = {name: {"plan": plan.plan_hash, **sums(run.softlabels, plan)} for name, plan in planned.items()}
-        stages.finish(recipe, run, "embed", [*files, *bases], told)
+def missing_vectors(context: Context) -> list[int]:
+    """Return the shards of vectors that are not there yet, of all embeddings."""
+    embeddings_of(context.recipe.embed, context.recipe.student)  # a finished read has not looked at other names
+    make_tiny_bases(context.run, context.recipe.embed)
+    return still_missing(context.run.softlabels, planned_vectors(context))
 
 
-def planned_vectors(recipe: ConceptRecipe, run: Run) -> dict[str, Plan]:
-    """What is embedded, by embedding."""
-    return embedding.plans(run, recipe.embed, embedding.readers_of(run, recipe.embed))
+def embedding_worker(context: Context, device: str) -> EmbeddingWorker:
+    """phrases -> shards of vectors: return one worker with every embedding."""
+    return EmbeddingWorker(context.run, context.recipe.embed, device)
 
 
-def distill(
-    recipe: ConceptRecipe,
-    run: Run,
-    world: World,
-    committed: Committed = nobody_waits,
-    should_stop=never,
-    track: Track = nobody,
-) -> None:
-    """vectors -> a small encoder with the same space.  Runs on every rank."""
-    if not stages.is_needed(recipe, "distill") or stages.is_done(recipe, run, "distill"):
-        return
-    inputs = stages.begin_on_leader(recipe, run, "distill", world)
-    watch = Watch(committed, should_stop, track, run.tensorboard / "student")
-    settings, phrases = recipe.student, embedding.phrases_of(run, recipe.embed.phrases)
+def finish_vectors(context: Context) -> Outcome:
+    """Write the index of every finished set, and add up what each cost."""
+    run, plans = context.run, planned_vectors(context)
+    files = finish_all(run.softlabels, plans)
+    made = [each.name for each in context.recipe.embed.models if each.base in MAKERS]
+    bases = [file for name in made for file in files_below(run.base(name))]  # the student's is another stage's
+    numbers = {name: {"plan": plan.plan_hash, **sums(run.softlabels, plan)} for name, plan in plans.items()}
+    return Outcome([*files, *bases], numbers)
+
+
+EMBED = Jobs(missing_vectors, embedding_worker, finish_vectors)
+
+
+def distill(context: Context) -> Outcome | None:
+    """vectors -> a small encoder with the same space."""
+    recipe, run, world = context.recipe, context.run, context.world
+    embeddings_of(recipe.embed, recipe.student)  # refuses a student of an embedding that there is not
+    settings, phrases = recipe.student, phrases_of(run, recipe.embed.phrases)
     base = settings.base
     if base == "tiny":
         base = str(run.base(settings.name))
         if world.is_leader:
             make_tiny_student(run.base(settings.name), phrases, settings.tiny, seed=0)
         world.barrier()
-    fitted = distilling.student(
-        run,
-        settings,
-        base,
-        Plan.open(run.softlabels, stages.read(run, "embed").numbers[settings.of]["plan"]),
-        phrases,
-        distilling.learned_rows(run, recipe.grid, phrases, recipe.embed.phrases),
-        embedding.settings_of(recipe.embed, settings.of).template,
-        world,
-        watch,
-        stages.digest_of([stages.fields_of(recipe, "distill"), inputs]),
-        card_of(recipe),
-    )
-    if fitted and world.is_leader:
-        stages.finish(recipe, run, "distill", stages.exported_files(run.student), chosen(fitted))
-    world.barrier()
+    plan = Plan.open(run.softlabels, read(run, "embed").numbers[settings.of]["plan"])
+    template = settings_of(recipe.embed, settings.of).template
+    texts = [template.format(phrase) for phrase in phrases]
+    learned = learned_rows(run, recipe.grid.pairs, phrases, recipe.embed.phrases)
+    teacher = TeacherVectors(texts, read_vectors(run, plan), learned)
+    scalars = run.tensorboard / "student"
+    phase = Phase(settings.optim, run.student, context.digest(), "cosine", context.callbacks, scalars)
+    fitted = train_encoder(settings, base, teacher, phase, world, card_of(recipe))
+    return Outcome(exported_files(run.student), best_of(fitted)) if fitted else None
 
 
-def tabulate(recipe: ConceptRecipe, run: Run, track: Track = nobody) -> None:
+def tabulate(context: Context) -> Outcome:
     """vectors -> a table an embedding, keyed by concept; the small encoder embeds the vocabulary here too."""
-    if stages.is_done(recipe, run, "tabulate"):
-        return
-    stages.begin(recipe, run, "tabulate")
-    phrases = embedding.phrases_of(run, recipe.embed.phrases)
-    plans = {name: Plan.open(run.softlabels, told["plan"]) for name, told in stages.read(run, "embed").numbers.items()}
-    learned = distilling.learned_rows(run, recipe.grid, phrases, recipe.embed.phrases) if recipe.student.of else []
-    files, numbers = tabulating.tabulate(run, recipe.embed, recipe.student, plans, phrases, learned)
-    stages.finish(recipe, run, "tabulate", files, numbers)
-    track(1, 1)
+    recipe, run = context.recipe, context.run
+    student, phrases = recipe.student, phrases_of(run, recipe.embed.phrases)
+    plans = {name: numbers["plan"] for name, numbers in read(run, "embed").numbers.items()}
+    vectors = {name: read_vectors(run, Plan.open(run.softlabels, plan)) for name, plan in plans.items()}
+    numbers = {}
+    if student.of:
+        template = settings_of(recipe.embed, student.of).template
+        texts = [template.format(phrase) for phrase in phrases]
+        own_ND = embed_by_student(run.student, texts, student.max_tokens, student.optim.micro_tokens)
+        learned = learned_rows(run, recipe.grid.pairs, phrases, recipe.embed.phrases)
+        numbers = agreement(own_ND, vectors[student.of], learned)
+        vectors[student.name] = own_ND
+    files = write_vector_tables(run, phrases, vectors, recipe.embed.random)
+    context.callbacks.track(1, 1)
+    return Outcome(files, numbers)
 
 
-def plan_cells(recipe: ConceptRecipe, run: Run) -> list[int]:
-    """The cells of the grid that are not done yet."""
-    if stages.is_done(recipe, run, "transfer"):
-        return []
-    stages.begin(recipe, run, "transfer")
-    return cells.Planned(recipe, run).missing()
+def planned_experiments(context: Context) -> GridPlan:
+    """Return the experiments of the grid, in order, each with all that shapes it."""
+    recipe = context.recipe
+    return GridPlan(recipe.grid, embeddings_of(recipe.embed, recipe.student), context.run)
 
 
-def finish_cells(recipe: ConceptRecipe, run: Run) -> None:
-    """Every cell's file, and how busy the workers were."""
-    if not stages.is_done(recipe, run, "transfer"):
-        planned = cells.Planned(recipe, run)
-        results, files = planned.results()
-        tidy(run.cells)
-        told = {"cells": len(results), "seconds": sum(result.seconds for result in results)}
-        told |= {"idle_share": idle_share(results), "left_out": planned.left_out}
-        stages.finish(recipe, run, "transfer", files, told)
+def missing_experiments(context: Context) -> list[int]:
+    """Return the experiments of the grid that are not done yet."""
+    folder, plans = context.run.experiments, planned_experiments(context).plans
+    return [number for number, plan in enumerate(plans) if not is_done(folder, plan.experiment, plan.digest)]
 
 
-def evaluate(recipe: ConceptRecipe, run: Run, track: Track = nobody) -> None:
-    """cells -> report."""
-    if stages.is_done(recipe, run, "evaluate"):
-        return
-    stages.begin(recipe, run, "evaluate")
-    score.report(recipe, run, track)
-    stages.finish(recipe, run, "evaluate", stages.files_below(run.report))
+def experiment_worker(context: Context, device: str) -> ExperimentWorker:
+    """cases and tables -> results: return one worker that can do any experiment."""
+    return ExperimentWorker(context.run, planned_experiments(context).plans, device)
 
 
-JOBS = {
-    "embed": Jobs(plan_vectors, Embedder, finish_vectors),
-    "transfer": Jobs(plan_cells, cells.Worker, finish_cells),
-}
+def finish_experiments(context: Context) -> Outcome:
+    """Read every experiment's result, and how busy the workers were."""
+    grid, folder = planned_experiments(context), context.run.experiments
+    files = [path_of(folder, plan.experiment) for plan in grid.plans]
+    results = [Result.read(file) for file in files]
+    tidy(folder)
+    numbers = {"experiments": len(results), "seconds": sum(result.seconds for result in results)}
+    return Outcome(files, numbers | {"idle_share": idle_share(results), "left_out": grid.left_out})
+
+
+TRANSFER = Jobs(missing_experiments, experiment_worker, finish_experiments)
+
+
+def evaluate(context: Context) -> Outcome:
+    """experiments -> report: scores at the target's held-out cases, baselines beside them, intervals over subjects."""
+    recipe, run, track = context.recipe, context.run, context.callbacks.track
+    settings, student = recipe.evaluate, recipe.student
+    embeddings = embeddings_of(recipe.embed, student)
+    cases = check_columns(pl.read_parquet(run.cases), CASES, "cases")
+    concepts = check_columns(pl.read_parquet(run.concepts), CONCEPTS, "concepts")
+    scored = read_scored(run, recipe.grid, list(embeddings))
+    track(1, 4)
+    flow, tabulated = read(run, "read").numbers["flow"], read(run, "tabulate").numbers
+    transferred = read(run, "transfer").numbers
+    results = Results(
+        title=recipe.name,
+        source=sources_in_words(recipe.sites.sources),
+        date=datetime.date.today().isoformat(),
+        outcomes=tuple(json.loads(run.outcomes.read_text())),
+        cases=cases,
+        concepts=concepts,
+        targets=targets_of(scored, cases, len(concepts)),
+        scored=scored,
+        recipe=without_places(result_fields(recipe)),
+        spaces=read_spaces(run, embeddings, concepts),
+        one_hot=ONE_HOT,
+        learned={student.name: student.of} if student.of else {},
+        idle_share=transferred["idle_share"],
+        left_out={reason: excluded for reason, excluded, _ in flow if excluded},
+        versions={name: version(name) for name in PACKAGES},
+        notes=[*notes_of(recipe, tabulated), *(f"Not run: {what}." for what in transferred["left_out"])],
+        bootstrap_draws=settings.bootstrap_draws,
+        seed=settings.seed,
+        neighbours=settings.neighbours,
+        least_subjects=settings.least_subjects,
+    )
+    track(2, 4)
+    numbers = measure(results)
+    track(3, 4)
+    write_report(numbers, run.report)
+    track(4, 4)
+    return Outcome(files_below(run.report))

@@ -1,8 +1,9 @@
-"""A tiny stand-in learns which phrases mean the same, as a large model has from reading.
+"""Teach a tiny model which phrases mean the same, as a large model knows from reading.
 
 Both phrases of a pair shall be nearer to each other than to any other phrase of the batch (InfoNCE, as Liu et al. 2021
 teach synonyms of UMLS to an encoder; temperature as there).  For models that are made on the spot alone: a pretrained
-one is read as it is.
+one is read as it is.  The training loop is one of its own: some seconds in one process, with neither checkpoints nor an
+engine, and so nothing to resume.
 
     B pairs, D width
 """
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from ckd_dist.models.backbone import load_body
+from ckd_dist.models.backbone import load_backbone
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.pooling import POOLINGS
 from ckd_dist.models.rows import pad
@@ -30,14 +31,14 @@ def teach_synonyms(folder: Path, pairs: Sequence[tuple[str, str]], pooling: str,
 
     pooling: mean, cls or last, as it will be read.  Same arguments, same bytes.
     """
-    tokenizer, body = load_tokenizer(folder), load_body(folder)
+    tokenizer, backbone = load_tokenizer(folder), load_backbone(folder)
     ids = [[np.array(row) for row in tokenizer([pair[side] for pair in pairs])["input_ids"]] for side in (0, 1)]
-    optimizer = torch.optim.AdamW(body.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.AdamW(backbone.parameters(), lr=LEARNING_RATE)
     random, mean_loss = np.random.default_rng(seed), float("nan")
 
     def vectors(side: int, rows: np.ndarray) -> torch.Tensor:
         ids_BL, attention_BL = pad([ids[side][row] for row in rows], tokenizer.pad_token_id)
-        hidden_BLD = body(input_ids=ids_BL, attention_mask=attention_BL).last_hidden_state
+        hidden_BLD = backbone(input_ids=ids_BL, attention_mask=attention_BL).last_hidden_state
         return normalize(POOLINGS[pooling](hidden_BLD, attention_BL), dim=1)
 
     for _ in range(epochs):
@@ -52,5 +53,5 @@ def teach_synonyms(folder: Path, pairs: Sequence[tuple[str, str]], pooling: str,
             optimizer.zero_grad()
             losses.append(float(loss.detach()))
         mean_loss = float(np.mean(losses))
-    save_tiny(folder, body, tokenizer)
+    save_tiny(folder, backbone, tokenizer)
     return mean_loss

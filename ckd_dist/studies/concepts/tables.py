@@ -1,4 +1,4 @@
-"""The vectors of an embedding, by concept: a file of its own, never a part of a model that reads it.
+"""Keep the vectors of an embedding by concept, in a file of its own, never as a part of a model that reads it.
 
     V concepts, D width of a vector
 
@@ -9,8 +9,6 @@ checkpoint, by row number, where a site with other concepts silently read vector
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,20 +20,19 @@ import safetensors
 import safetensors.numpy
 from scipy.special import ndtri
 
+from ckd_dist.files import write
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """keys_V: int64, each once.  vectors_VD: float32, finite.  told: name, fingerprint, ... of what embedded them.
+    """Vectors by key.  Raises ValueError on anything but what the fields say."""
 
-    Raises ValueError on anything else.
-    """
-
-    keys_V: np.ndarray
-    vectors_VD: np.ndarray
-    told: Mapping[str, Any] = field(default_factory=dict)
+    keys_V: np.ndarray  # int64, each once
+    vectors_VD: np.ndarray  # float32, finite
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # name, width, ... of what embedded them
 
     def __post_init__(self) -> None:
-        name = self.told.get("name", "a table")
+        name = self.metadata.get("name", "a table")
         if self.vectors_VD.ndim != 2 or len(self.keys_V) != len(self.vectors_VD):
             raise ValueError(f"{name}: {len(self.keys_V)} keys for vectors of shape {self.vectors_VD.shape}")
         if num_twice := len(self.keys_V) - len(np.unique(self.keys_V)):
@@ -45,40 +42,40 @@ class Table:
 
     @property
     def width(self) -> int:
+        """Return the numbers of a vector."""
         return self.vectors_VD.shape[1]
 
     def rows_of(self, keys_V: np.ndarray) -> np.ndarray:
-        """The vectors of these concepts in this order, float32 [V, D].  Raises ValueError where it lacks one."""
+        """Return the vectors of these concepts in this order, float32 [V, D].  Raises ValueError where it lacks one."""
         order = np.argsort(self.keys_V)
         place_V = np.searchsorted(self.keys_V, keys_V, sorter=order).clip(max=max(0, len(order) - 1))
         row_V = order[place_V] if len(order) else np.zeros(len(keys_V), np.int64)
         known_V = self.keys_V[row_V] == keys_V if len(order) else np.zeros(len(keys_V), bool)
         if num_unknown := int((~known_V).sum()):
-            raise ValueError(
-                f"{self.told.get('name', 'the table')} lacks {num_unknown} of {len(keys_V)} concepts: embed them first"
-            )
+            name = self.metadata.get("name", "the table")
+            raise ValueError(f"{name} lacks {num_unknown} of {len(keys_V)} concepts: embed them first")
         return self.vectors_VD[row_V]
 
     def save(self, path: Path) -> None:
-        """Write it at once and whole, for the owner alone."""
+        """Write the table at once and whole, for the owner alone."""
         tensors = {"keys_V": np.ascontiguousarray(self.keys_V, dtype=np.int64)}
         tensors["vectors_VD"] = np.ascontiguousarray(self.vectors_VD, dtype=np.float32)
-        told = json.dumps(dict(self.told), sort_keys=True)
-        write_whole(path, safetensors.numpy.save(tensors, metadata={"table": told}))
+        metadata = {"table": json.dumps(dict(self.metadata), sort_keys=True)}
+        write(path, safetensors.numpy.save(tensors, metadata=metadata))
 
     @classmethod
     def open(cls, path: Path) -> "Table":
-        """What `save` wrote.  Raises ValueError where it is something else, or cut short."""
+        """Read what `save` wrote.  Raises ValueError where it is something else, or cut short."""
         try:
             with safetensors.safe_open(path, framework="np") as file:
-                told = json.loads(file.metadata()["table"])
-                return cls(file.get_tensor("keys_V"), file.get_tensor("vectors_VD"), told)
+                metadata = json.loads(file.metadata()["table"])
+                return cls(file.get_tensor("keys_V"), file.get_tensor("vectors_VD"), metadata)
         except (safetensors.SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no table of concept vectors, or is cut short: embed again") from error
 
 
 def key_of(system: str, text: str) -> int:
-    """The key of a concept: 64 bits of a hash of what it says.
+    """Return the key of a concept: 64 bits of a hash of what it says.
 
     >>> key_of("ICD9", "Atrial fibrillation") == key_of("ICD9", "Atrial fibrillation") != key_of("ICD10", "Fever")
     True
@@ -88,23 +85,25 @@ def key_of(system: str, text: str) -> int:
 
 
 def keys_of(concepts: pl.DataFrame) -> np.ndarray:
-    """Of every row of CONCEPTS, int64 [V].  Raises ValueError where two different concepts have the same one."""
-    said = list(zip(concepts["system"], concepts["text"], strict=True))
-    keys_V = np.array([key_of(system, text) for system, text in said], dtype=np.int64)
-    if num_shared := len(set(said)) - len(np.unique(keys_V)):
-        raise ValueError(f"{num_shared} of {len(said)} concepts have the key of another: reword one of the two phrases")
+    """Return the key of every row of CONCEPTS, int64 [V].  Raises ValueError where two different concepts share one."""
+    named = list(zip(concepts["system"], concepts["text"], strict=True))
+    keys_V = np.array([key_of(system, text) for system, text in named], dtype=np.int64)
+    if num_shared := len(set(named)) - len(np.unique(keys_V)):
+        raise ValueError(
+            f"{num_shared} of {len(named)} concepts have the key of another: reword one of the two phrases"
+        )
     return keys_V
 
 
 def random_table(keys_V: np.ndarray, width: int, seed: int) -> Table:
-    """A vector of length 1 in a random direction for every key: a code without meaning, the same at every site."""
+    """Draw a vector of length 1 in a random direction for every key: without meaning, the same at every site."""
     vectors_VD = draw(keys_V, width, seed)
     vectors_VD /= np.linalg.norm(vectors_VD, axis=1, keepdims=True)
     return Table(keys_V, vectors_VD, {"name": "random", "width": width, "seed": seed})
 
 
 def draw(keys_V: np.ndarray, width: int, seed: int) -> np.ndarray:
-    """Standard normal numbers that are a function of key, column and seed alone, float32 [V, width]."""
+    """Draw standard normal numbers that are a function of key, column and seed alone, float32 [V, width]."""
     start_V = mix(np.asarray(keys_V, np.int64).view(np.uint64) ^ mix(np.array([seed], np.uint64)))
     with np.errstate(over="ignore"):
         hash_VD = mix(start_V[:, None] + mix(np.arange(width, dtype=np.uint64))[None, :])
@@ -112,7 +111,7 @@ def draw(keys_V: np.ndarray, width: int, seed: int) -> np.ndarray:
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """splitmix64 (Steele, Lea and Flood 2014): a one-to-one scrambling of 64 bits, uint64."""
+    """Scramble 64 bits one-to-one, uint64: splitmix64 (Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -120,17 +119,6 @@ def mix(x: np.ndarray) -> np.ndarray:
         return x ^ (x >> np.uint64(31))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A file that is there whole or not at all, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)  # 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if not (isinstance(error, FileNotFoundError) and path.exists()):  # tidied away: another wrote it first
-            raise
+def unit(vectors_VD: np.ndarray) -> np.ndarray:
+    """Scale vectors to length 1; a vector of zeros stays."""
+    return vectors_VD / np.maximum(np.linalg.norm(vectors_VD, axis=1, keepdims=True), 1e-12)

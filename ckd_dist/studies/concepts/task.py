@@ -1,4 +1,4 @@
-"""The two tasks of the third study: outcomes of a case from its concepts, and a large model's vector of a phrase.
+"""The two tasks of the third study: a case's outcomes from its concepts, and a large model's vector of a phrase.
 
 a case:    unit = case, column = outcome (and, for the adversarial regime, which site it is of)
 a phrase:  unit = phrase, column = a number of its vector
@@ -15,10 +15,15 @@ from ckd_dist.models.losses import hard_loss, space_loss
 from ckd_dist.models.rows import Tokens, pad
 from ckd_dist.studies.concepts.cases.cases import Cases
 from ckd_dist.studies.concepts.config import SpaceLoss
+from ckd_dist.studies.concepts.tables import unit
 
 
 class CaseTask:
-    """Outcomes of cases.  target_sites: for the adversary, whose cases are foreign; only the others' outcomes teach."""
+    """Outcomes of cases.
+
+    target_site: for the adversary, whose last column is whether a case is of that site; outcomes of its cases do not
+    count.
+    """
 
     def __init__(self, cases: Cases, target_site: str | None = None) -> None:
         self.cases = cases
@@ -26,10 +31,11 @@ class CaseTask:
 
     @property
     def num_columns(self) -> int:
+        """Count the outcomes, and the adversary's column."""
         return len(self.cases.names) + (self.foreign_N is not None)
 
     def collate(self, rows: Sequence[int]) -> Batch:
-        """Cases padded on the right to the longest of them."""
+        """Return cases padded on the right to the longest of them."""
         rows = np.asarray(rows)
         ids_BL = self.cases.ids_NL[rows, : max(1, int(self.cases.length_N[rows].max()))]
         ids_BL = torch.from_numpy(ids_BL.astype(np.int64))
@@ -41,7 +47,7 @@ class CaseTask:
         return Batch(ids_BL, (ids_BL > 0).long(), hard_UK, None, labelled_U, ones_U)
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
-        """Sum over cases of the mean over outcomes of BCE; the adversary's is added to it."""
+        """Return the sum over cases of the mean over outcomes of BCE, plus the adversary's."""
         if self.foreign_N is None:
             return hard_loss(logits_UK, batch.hard_UK, batch.labelled_U * batch.mask_U)
         outcomes = hard_loss(logits_UK[:, :-1], batch.hard_UK[:, :-1], batch.labelled_U * batch.mask_U)
@@ -58,12 +64,17 @@ class SpaceTask:
         self.anchors_AK = torch.from_numpy(anchors_AK)
 
     @property
+    def lengths(self) -> np.ndarray:
+        """Count the tokens of each phrase, int64 [N]."""
+        return np.asarray(self.tokens.lengths)
+
+    @property
     def weights(self) -> np.ndarray:
-        """Every phrase weighs the same."""
+        """Weigh every phrase the same."""
         return np.ones(len(self.vectors_NK))
 
     def collate(self, rows: Sequence[int]) -> Batch:
-        """Phrases padded on the right to the longest; no rows: the empty slot."""
+        """Return phrases padded on the right to the longest; no rows: the empty slot."""
         if len(rows) == 0:
             ids_BL, attention_BL = torch.full((1, 1), self.pad_id), torch.ones(1, 1, dtype=torch.int64)
             soft_UK, mask_U = torch.ones(1, self.vectors_NK.shape[1]), torch.zeros(1)
@@ -73,7 +84,7 @@ class SpaceTask:
         return Batch(ids_BL, attention_BL, torch.zeros_like(soft_UK), soft_UK, torch.zeros_like(mask_U), mask_U)
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
-        """Sum over phrases: vectors alike, and alike in their relations to the anchors."""
+        """Return the sum over phrases: vectors alike, and alike in their relations to the anchors."""
         self.anchors_AK = self.anchors_AK.to(logits_UK.device)
         return space_loss(
             logits_UK,
@@ -85,7 +96,7 @@ class SpaceTask:
         )
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
-        """cosine, mean over phrases; nearest: share whose nearest anchor is the large model's too."""
+        """Return cosine, mean over phrases, and nearest: the share whose nearest anchor is the large model's too."""
         teacher_UK = self.vectors_NK[rows]
         anchors_AK = unit(self.anchors_AK.cpu().numpy())
         near, wanted = ((unit(vectors) @ anchors_AK.T).argmax(1) for vectors in (logits_UK, teacher_UK))
@@ -93,8 +104,3 @@ class SpaceTask:
             "cosine": float((unit(logits_UK) * unit(teacher_UK)).sum(1).mean()),
             "nearest": float((near == wanted).mean()),
         }
-
-
-def unit(vectors_ND: np.ndarray) -> np.ndarray:
-    """Of length 1; a vector of zeros stays."""
-    return vectors_ND / np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)

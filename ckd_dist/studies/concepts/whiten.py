@@ -1,4 +1,4 @@
-"""Vectors of any model to the scale on which a patient model learns well, fitted on the source's concepts alone.
+"""Bring vectors of any model to the scale on which a patient model learns well, fitted on the source's concepts alone.
 
     V concepts, D width of a vector, M directions that are kept
 
@@ -18,21 +18,21 @@ LEAST_VARIANCE = 1e-9  # of a direction, as a share of the largest: below it the
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """mean_D: taken away first.  projection_DM: applied then; None: every direction stays.  scale: one number."""
+    """A fitted map from an embedding's vectors to what patient models read."""
 
-    mean_D: np.ndarray
-    projection_DM: np.ndarray | None
+    mean_D: np.ndarray  # taken away first
+    projection_DM: np.ndarray | None  # applied then; None: every direction stays
     scale: float
 
     def apply(self, vectors_VD: np.ndarray) -> np.ndarray:
-        """Of any concepts, float32 [V, M]."""
+        """Map the vectors of any concepts, float32 [V, M]."""
         centred_VD = vectors_VD - self.mean_D
         moved_VM = centred_VD if self.projection_DM is None else centred_VD @ self.projection_DM
         return (moved_VM * self.scale).astype(np.float32)
 
 
-def fit(vectors_VD: np.ndarray, directions: int | None) -> Whitening:
-    """From the vectors of the concepts in the training cases of the source, each concept once.
+def fit_whitening(vectors_VD: np.ndarray, directions: int | None) -> Whitening:
+    """Fit on the vectors of the concepts in the training cases of the source, each concept once.
 
     directions: None leaves the space as it is, but for its scale.  Raises ValueError where the vectors are too few, or
     too much alike, to have so many directions.

@@ -1,0 +1,134 @@
+"""CKD-EHR: a teacher's soft labels make a small model predict the diseases of a patient's next visit."""
+
+from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.recipes import RECIPES
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.study import Command, Stage, Study
+
+STAGES, SIZE = f"{__name__}.stages", f"{__name__}.size"
+
+CODES = ("events/metadata/codes.parquet",)
+BASE = ("base", "revision", "tiny")
+TEXT = tuple(f"prompt.{name}" for name in ("diagnosis_names", "efficacies", "shrinkage", "min_support"))
+KNOWLEDGE = ("prompts/knowledge.json",)
+OF_TEACHER = ("prompts/*.teacher.*", "base/teacher/*")
+OF_STUDENT = ("prompts/*.student.*", "base/student/*")
+
+
+def has_teacher(recipe: DiseaseRecipe) -> bool:
+    """Say whether a teacher is trained: not where soft labels are imported."""
+    return recipe.label.import_from is None
+
+
+STUDY = Study(
+    "disease",
+    "Diseases of a patient's next visit, from tables of a hospital.",
+    DiseaseRecipe,
+    RECIPES,
+    (
+        Stage(
+            "extract",
+            f"{STAGES}:extract",
+            "Tables to events (MEDS), subjects split.",
+            part="extract",
+            source="extract.source",
+            size=f"{SIZE}:of_extract",
+        ),
+        Stage(
+            "select",
+            f"{STAGES}:select",
+            "Events to samples: a visit, and the next one's labels.",
+            part="select",
+            reads={"extract": ("events/data/*",)},
+            source="select.labels",
+            size=f"{SIZE}:of_select",
+        ),
+        Stage(
+            "prompt_teacher",
+            f"{STAGES}:prompt_teacher",
+            "Samples to the teacher's prompts: knowledge, text, tokens and spans.",
+            part="prompt",
+            fields=(*TEXT, "prompt.teacher_tokens", *(f"teacher.{name}" for name in BASE)),
+            reads={"extract": CODES, "select": ()},
+            size=f"{SIZE}:of_teacher_prompts",
+        ),
+        Stage(
+            "prompt_student",
+            f"{STAGES}:prompt_student",
+            "Samples to the student's texts: tokens and spans.",
+            part="prompt",
+            fields=(
+                *TEXT,
+                *("prompt.student_tokens", "prompt.student_instruction"),
+                *(f"student.{name}" for name in BASE),
+            ),
+            reads={"extract": CODES, "select": (), "prompt_teacher": KNOWLEDGE},
+            size=f"{SIZE}:of_student_prompts",
+        ),
+        Stage(
+            "train_teacher",
+            f"{STAGES}:train_teacher",
+            "Prompts to teacher, under DeepSpeed ZeRO on Ray workers.",
+            part="teacher",
+            runs="ranks",
+            reads={"select": (), "prompt_teacher": OF_TEACHER},
+            needed=has_teacher,
+            size=f"{SIZE}:of_teacher",
+        ),
+        Stage(
+            "label",
+            f"{STAGES}:LABEL",
+            "Teacher to soft labels, by independent Ray workers.",
+            part="label",
+            runs="jobs",
+            reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": ()},
+            source="label.import_from",
+            size=f"{SIZE}:of_labels",
+        ),
+        Stage(
+            "distill",
+            f"{STAGES}:distill",
+            "Soft labels to student, data-parallel on Ray workers.",
+            part="student",
+            runs="ranks",
+            reads={
+                "select": (),
+                "prompt_teacher": (*KNOWLEDGE, "base/teacher/*"),
+                "prompt_student": OF_STUDENT,
+                "train_teacher": (),  # whose fingerprint the shards must have
+                "label": (),
+            },
+            size=f"{SIZE}:of_student",
+        ),
+        Stage(
+            "evaluate",
+            f"{STAGES}:evaluate",
+            "Predictions to report: metrics.json, report.md, report.html.",
+            part="evaluate",
+            reads=dict.fromkeys(
+                ("select", "prompt_teacher", "prompt_student", "train_teacher", "label", "distill"), ()
+            ),
+            size=f"{SIZE}:of_evaluate",
+        ),
+    ),
+    run_folder=DiseaseRun,
+    commands=(
+        Command(
+            "predict",
+            f"{__name__}.predict:predict",
+            "Predict calibrated probabilities for new patients.",
+            {
+                "model": "student's folder, e.g. RUN/student",
+                "source": "tables of the new patients: mimic3:DIR, mimic4:DIR, eicu:DIR or meds:DIR",
+                "out": "folder for predictions, in the project's table and in MEDS form",
+            },
+        ),
+        Command(
+            "export",
+            f"{STAGES}:export",
+            "Write prompts and soft labels in CKD-EHR's own form (JSONL and JSON), which label.import_from reads.",
+            {"out": "folder for the files"},
+            on_run=True,
+        ),
+    ),
+)

@@ -1,99 +1,69 @@
-"""The student learns from the shards, data-parallel; and its twin, on hard labels alone, as a floor for the report.
+"""Train the student on the shards, data-parallel; and once more on hard labels alone, as a baseline of the report.
 
-The twin starts from the same weights and makes as many updates of the same size as the student, so that what is left
-between them is the teacher.
+The hard-label baseline starts from the same weights and makes as many updates of the same size as the student, so that
+what is left between them is the teacher.
 """
 
 import dataclasses
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ckd_dist.config import Optim, Student
-from ckd_dist.engine.ddp import DdpEngine
-from ckd_dist.engine.loop import Engine, Fitted
-from ckd_dist.engine.train import Watch, predict
-from ckd_dist.engine.zero import ZeroEngine, read_sharding
+from ckd_dist.config import Optim
+from ckd_dist.engine.choose import data_parallel
+from ckd_dist.engine.export import Trained, publish, with_scores
+from ckd_dist.engine.loop import Engine, Fitted, Phase
+from ckd_dist.engine.train import predict
+from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.card import Card
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student
-from ckd_dist.models.teacher import load_tokenizer
-from ckd_dist.report import calibrate
-from ckd_dist.schema import Run
+from ckd_dist.report.calibrate import fit_calibration
+from ckd_dist.softlabels.stream import eval_slots
+from ckd_dist.studies.disease.config import Student
 from ckd_dist.studies.disease.rows import disease_task, distilled_task, read_hard
+from ckd_dist.studies.disease.runfolder import CALIBRATION, DiseaseRun
 from ckd_dist.studies.disease.task import DiseaseTask
-from ckd_dist.studies.disease.teach import fit_labels, publish, with_scores
+from ckd_dist.studies.disease.teach import Start, fit_labels
 from ckd_dist.world import World
 
-CALIBRATION = "calibration.json"
+SoftLabels = tuple[np.ndarray, np.ndarray]  # sample_id_N in plan order, logits_NK of the teacher
 
 
-def student(
-    run: Run,
-    settings: Student,
-    base: str,
-    names: list[str],
-    max_tokens: int,
-    labels: tuple[np.ndarray, np.ndarray] | None,
-    world: World,
-    watch: Watch,
-    digest: str,
-    card: Card,
+def train_student(
+    run: DiseaseRun, settings: Student, start: Start, soft: SoftLabels | None, phase: Phase, world: World, card: Card
 ) -> Fitted | None:
-    """Train, calibrate and export one student; None where it was told to stop.
+    """Train, calibrate and export one student; return None where it was asked to stop.
 
-    labels: sample_id_N in plan order and logits_NK of the teacher; none: the twin, on hard labels.
+    soft: none: it learns from hard labels alone.
     """
-    folder = run.hard_student if labels is None else run.student
-    tokenizer = load_tokenizer(base, settings.revision)
-    head = build_student(base, names, revision=settings.revision, max_tokens=max_tokens, seed=settings.optim.seed)
-    engine = _engine(settings, head, world)
-    tasks = {"tuning": disease_task(run, "tuning", "student", tokenizer.pad_token_id)}
-    if labels is None:
-        tasks["train"] = disease_task(run, "train", "student", tokenizer.pad_token_id)
+    base, revision = start.base, start.revision
+    tokenizer, names = load_tokenizer(base, revision), run.label_names()
+    model = build_student(base, names, revision=revision, max_tokens=start.max_tokens, seed=phase.optim.seed)
+    engine = data_parallel(settings.engine, model, phase.optim, world, settings.dtype)
+    tuning = disease_task(run, "tuning", "student", tokenizer.pad_token_id)
+    if soft is None:
+        task = disease_task(run, "train", "student", tokenizer.pad_token_id)
     else:
-        tasks["train"] = distilled_task(run, "student", tokenizer.pad_token_id, *labels, settings.loss)
-    fitted = fit_labels(engine, tasks, settings.optim, folder, digest, watch)
+        task = distilled_task(run, "student", tokenizer.pad_token_id, soft, settings.loss)
+    fitted = fit_labels(engine, task, tuning, phase)
     if not fitted.complete:
         return None
-    publish(
-        engine,
-        head,
-        tokenizer,
-        folder,
-        digest,
-        with_scores(card, len(tasks["train"].tokens.lengths), fitted),
-        export_student,
-    )
-    _calibrate(engine, tasks["tuning"], settings.optim, names, folder)
+    trained = Trained(model, tokenizer, with_scores(card, len(task.lengths), fitted))
+    publish(engine, trained, phase.folder, phase.digest, export_student)
+    _calibrate(engine, tuning, phase, names)
     return fitted
 
 
-def twin(run: Run, settings: Student, num_rows: int) -> Student:
-    """The twin's schedule: it has labelled rows only, so it reads them more often, to make as many updates."""
+def as_many_updates(run: DiseaseRun, optim: Optim, num_rows: int) -> Optim:
+    """Return the schedule of the hard-label baseline: it has labelled rows only, so it reads them more often."""
     _, known_N = read_hard(run, "train")
-    epochs = settings.optim.epochs * num_rows / max(1, int(known_N.sum()))
-    return dataclasses.replace(settings, optim=dataclasses.replace(settings.optim, epochs=epochs))
+    return dataclasses.replace(optim, epochs=optim.epochs * num_rows / max(1, int(known_N.sum())))
 
 
-def _engine(settings: Student, head: Any, world: World) -> Engine:
-    if settings.engine == "zero1":
-        return ZeroEngine(head, settings.optim, world, sharding=read_sharding("zero1"), dtype=settings.dtype)
-    return DdpEngine(head, settings.optim, world, dtype=settings.dtype)
-
-
-def _calibrate(engine: Engine, tuning: DiseaseTask, optim: Optim, names: list[str], folder: Path) -> None:
-    """Temperatures and thresholds from the tuning subjects, beside the weights."""
-    logits_NK = predict(engine, tuning, tuning.tokens.lengths, optim.micro_tokens, len(names))
+def _calibrate(engine: Engine, tuning: DiseaseTask, phase: Phase, names: list[str]) -> None:
+    """Fit temperatures and thresholds on the tuning subjects, and write them beside the weights."""
+    slots = eval_slots(tuning.lengths, phase.optim.micro_tokens, engine.world)
+    logits_NK = predict(engine, tuning, slots, len(names))
     if engine.world.is_leader:
-        fit_calibration(logits_NK, tuning.hard_NK, names).save(folder / CALIBRATION)
+        fit_calibration(logits_NK, tuning.hard_NK, names).save(phase.folder / CALIBRATION)
     engine.world.barrier()
-
-
-def fit_calibration(logits_NK: np.ndarray, hard_NK: np.ndarray, names: list[str]) -> calibrate.Calibration:
-    """Fitted where there is anything to fit; else temperature 1, threshold 0.5."""
-    if len(logits_NK):
-        return calibrate.fit(logits_NK, hard_NK, names)
-    ones = np.ones(len(names))
-    return calibrate.Calibration(tuple(names), ones, 0 * ones, ones / 2)

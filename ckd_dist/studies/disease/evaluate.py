@@ -1,106 +1,138 @@
-"""What the report is made from: every model's probabilities on the labelled visits of held_out, floors beside them.
+"""Collect what the report is made from: each model's probabilities on the labelled visits of held_out, and baselines.
 
 Temperatures and thresholds come from tuning; held_out is read here and nowhere else.
+
+    N rows, K labels
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from ckd_dist.config import Label
 from ckd_dist.hospital import law
-from ckd_dist.models.predict import load_merged_teacher, predict_logits
-from ckd_dist.models.wrapper import Head
-from ckd_dist.report.calibrate import Calibration, fit_thresholds
+from ckd_dist.models.predict import load_classifier, predict_logits
+from ckd_dist.models.wrapper import Wrapper
+from ckd_dist.report.calibrate import Calibration, fit_calibration, fit_thresholds
 from ckd_dist.report.timing import Timing, measure
-from ckd_dist.schema import SPLITS, Run
-from ckd_dist.studies.disease import label
-from ckd_dist.studies.disease.distill import CALIBRATION, fit_calibration
-from ckd_dist.studies.disease.report import baselines as floors
-from ckd_dist.studies.disease.report.results import Model
+from ckd_dist.schema import SPLITS
+from ckd_dist.studies.disease.config import Label
+from ckd_dist.studies.disease.label import read_soft_labels
+from ckd_dist.studies.disease.report.baselines import predict_by_baselines
+from ckd_dist.studies.disease.report.results import Cohort, HeldOut, Model
+from ckd_dist.studies.disease.report.table1 import groups_of, table1
 from ckd_dist.studies.disease.rows import read_hard, read_table
+from ckd_dist.studies.disease.runfolder import CALIBRATION, DiseaseRun
 
 MICRO_TOKENS = 8192
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One split's labelled rows: where they stand in its tables, and their labels."""
+class LabelledRows:
+    """The labelled rows of one split: their places in its tables, and their labels."""
 
     rows: np.ndarray
     hard_NK: np.ndarray
 
 
-def labelled(run: Run, split: str) -> Scored:
-    """The rows of `split` that have labels."""
+def read_labelled(run: DiseaseRun, split: str) -> LabelledRows:
+    """Read the rows of `split` that have labels."""
     hard_NK, known_N = read_hard(run, split)
     rows = np.flatnonzero(known_N)
-    return Scored(rows, hard_NK[rows])
+    return LabelledRows(rows, hard_NK[rows])
 
 
-def models(run: Run, names: list[str], settings: Label, plans: Mapping[str, str], synthetic: bool) -> list[Model]:
-    """Floors, student and twin, teacher, oracle: calibrated on tuning, scored on held_out."""
+def read_held_out(run: DiseaseRun) -> HeldOut:
+    """Read whom the report is about: the labelled visits of held_out.  Raise ValueError where there are none."""
+    labelled = read_labelled(run, "held_out")
+    if not len(labelled.rows):
+        raise ValueError(
+            "held_out has no labelled visit, so there is nothing to report on: bring more subjects, or lower "
+            "extract.train_fraction or extract.tuning_fraction"
+        )
+    rows = pl.read_parquet(run.samples("held_out"))[labelled.rows]
+    return HeldOut(
+        label_names=tuple(run.label_names()),
+        labels_NK=labelled.hard_NK.astype(int),
+        subject_N=rows["subject_id"].to_numpy(),
+        groups=groups_of(rows),
+    )
+
+
+def read_cohort(run: DiseaseRun, flow: list) -> Cohort:
+    """Read who is in the run's samples.  flow: how they were selected, as stage select counted it."""
     samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
-    tuning, held_out = labelled(run, "tuning"), labelled(run, "held_out")
+    return Cohort(flow, table1(samples, run.label_names()))
+
+
+def score_models(run: DiseaseRun, settings: Label, plans: Mapping[str, str], synthetic: bool) -> list[Model]:
+    """Score baselines, students, teacher and oracle on held_out, calibrated on tuning.
+
+    plans: split -> plan hash of its soft labels.  synthetic: whether the law of the data is known.
+    """
+    names = run.label_names()
+    samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
+    tuning, held_out = read_labelled(run, "tuning"), read_labelled(run, "held_out")
     rows = samples["held_out"][held_out.rows]
-    found = [
-        Model(name, "floor", floor.probabilities_NK, floor.bits_NK)
-        for name, floor in floors.all_floors(samples["train"], samples["tuning"], rows).items()
+    models = [
+        Model(name, "baseline", baseline.probabilities_NK, baseline.bits_NK)
+        for name, baseline in predict_by_baselines(samples["train"], samples["tuning"], rows).items()
     ]
     for name, folder in (("student_hard", run.hard_student), ("student", run.student)):
         if (folder / CALIBRATION).is_file():
             calibration = Calibration.load(folder / CALIBRATION, names)
-            found.append(_model(name, "student", calibration, predictor(run, folder, "student")(held_out.rows)))
+            models.append(_model(name, "student", calibration, predictor(run, folder, "student")(held_out.rows)))
     if "held_out" in plans:
-        on = {split: _teacher_logits(run, settings, plan, names) for split, plan in plans.items() if split != "train"}
-        known = on["tuning"][tuning.rows] if "tuning" in on else np.zeros((0, len(names)))
-        calibration = fit_calibration(known, tuning.hard_NK, names)
-        found.append(_model("teacher", "teacher", calibration, on["held_out"][held_out.rows]))
+        logits = {split: _teacher_logits(run, settings, plan) for split, plan in plans.items() if split != "train"}
+        tuning_NK = logits["tuning"][tuning.rows] if "tuning" in logits else np.zeros((0, len(names)))
+        calibration = fit_calibration(tuning_NK, tuning.hard_NK, names)
+        models.append(_model("teacher", "teacher", calibration, logits["held_out"][held_out.rows]))
     if synthetic and law.COLUMN.keys() >= set(names):  # the law knows nothing of a user's own labels
-        found.append(_oracle(samples["tuning"][tuning.rows], tuning.hard_NK, rows, names))
-    return found
+        models.append(_oracle(samples["tuning"][tuning.rows], tuning.hard_NK, rows, names))
+    return models
 
 
-def timings(run: Run, num_samples: int, batch: int, seed: int) -> list[Timing]:
-    """Teacher (where there is one) and student on the same visits of held_out, turn by turn: ids to logits."""
-    candidates = labelled(run, "held_out").rows
+def time_models(run: DiseaseRun, num_samples: int, batch: int, seed: int) -> list[Timing]:
+    """Time teacher (where there is one) and student on the same visits of held_out, in turns: ids to logits."""
+    candidates = read_labelled(run, "held_out").rows
     chosen = np.random.default_rng(seed).permutation(candidates)[:num_samples]
     folders = {"teacher": run.teacher, "student": run.student}
-    present = {name: folder for name, folder in folders.items() if (folder / "README.md").is_file()}
-    predicts = {name: predictor(run, folder, name) for name, folder in present.items()}
-    lengths = {name: read_table(run, "held_out", name).lengths[chosen] for name in present}
+    present = {role: folder for role, folder in folders.items() if (folder / "README.md").is_file()}
+    predicts = {role: predictor(run, folder, role) for role, folder in present.items()}
+    lengths = {role: read_table(run, "held_out", role).lengths[chosen] for role in present}
     return measure(predicts, chosen, batch=batch, dtypes=dict.fromkeys(present, "float32"), lengths=lengths)
 
 
-def predictor(run: Run, folder, reader: str, split: str = "held_out") -> Callable[[np.ndarray], np.ndarray]:
-    """From rows of a split to raw logits, by the exported model in `folder`."""
-    head: Head = load_merged_teacher(folder)
-    table, pad_id = read_table(run, split, reader), load_tokenizer_of(folder)
-    return lambda rows: predict_logits(head, table, rows, micro_tokens=MICRO_TOKENS, pad_id=pad_id)
+def predictor(run: DiseaseRun, folder: Path, role: str, split: str = "held_out") -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from rows of a split to raw logits, by the exported model in `folder`."""
+    model: Wrapper = load_classifier(folder)
+    table, pad_id = read_table(run, split, role), pad_id_of(folder)
+    return lambda rows: predict_logits(model, table, rows, micro_tokens=MICRO_TOKENS, pad_id=pad_id)
 
 
-def load_tokenizer_of(folder) -> int:
-    """The pad token of an exported model's tokenizer."""
+def pad_id_of(folder: Path) -> int:
+    """Return the pad token of an exported model's tokenizer."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, local_files_only=True).pad_token_id
 
 
 def _model(name: str, role: str, calibration: Calibration, logits_NK: np.ndarray) -> Model:
+    """Return a model's calibrated predictions."""
     probabilities_NK = calibration.probabilities(logits_NK)
     return Model(name, role, probabilities_NK, calibration.bits(probabilities_NK))
 
 
-def _teacher_logits(run: Run, settings: Label, plan_hash: str, names: list[str]) -> np.ndarray:
-    """In the order of the split's tables."""
-    sample_id_N, logits_NK = label.read(run, settings, plan_hash, names)
+def _teacher_logits(run: DiseaseRun, settings: Label, plan_hash: str) -> np.ndarray:
+    """Read the teacher's logits in the order of the split's tables."""
+    sample_id_N, logits_NK = read_soft_labels(run, settings, plan_hash)
     return logits_NK[np.argsort(sample_id_N)]
 
 
 def _oracle(tuning: pl.DataFrame, tuning_NK: np.ndarray, rows: pl.DataFrame, names: list[str]) -> Model:
-    """The law itself, thresholds fitted on tuning as for any model."""
+    """Predict by the law itself, with thresholds fitted on tuning as for any model."""
     probabilities_NK = law.probabilities(rows, names)
     threshold_K = fit_thresholds(law.probabilities(tuning, names), tuning_NK)
     return Model("oracle", "oracle", probabilities_NK, (probabilities_NK >= threshold_K).astype(np.int8))

@@ -1,98 +1,100 @@
-"""The teacher reads every sample once and its logits go into shards.  Labelling is not training: no labeller waits.
+"""Write the teacher's logits of every sample into shards.  Labelling is not training: no labeler waits for another.
 
-A plan a split; shards are numbered through all plans, so that only one number travels to a labeller, which holds a
-whole merged teacher and finds plans and tokens in the run folder.
+Each split has a plan.  Shards are numbered through all plans, so that a labeler is sent one number; it holds a whole
+merged teacher and finds plans and tokens in the run folder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ckd_dist import stages
-from ckd_dist.config import Label
+from ckd_dist.files import hash_file
+from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.fingerprint import fingerprint, fingerprint_tokenizer
-from ckd_dist.models.predict import load_merged_teacher, predict_logits
-from ckd_dist.models.teacher import load_tokenizer
-from ckd_dist.schema import SPLITS, Run
+from ckd_dist.models.predict import load_classifier, predict_logits
+from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import generate
-from ckd_dist.softlabels.plan import Plan, make_plan
+from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find
 from ckd_dist.softlabels.read import read_labels
+from ckd_dist.studies.disease.config import Label
 from ckd_dist.studies.disease.prompts.exchange import import_soft_labels
 from ckd_dist.studies.disease.rows import read_table
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+
+Predict = Callable[[str, np.ndarray], np.ndarray]  # (split, sample ids) -> raw logits [N, K]
 
 
-def plans(run: Run, settings: Label, names: list[str], tokenizer: str) -> dict[str, Plan]:
-    """What is to be labelled, by split; a split without samples has no plan.  `tokenizer`: the folder of the teacher's.
+def plan_labels(run: DiseaseRun, settings: Label, tokenizer: str) -> dict[str, Plan]:
+    """Plan what is to be labelled, by split; a split without samples has no plan.  tokenizer: the teacher's folder.
 
     Imported soft labels are of train alone, so the report of such a run has no teacher.
     """
-    made = {}
+    plans, names, teacher = {}, tuple(run.label_names()), teacher_of(run, settings)
     for split in ("train",) if settings.import_from else SPLITS:
         table = read_table(run, split, "teacher")
         if len(table):
-            made[split] = make_plan(
+            prompts = hash_file(run.tokens(split, "teacher"))
+            plans[split] = make_plan(
                 table.sample_id_N,
+                LabelSource(names, prompts, fingerprint_tokenizer(tokenizer), teacher),
                 split=split,
-                names=names,
-                prompts=stages.hash_file(run.tokens(split, "teacher")),
-                tokenizer=fingerprint_tokenizer(tokenizer),
-                teacher=teacher_of(run, settings),
                 shard_rows=settings.shard_rows,
                 order_seed=settings.order_seed,
                 dtype=settings.dtype,
             )
-    return made
+    return plans
 
 
-def teacher_of(run: Run, settings: Label) -> str:
-    """Fingerprint of whoever makes the soft labels."""
-    return stages.hash_file(Path(settings.import_from)) if settings.import_from else fingerprint(run.teacher)
+def teacher_of(run: DiseaseRun, settings: Label) -> str:
+    """Return the fingerprint of the teacher, or of the file that soft labels are imported from."""
+    return hash_file(Path(settings.import_from)) if settings.import_from else fingerprint(run.teacher)
 
 
-class Labeller:
-    """One worker with a whole teacher.  `label` publishes a shard; twice is harmless."""
+class Labeler:
+    """One worker with a whole teacher, or with the imported soft labels."""
 
     def __init__(
-        self, run: Run, settings: Label, planned: dict[str, Plan], dtype: str, tokenizer: str, device: str
+        self, run: DiseaseRun, settings: Label, planned: dict[str, Plan], dtype: str, tokenizer: str, device: str
     ) -> None:
+        """dtype: of the teacher's weights.  tokenizer: the teacher's folder."""
         self.run, self.planned = run, planned
-        self.predict = (
-            imported(settings, planned) if settings.import_from else self._teacher(settings, dtype, tokenizer, device)
-        )
+        if settings.import_from:
+            self.predict = predict_by_import(settings, planned)
+        else:
+            self.predict = predict_by_teacher(run, settings, planned, dtype, tokenizer, device)
 
     def do(self, number: int) -> None:
-        """Label shard `number`, counted through all plans."""
+        """Label shard `number`, counted through all plans, and publish it.  Twice is harmless."""
         split, plan, shard = find(self.planned, number)
         generate(plan, self.run.softlabels, [shard], partial(self.predict, split))
 
-    def _teacher(
-        self, settings: Label, dtype: str, tokenizer: str, device: str
-    ) -> Callable[[str, np.ndarray], np.ndarray]:
-        head = load_merged_teacher(self.run.teacher, getattr(torch, dtype), device)
-        pad_id = load_tokenizer(tokenizer).pad_token_id
-        tables = {split: read_table(self.run, split, "teacher") for split in self.planned}
 
-        def predict(split: str, sample_ids: np.ndarray) -> np.ndarray:
-            rows = np.searchsorted(tables[split].sample_id_N, sample_ids)
-            return predict_logits(
-                head, tables[split], rows, micro_tokens=settings.micro_tokens, pad_id=pad_id, device=device
-            )
+def predict_by_teacher(
+    run: DiseaseRun, settings: Label, planned: Iterable[str], dtype: str, tokenizer: str, device: str
+) -> Predict:
+    """Load the trained teacher, and return its predictions.  planned: the splits that will be asked for."""
+    model = load_classifier(run.teacher, getattr(torch, dtype), device)
+    pad_id = load_tokenizer(tokenizer).pad_token_id
+    tables = {split: read_table(run, split, "teacher") for split in planned}
 
-        return predict
+    def predict(split: str, sample_ids: np.ndarray) -> np.ndarray:
+        rows = np.searchsorted(tables[split].sample_id_N, sample_ids)
+        return predict_logits(
+            model, tables[split], rows, micro_tokens=settings.micro_tokens, pad_id=pad_id, device=device
+        )
 
-
-def read(run: Run, settings: Label, plan_hash: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """sample_id_N in plan order and raw logits_NK of a finished set, by this very teacher for these very labels."""
-    sample_id_N, logits_NK = read_labels(run.softlabels, plan_hash, names, teacher_of(run, settings))
-    return sample_id_N, logits_NK.astype(np.float32)
+    return predict
 
 
-def imported(settings: Label, planned: dict[str, Plan]) -> Callable[[str, np.ndarray], np.ndarray]:
-    """Soft labels that somebody else's teacher made, in CKD-EHR's form: a row a sample of train, in order."""
+def predict_by_import(settings: Label, planned: dict[str, Plan]) -> Predict:
+    """Read soft labels of another teacher in CKD-EHR's form, a row a sample of train in order; return its predictions.
+
+    Raises ValueError where the file has other rows than train.
+    """
     plan = planned["train"]
     probabilities_NK = import_soft_labels(Path(settings.import_from), plan.names)
     if len(probabilities_NK) != plan.num_rows:
@@ -101,3 +103,9 @@ def imported(settings: Label, planned: dict[str, Plan]) -> Callable[[str, np.nda
     logits_NK = np.log(clipped_NK / (1 - clipped_NK)).astype(np.float32)
     sample_id_N = np.sort(plan.sample_id_N)
     return lambda split, sample_ids: logits_NK[np.searchsorted(sample_id_N, sample_ids)]
+
+
+def read_soft_labels(run: DiseaseRun, settings: Label, plan_hash: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read sample_id_N in plan order and raw logits_NK of a finished set, by this teacher for these labels."""
+    sample_id_N, logits_NK = read_labels(run.softlabels, plan_hash, run.label_names(), teacher_of(run, settings))
+    return sample_id_N, logits_NK.astype(np.float32)

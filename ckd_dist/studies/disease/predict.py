@@ -1,4 +1,4 @@
-"""A student leaves home: what it must take along to read another hospital's tables, and the reading itself.
+"""Predict for new patients, by a student's folder, which holds all that it needs to read other tables.
 
     student/  weights, tokenizer, calibration.json
               reading.json (select, prompt, labels)  label_set.yaml (a user's own)  knowledge.json
@@ -14,86 +14,109 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 from pydantic import TypeAdapter
 
-from ckd_dist.config import Prompt, Select
 from ckd_dist.ehr.codes import load_label_set
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
 from ckd_dist.ehr.samples import build_samples
-from ckd_dist.models.predict import load_merged_teacher, predict_logits
-from ckd_dist.models.teacher import load_tokenizer
+from ckd_dist.ehr.sources import num_subjects
+from ckd_dist.hospital.tables import write_tables
+from ckd_dist.models.base import load_tokenizer
+from ckd_dist.models.predict import load_classifier, predict_logits
 from ckd_dist.report.calibrate import Calibration
 from ckd_dist.report.predictions import write_predictions
 from ckd_dist.schema import SPLITS
-from ckd_dist.studies.disease.prompts.encode import encode, student_reader, table_of
+from ckd_dist.studies.disease.config import Prompt, Select, criteria_of
+from ckd_dist.studies.disease.prompts.encode import encode, table_of
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.naming import naming
-from ckd_dist.studies.disease.prompts.render import question
-from ckd_dist.studies.disease.prompts.write import records, special_tokens
+from ckd_dist.studies.disease.prompts.write import Rendering, render_samples, special_tokens
+from ckd_dist.studies.disease.runfolder import CALIBRATION
 
-READING, LABEL_SET, KNOWLEDGE, CALIBRATION = "reading.json", "label_set.yaml", "knowledge.json", "calibration.json"
+READING, LABEL_SET, KNOWLEDGE = "reading.json", "label_set.yaml", "knowledge.json"
 MICRO_TOKENS = 16384
 
 
 def pack(folder: Path, select: Select, prompt: Prompt, names: list[str], knowledge: Path | None) -> None:
-    """Put beside a student's weights all that it needs to read new patients."""
-    told = {
+    """Write beside a student's weights all that it needs to read new patients."""
+    folder.mkdir(parents=True, exist_ok=True)
+    reading = {
         "labels": names,
         "select": TypeAdapter(Select).dump_python(select, mode="json"),
         "prompt": TypeAdapter(Prompt).dump_python(prompt, mode="json"),
     }
     if Path(select.labels).is_file():
         shutil.copyfile(select.labels, folder / LABEL_SET)
-        told["select"]["labels"] = LABEL_SET
+        reading["select"]["labels"] = LABEL_SET
     if knowledge:
         shutil.copyfile(knowledge, folder / KNOWLEDGE)
-    (folder / READING).write_text(json.dumps(told, indent=1))
+    (folder / READING).write_text(json.dumps(reading, indent=1))
 
 
-def predict(model: Path, source: str, out: Path, device: str, track: Callable[..., None]) -> int:
-    """Write calibrated probabilities for every subject's latest visit in `source`; return how many.
+def predict(model: str, source: str, out: str, track: Callable[..., None]) -> str:
+    """Write calibrated probabilities for every subject's latest visit in `source`; return how many there are.
 
     Raises ValueError where `model` is not a student that this project exported, or nobody can be predicted for.
     """
-    select, prompt, names = _unpack(model)
-    out.mkdir(parents=True, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    student, folder = Path(model), Path(out)
+    select, prompt, names = _unpack(student)
+    folder.mkdir(parents=True, exist_ok=True)
+    if source.startswith("synthetic:"):
+        write_tables(folder / "tables", num_subjects(source), seed=1)
+        source = f"mimic3:{folder / 'tables'}"
+    latest, name_of = _latest_visits(source, folder, select, prompt.diagnosis_names)
+    knowledge = Knowledge.load(student / KNOWLEDGE) if (student / KNOWLEDGE).is_file() else None
+    rendering = Rendering(names, name_of, prompt, knowledge)
+    logits_NK = _logits(student, latest, rendering, device, track)
+    calibration = Calibration.load(student / CALIBRATION, names)
+    probabilities_NK = calibration.probabilities(logits_NK)
+    write_predictions(folder, latest, probabilities_NK, names, calibration.bits(probabilities_NK))
+    return f"{len(latest):,} subjects; {folder}"
+
+
+def _latest_visits(
+    source: str, out: Path, select: Select, diagnosis_names: str
+) -> tuple[pl.DataFrame, Callable[[str], str]]:
+    """Read every subject's latest visit, and return it with a function from its codes to their names."""
     with tempfile.TemporaryDirectory(prefix=".events.", dir=out) as events:
         extract(source, Path(events), lambda ids: np.full(len(ids), "held_out"), memory_gb=4.0)
         labels = load_label_set(select.labels)
-        everybody = pl.concat([read_events(Path(events), split) for split in SPLITS])  # a MEDS source has its own
-        samples, _ = build_samples(everybody, labels, select, labels.columns_of)
-        name_of = naming(read_codes(Path(events)), prompt.diagnosis_names)
+        all_events = pl.concat([read_events(Path(events), split) for split in SPLITS])  # a MEDS source has its own
+        samples, _ = build_samples(all_events, labels, criteria_of(select), labels.columns_of)
+        name_of = naming(read_codes(Path(events)), diagnosis_names)
     latest = samples.sort("prediction_time", "sample_id").unique("subject_id", keep="last", maintain_order=True)
     if not len(latest):
         raise ValueError(f"{source}: nobody was discharged alive with a diagnosis, so there is nobody to predict for")
-    tokenizer = load_tokenizer(model)
-    reader = student_reader(tokenizer, prompt.student_tokens, question(names) if prompt.student_instruction else None)
-    knowledge = Knowledge.load(model / KNOWLEDGE) if (model / KNOWLEDGE).is_file() else None
-    head = load_merged_teacher(model, device=device)
-    calibration = Calibration.load(model / CALIBRATION, names)
+    return latest, name_of
+
+
+def _logits(
+    student: Path, samples: pl.DataFrame, rendering: Rendering, device: str, track: Callable[..., None]
+) -> np.ndarray:
+    """Return the student's raw logits of `samples`, float32 [N, K]."""
+    tokenizer, model = load_tokenizer(student), load_classifier(student, device=device)
+    role, pad_id = rendering.role("student", tokenizer), tokenizer.pad_token_id
     logits, done = [], 0
-    for chunk in records(latest, names, name_of, prompt, knowledge, special_tokens(tokenizer)):
-        table = table_of([each.sample_id for each in chunk], encode(reader, [each.record for each in chunk]))
+    for chunk in render_samples(samples, rendering, special_tokens(tokenizer)):
+        table = table_of([sample.sample_id for sample in chunk], encode(role, [sample.record for sample in chunk]))
         rows = np.arange(len(table))
-        logits.append(
-            predict_logits(head, table, rows, micro_tokens=MICRO_TOKENS, pad_id=tokenizer.pad_token_id, device=device)
-        )
+        logits.append(predict_logits(model, table, rows, micro_tokens=MICRO_TOKENS, pad_id=pad_id, device=device))
         done += len(chunk)
-        track(done, len(latest))
-    probabilities_NK = calibration.probabilities(np.concatenate(logits))
-    write_predictions(out, latest, probabilities_NK, names, calibration.bits(probabilities_NK))
-    return len(latest)
+        track(done, len(samples))
+    return np.concatenate(logits)
 
 
 def _unpack(model: Path) -> tuple[Select, Prompt, list[str]]:
-    """How the student reads; its label set's path made whole."""
+    """Read what `pack` wrote, with the whole path of the label set."""
     if not (model / READING).is_file() or not (model / CALIBRATION).is_file():
         raise ValueError(
             f"{model} is no student of this project: {READING} or {CALIBRATION} is missing; give RUN/student"
         )
-    told = json.loads((model / READING).read_text())
-    if told["select"]["labels"] == LABEL_SET:
-        told["select"]["labels"] = str(model / LABEL_SET)
-    select = TypeAdapter(Select).validate_python(told["select"] | {"unlabelled": True, "max_gap_days": None})
-    return select, TypeAdapter(Prompt).validate_python(told["prompt"]), told["labels"]
+    reading = json.loads((model / READING).read_text())
+    if reading["select"]["labels"] == LABEL_SET:
+        reading["select"]["labels"] = str(model / LABEL_SET)
+    select = TypeAdapter(Select).validate_python(reading["select"] | {"unlabelled": True, "max_gap_days": None})
+    return select, TypeAdapter(Prompt).validate_python(reading["prompt"]), reading["labels"]

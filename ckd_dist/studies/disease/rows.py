@@ -1,15 +1,14 @@
-"""Which rows of a split a task reads, and with which labels: token tables joined to samples and shards by sample id."""
+"""Join token tables to samples and shards by sample id: which rows of a split a task reads, with which labels."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from ckd_dist.config import Loss
 from ckd_dist.models.rows import Tokens
-from ckd_dist.schema import Run
+from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
+from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.task import DiseaseTask
 
 HARD_ONLY = Loss(soft_weight=0.0, temperature=1.0)
@@ -24,27 +23,29 @@ class Chosen:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each chosen row, int64 [N]."""
+        """Return the tokens of each chosen row, int64 [N]."""
         return np.asarray(self.table.lengths)[self.rows]
 
     def row(self, i: int) -> np.ndarray:
-        """Token ids of the i-th chosen row."""
+        """Return the token ids of the i-th chosen row."""
         return self.table.row(int(self.rows[i]))
 
 
-def read_table(run: Run, split: str, reader: str) -> TokenTable:
-    """A split as `reader` reads it.  Raises ValueError where it is not the split's samples in their order."""
-    table = TokenTable.open(run.tokens(split, reader))
+def read_table(run: DiseaseRun, split: str, role: str) -> TokenTable:
+    """Read a split as `role` reads it.  Raise ValueError where it is not the split's samples in their order."""
+    table = TokenTable.open(run.tokens(split, role))
     ids = pl.read_parquet(run.samples(split), columns=["sample_id"])["sample_id"].to_numpy()
     if not np.array_equal(table.sample_id_N, ids):
-        raise ValueError(f"{run.tokens(split, reader)} holds other samples than {run.samples(split)}: run prompt again")
+        raise ValueError(
+            f"{run.tokens(split, role)} holds other samples than {run.samples(split)}: run prompt_{role} again"
+        )
     return table
 
 
-def read_hard(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Hard labels float32 [N, K], zeros where unknown, and which rows know them, float32 [N]."""
+def read_hard(run: DiseaseRun, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read hard labels float32 [N, K], zeros where unknown; and float32 [N], 1 for the rows that have them."""
     labels = pl.read_parquet(run.samples(split), columns=["labels"])
-    num_labels = len(json.loads(run.labels.read_text())["names"])
+    num_labels = len(run.label_names())
     known_N = labels["labels"].is_not_null().to_numpy()
     hard_NK = np.zeros((len(labels), num_labels), np.float32)
     if known_N.any():
@@ -52,20 +53,24 @@ def read_hard(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     return hard_NK, known_N.astype(np.float32)
 
 
-def disease_task(run: Run, split: str, reader: str, pad_id: int) -> DiseaseTask:
-    """The labelled rows of a split, to learn or to score by hard labels alone."""
+def disease_task(run: DiseaseRun, split: str, role: str, pad_id: int) -> DiseaseTask:
+    """Read the labelled rows of a split, to learn or to score by hard labels alone."""
     hard_NK, known_N = read_hard(run, split)
     rows = np.flatnonzero(known_N)
     return DiseaseTask(
-        Chosen(read_table(run, split, reader), rows), pad_id, hard_NK[rows], known_N[rows], None, HARD_ONLY
+        Chosen(read_table(run, split, role), rows), pad_id, hard_NK[rows], known_N[rows], None, HARD_ONLY
     )
 
 
 def distilled_task(
-    run: Run, reader: str, pad_id: int, sample_id_N: np.ndarray, soft_NK: np.ndarray, loss: Loss
+    run: DiseaseRun, role: str, pad_id: int, soft: tuple[np.ndarray, np.ndarray], loss: Loss
 ) -> DiseaseTask:
-    """All rows of train that have soft labels, in the shards' order; an unlabelled one counts by the teacher's term."""
-    table = read_table(run, "train", reader)
+    """Read all rows of train that have soft labels, in the shards' order.
+
+    soft: sample_id_N and the teacher's raw logits_NK, by whose term alone an unlabelled row counts.
+    """
+    sample_id_N, soft_NK = soft
+    table = read_table(run, "train", role)
     hard_MK, known_M = read_hard(run, "train")
     rows = np.searchsorted(table.sample_id_N, sample_id_N)
     if (rows >= len(table)).any() or not np.array_equal(table.sample_id_N[rows], sample_id_N):

@@ -1,4 +1,4 @@
-"""The supervised phase: the teacher learns to write the answer.  A unit is an answer token, a column a vocabulary one.
+"""Supervised fine-tuning: learn to write the answer.  A unit is a token of the answer, a column one of the vocabulary.
 
 A row is prompt + answer; the answer ends with the turn's end mark.  The token at position p is predicted from p - 1, so
 units point one place before their target, and nothing but those places goes through the vocabulary projection.
@@ -17,7 +17,7 @@ from ckd_dist.models.rows import Tokens, pad
 
 
 def encode_answers(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str | None]) -> list[np.ndarray]:
-    """Token ids of every answer and its end mark, int32; an empty array where there is none."""
+    """Return the token ids of every answer and its end mark, int32; an empty array where there is no answer."""
     end = [tokenizer.eos_token_id]
     return [
         np.array([] if answer is None else tokenizer(answer, add_special_tokens=False).input_ids + end, np.int32)
@@ -38,36 +38,35 @@ class AnswerTask:
 
     @property
     def weights(self) -> np.ndarray:
-        """What a row adds to its step's total weight: its answer tokens, float64 [N]."""
+        """Return what each row adds to its step's weight: its answer tokens, float64 [N]."""
         return np.array([len(answer) for answer in self.answers], np.float64)
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of prompt and answer, int64 [N]: what a token budget counts."""
+        """Return the tokens of prompt and answer, int64 [N]: what a token budget counts."""
         return np.asarray(self.tokens.lengths) + self.weights.astype(np.int64)
 
     def collate(self, rows: Sequence[int]) -> Batch:
-        """Rows padded on the right to their longest; no answers among them, or no rows: the empty slot."""
+        """Pad rows on the right to their longest; return the empty slot where there is no answer among them."""
         pairs = [(self.tokens.row(row), self.answers[row]) for row in rows]
         targets = np.concatenate([np.array([], np.int64), *(answer for _, answer in pairs)]).astype(np.int64)
         if len(targets) == 0:
-            return _batch(
-                *pad([np.array([self.pad_id])], self.pad_id), np.zeros((1, 2), np.int64), np.zeros(1, np.int64), 0
-            )
+            one_pad = pad([np.array([self.pad_id])], self.pad_id)
+            return _batch(*one_pad, np.zeros((1, 2), np.int64), np.zeros(1, np.int64), weight=0)
         units = [
             (place, len(prompt) - 1 + step)
             for place, (prompt, answer) in enumerate(pairs)
             for step in range(len(answer))
         ]
         ids_BL, attention_BL = pad([np.concatenate(pair) for pair in pairs], self.pad_id)
-        return _batch(ids_BL, attention_BL, np.array(units), targets, 1)
+        return _batch(ids_BL, attention_BL, np.array(units), targets, weight=1)
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy summed over answer tokens."""
+        """Return the cross-entropy summed over answer tokens."""
         return answer_loss(logits_UK, batch.targets_U, batch.mask_U)
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
-        """answer_loss and answer_accuracy a token; `logits_UK` holds the rows' units one after the other."""
+        """Return answer_loss and answer_accuracy a token; `logits_UK` holds the rows' units one after the other."""
         targets_U = torch.from_numpy(np.concatenate([self.answers[row] for row in rows]).astype(np.int64))
         logits = torch.from_numpy(logits_UK)
         return {
@@ -77,6 +76,7 @@ class AnswerTask:
 
 
 def _batch(ids_BL: Tensor, attention_BL: Tensor, units_U2: np.ndarray, targets_U: np.ndarray, weight: int) -> Batch:
+    """Return a batch whose units weigh `weight` each."""
     num_units = len(targets_U)
     return Batch(
         input_ids_BL=ids_BL,

@@ -1,4 +1,4 @@
-"""The diseases of the next visit: a unit is an admission, a column a disease."""
+"""Learn the diseases of the next visit: a unit is an admission, a column a disease."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import Tensor
 
-from ckd_dist.config import Loss
 from ckd_dist.engine.task import Batch
 from ckd_dist.models.losses import hard_loss, mixed_loss
 from ckd_dist.models.rows import Tokens, pad
+from ckd_dist.studies.disease.config import Loss
 
 
 class DiseaseTask:
@@ -37,12 +37,17 @@ class DiseaseTask:
         self.settings = loss
 
     @property
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of each row, int64 [N]."""
+        return np.asarray(self.tokens.lengths)
+
+    @property
     def weights(self) -> np.ndarray:
-        """What a row adds to its step's total weight, float64 [N]: an unlabelled one counts where a teacher speaks."""
+        """Return what each row adds to its step's weight, float64 [N]: 0 where it has neither hard nor soft labels."""
         return np.asarray(self.labelled_N if self.soft_NK is None else np.ones(len(self.labelled_N)), np.float64)
 
     def collate(self, rows: Sequence[int]) -> Batch:
-        """Rows padded on the right to their longest; no rows: the empty slot."""
+        """Pad rows on the right to their longest; return the empty slot for no rows."""
         if len(rows) == 0:
             return self._empty()
         rows = np.asarray(rows)
@@ -57,7 +62,7 @@ class DiseaseTask:
         )
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
-        """Sum over units; without a teacher, plain BCE on the labelled ones."""
+        """Return the mixed loss summed over units; without soft labels, plain BCE on the labelled units."""
         if batch.soft_UK is None:
             return hard_loss(logits_UK, batch.hard_UK, batch.labelled_U * batch.mask_U)
         return mixed_loss(
@@ -71,7 +76,7 @@ class DiseaseTask:
         )
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
-        """macro_auroc, macro_auprc, micro_f1 (at 0.5) over labelled rows; the macros leave out a label of one class."""
+        """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) of labelled rows; macros leave out labels of one class."""
         known = np.asarray(self.labelled_N)[rows] > 0
         hard, logits = np.asarray(self.hard_NK)[rows][known], logits_UK[known]
         columns = [k for k in range(hard.shape[1]) if 0 < hard[:, k].sum() < len(hard)]
@@ -84,7 +89,7 @@ class DiseaseTask:
         }
 
     def _empty(self) -> Batch:
-        """One row of one pad token that weighs nothing."""
+        """Return a row of one pad token that weighs nothing."""
         shape = (1, self.hard_NK.shape[1])
         return Batch(
             input_ids_BL=torch.full((1, 1), self.pad_id),

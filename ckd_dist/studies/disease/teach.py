@@ -1,172 +1,131 @@
-"""The teacher's two phases: it learns to write the answer, then to score the labels.  Both under ZeRO, on every rank.
+"""Train the teacher under ZeRO on every rank: supervised fine-tuning on the answer text, then classification.
 
 Each phase keeps its checkpoints in its own folder and ends with an export that plain transformers or PEFT load.  A
-phase returns None where it was told to stop; the next start goes on from its newest checkpoint.
+phase returns None where it was asked to stop; the next start goes on from its newest checkpoint.
 """
 
-import dataclasses
-from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 
-from ckd_dist.config import Optim, Teacher
-from ckd_dist.engine.loop import Engine, Fitted
-from ckd_dist.engine.train import Watch, mean_loss, predict, train
+from ckd_dist.engine.export import Trained, is_exported, publish, with_scores
+from ckd_dist.engine.loop import Engine, Fitted, Phase
+from ckd_dist.engine.train import mean_loss, predict, train
 from ckd_dist.engine.zero import ZeroEngine, read_sharding, sharded_loading
+from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.card import Card
-from ckd_dist.models.export import export_teacher
-from ckd_dist.models.teacher import adopt_adapter, build_answerer, build_classifier, load_tokenizer
-from ckd_dist.models.wrapper import Head
-from ckd_dist.schema import Run
+from ckd_dist.models.teacher import TeacherOptions, adopt_adapter, build_answerer, build_classifier
+from ckd_dist.softlabels.stream import eval_slots, steps_of
+from ckd_dist.studies.disease.config import Teacher
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.rows import Chosen, disease_task
+from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.sft import AnswerTask, encode_answers
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
-EXPORTED = "exported.json"  # written last, with the digest of what the export came from
+
+@dataclass(frozen=True)
+class Start:
+    """The weights that a model starts from."""
+
+    base: str
+    revision: str | None
+    max_tokens: int  # of the longest row that will come
+    adapter: Path | None = None
+
+    def after(self, folder: Path, tuning: str) -> "Start":
+        """Return where classification starts after supervised fine-tuning that was exported to `folder`."""
+        if tuning == "full":
+            return replace(self, base=str(folder), revision=None)
+        return replace(self, adapter=folder)
 
 
-def answers(run: Run, settings: Teacher, base: str, world: World, watch: Watch, digest: str, card: Card) -> Path | None:
-    """The supervised phase on the answer text.  Returns the folder of the causal LM, or of its adapter."""
-    folder = run.teacher / "answers"
-    if is_exported(folder, digest):
-        return folder
-    tokenizer = load_tokenizer(base, settings.revision)
-    head, engine = _under_zero(build_answerer, base, settings, settings.answers, settings.answers_tuning, world)
-    tasks = {split: _answer_task(run, split, tokenizer) for split in ("train", "tuning")}
+def train_on_answers(
+    run: DiseaseRun, settings: Teacher, start: Start, phase: Phase, world: World, card: Card
+) -> Path | None:
+    """Fine-tune the causal LM on the answer text.  Return its folder, or that of its adapter."""
+    if is_exported(phase.folder, phase.digest):
+        return phase.folder
+    tokenizer, sharding = load_tokenizer(start.base, settings.revision), read_sharding(settings.sharding)
+    loading = sharded_loading(sharding, world, dtype=settings.dtype)
+    options = options_of(settings, settings.sft_tuning, start.revision, loading, phase.optim.seed)
+    model = build_answerer(start.base, options)
+    engine = ZeroEngine(model, phase.optim, world, sharding=sharding, dtype=settings.dtype)
+    task, tuning = (_answer_task(run, split, tokenizer) for split in ("train", "tuning"))
 
     def evaluate() -> dict[str, float]:
-        tuning = tasks["tuning"]
         if not len(tuning.lengths):
             return {}
-        loss = mean_loss(engine, tuning, tuning.lengths, tuning.weights, settings.answers.micro_tokens)
-        return {"answer_log_likelihood": -loss}
+        return {"answer_log_likelihood": -mean_loss(engine, tuning, _slots(engine, tuning, phase))}
 
-    task, better = tasks["train"], "answer_log_likelihood"
-    fitted = train(engine, task, task.lengths, task.weights, settings.answers, evaluate, better, folder, digest, watch)
+    fitted = train(engine, task, steps_of(phase.optim, world, task.lengths, task.weights), phase, evaluate)
     if not fitted.complete:
         return None
-    publish(engine, head, tokenizer, folder, digest, card)
-    return folder
+    publish(engine, Trained(model, tokenizer, card), phase.folder, phase.digest)
+    return phase.folder
 
 
-def labels(
-    run: Run,
-    settings: Teacher,
-    base: str,
-    answerer: Path | None,
-    names: list[str],
-    max_tokens: int,
-    world: World,
-    watch: Watch,
-    digest: str,
-    card: Card,
+def train_classifier(
+    run: DiseaseRun, settings: Teacher, start: Start, phase: Phase, world: World, card: Card
 ) -> Fitted | None:
-    """The classification phase, from the supervised phase's weights where there was one."""
-    tokenizer, revision = load_tokenizer(base, settings.revision), settings.revision
-    if answerer and settings.answers_tuning == "full":
-        base, revision = str(answerer), None
-    head, engine = _under_zero(
-        build_classifier,
-        base,
-        settings,
-        settings.labels,
-        settings.tuning,
-        world,
-        revision=revision,
-        adapter=answerer if settings.answers_tuning == "lora" else None,
-        label_names=names,
-        max_tokens=max_tokens,
-    )
-    tasks = {split: disease_task(run, split, "teacher", tokenizer.pad_token_id) for split in ("train", "tuning")}
-    fitted = fit_labels(engine, tasks, settings.labels, run.teacher, digest, watch)
+    """Train the classification, from the supervised fine-tuning's weights where there was one."""
+    tokenizer = load_tokenizer(start.base, start.revision)
+    sharding = read_sharding(settings.sharding)
+    loading = sharded_loading(sharding, world, dtype=settings.dtype)
+    options = options_of(settings, settings.tuning, start.revision, loading, phase.optim.seed)
+    model = build_classifier(start.base, run.label_names(), options, start.max_tokens)
+    if start.adapter:
+        adopt_adapter(model, start.adapter)
+    engine = ZeroEngine(model, phase.optim, world, sharding=sharding, dtype=settings.dtype)
+    task, tuning = (disease_task(run, split, "teacher", tokenizer.pad_token_id) for split in ("train", "tuning"))
+    fitted = fit_labels(engine, task, tuning, phase)
     if not fitted.complete:
         return None
-    publish(engine, head, tokenizer, run.teacher, digest, with_scores(card, len(tasks["train"].tokens.lengths), fitted))
+    trained = Trained(model, tokenizer, with_scores(card, len(task.lengths), fitted))
+    publish(engine, trained, phase.folder, phase.digest)
     return fitted
 
 
-def fit_labels(
-    engine: Engine, tasks: dict[str, DiseaseTask], optim: Optim, folder: Path, digest: str, watch: Watch
-) -> Fitted:
-    """Train a classifier on tasks["train"], choosing the checkpoint by macro-AUROC on tasks["tuning"]."""
-    task, tuning = tasks["train"], tasks["tuning"]
+def fit_labels(engine: Engine, task: DiseaseTask, tuning: DiseaseTask, phase: Phase) -> Fitted:
+    """Train a classifier on `task`, choosing the checkpoint by its macro-AUROC on `tuning`."""
 
     def evaluate() -> dict[str, float]:
-        if not len(tuning.tokens.lengths):
+        if not len(tuning.lengths):
             return {}
-        logits = predict(engine, tuning, tuning.tokens.lengths, optim.micro_tokens, tuning.hard_NK.shape[1])
-        return tuning.metrics(torch.arange(len(logits)).numpy(), logits)
+        logits_NK = predict(engine, tuning, _slots(engine, tuning, phase), tuning.hard_NK.shape[1])
+        return tuning.metrics(np.arange(len(logits_NK)), logits_NK)
 
-    return train(engine, task, task.tokens.lengths, task.weights, optim, evaluate, "macro_auroc", folder, digest, watch)
-
-
-def with_scores(card: Card, num_samples: int, fitted: Fitted) -> Card:
-    """The card of this training: how many rows it read, and what tuning says of it (the leader knows)."""
-    scores = {name: value for name, value in (fitted.best.numbers if fitted.best else {}).items() if value is not None}
-    return dataclasses.replace(card, num_samples=num_samples, scores=scores)
+    return train(engine, task, steps_of(phase.optim, engine.world, task.lengths, task.weights), phase, evaluate)
 
 
-def is_exported(folder: Path, digest: str) -> bool:
-    """True where `publish` of the same phase ended here."""
-    mark = folder / EXPORTED
-    return mark.is_file() and mark.read_text() == digest
-
-
-def publish(
-    engine: Engine,
-    head: Head,
-    tokenizer: Any,
-    folder: Path,
-    digest: str,
-    card: Card,
-    export: Callable[..., str] = export_teacher,
-) -> None:
-    """Export the trained weights into `folder`, and mark it.  A collective."""
-    weights = engine.full_weights()
-    if engine.world.is_leader:
-        (folder / EXPORTED).unlink(missing_ok=True)
-        export(head, tokenizer, folder, weights, card)
-        (folder / EXPORTED).write_text(digest)
-    engine.world.barrier()
-
-
-def _under_zero(
-    build: Any,
-    base: str,
-    settings: Teacher,
-    optim: Optim,
-    tuning: str,
-    world: World,
-    adapter: Path | None = None,
-    **more: Any,
-) -> tuple[Head, ZeroEngine]:
-    """A model that is sliced over the ranks while it loads, and its engine."""
-    sharding = read_sharding(settings.sharding)
-    more.setdefault("revision", settings.revision)
-    names = [more.pop("label_names")] if "label_names" in more else []
-    head = build(
-        base,
-        *names,
+def options_of(
+    settings: Teacher, tuning: str, revision: str | None, loading: AbstractContextManager, seed: int
+) -> TeacherOptions:
+    """Return the options that a phase makes its model with.  tuning: what it trains.  seed: of fresh weights."""
+    return TeacherOptions(
         tuning=tuning,
         lora=settings.lora,
         dtype=getattr(torch, settings.dtype),
         gradient_checkpointing=settings.gradient_checkpointing,
-        loading=sharded_loading(sharding, world, dtype=settings.dtype),
-        seed=optim.seed,
-        **more,
+        revision=revision,
+        loading=loading,
+        seed=seed,
     )
-    if adapter:
-        adopt_adapter(head, adapter)
-    return head, ZeroEngine(head, optim, world, sharding=sharding, dtype=settings.dtype)
 
 
-def _answer_task(run: Run, split: str, tokenizer: Any) -> AnswerTask:
-    """The labelled rows of a split, with their answers."""
-    written = pl.read_parquet(run.prompts(split), columns=["answer"])["answer"]
+def _slots(engine: Engine, task: Any, phase: Phase) -> list:
+    """Return this rank's rows of each evaluation pass."""
+    return eval_slots(task.lengths, phase.optim.micro_tokens, engine.world)
+
+
+def _answer_task(run: DiseaseRun, split: str, tokenizer: Any) -> AnswerTask:
+    """Read the labelled rows of a split, with their answers."""
+    written = pl.read_parquet(run.prompts(split, "teacher"), columns=["answer"])["answer"]
     table = Chosen(TokenTable.open(run.tokens(split, "teacher")), written.is_not_null().arg_true().to_numpy())
     return AnswerTask(table, encode_answers(tokenizer, written.drop_nulls()), tokenizer.pad_token_id)

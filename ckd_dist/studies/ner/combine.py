@@ -2,55 +2,69 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ckd_dist import stages
-from ckd_dist.schema import SPLITS, Run
+from ckd_dist.files import digest_of, hash_file
+from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import finish, generate
-from ckd_dist.softlabels.plan import Plan, make_plan
+from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.studies.ner.config import Combine
-from ckd_dist.studies.ner.labelers import labelmodel
 from ckd_dist.studies.ner.labelers.combine import search
-from ckd_dist.studies.ner.rows import chosen_gold, lengths_of, read_split, soft_tags, tag_columns
+from ckd_dist.studies.ner.labelers.labelmodel import fit_label_model
+from ckd_dist.studies.ner.rows import chosen_gold, lengths_of, read_split, soft_tags
+from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.task import probabilities
 
-Labelled = Mapping[str, Mapping[str, str]]  # split -> labeler -> plan hash
-Join = Callable[[np.ndarray, np.ndarray], np.ndarray]  # probability_LUK, words of each note -> probability_UK
+LabelerPlans = Mapping[str, Mapping[str, str]]  # split -> labeler -> plan hash
 
 
-def combine(run: Run, settings: Combine, labelled: Labelled, seed: int) -> tuple[dict[str, str], dict]:
+@dataclass(frozen=True)
+class Joining:
+    """How labelers are joined."""
+
+    join: Callable[[np.ndarray, np.ndarray], np.ndarray]  # probability_LUK, words of each note -> probability_UK
+    written: str  # all of it, as JSON
+    metadata: dict[str, Any]  # shown in the report
+
+    def fingerprint(self, labelled: LabelerPlans) -> str:
+        """Hash how labelers are joined, and which sets of theirs."""
+        sets = {split: dict(plans) for split, plans in labelled.items()}
+        return hashlib.sha256(digest_of([self.written, self.metadata, sets]).encode()).hexdigest()
+
+
+def combine_labelers(
+    run: NerRun, settings: Combine, labelled: LabelerPlans, seed: int
+) -> tuple[dict[str, str], dict[str, Any]]:
     """Write combined sets of all splits; return their plan hashes by split, and what was chosen.
 
     Raises ValueError where a search finds no annotated tuning note.
     """
-    if settings.by == "search":
-        joined, told = _search(run, settings, labelled, seed)
-    else:
-        joined, told = _model(run, labelled)
-    made_by = stages.digest_of([told, {split: dict(sets) for split, sets in labelled.items()}])
-    made_by = hashlib.sha256(made_by.encode()).hexdigest()
-    run.combination.write_text(told["written"] + "\n")
-    plans = {split: _write(run, split, joined, made_by, labelled[split]) for split in SPLITS if split in labelled}
-    return {split: plan.plan_hash for split, plan in plans.items()}, told["shown"] | {"made_by": made_by}
+    joining = _by_search(run, settings, labelled, seed) if settings.by == "search" else _by_model(run, labelled)
+    made_by = joining.fingerprint(labelled)
+    run.combination.write_text(joining.written + "\n")
+    plans = {split: _write(run, split, joining, made_by, labelled[split]) for split in SPLITS if split in labelled}
+    return {split: plan.plan_hash for split, plan in plans.items()}, joining.metadata | {"made_by": made_by}
 
 
-def stack(run: Run, split: str, plans: Mapping[str, str], rows: Sequence[int]) -> np.ndarray:
-    """Soft tags of every labeler on notes `rows` of a split, as probabilities, float32 [L, U, K]."""
+def stack(run: NerRun, split: str, plans: Mapping[str, str], rows: Sequence[int]) -> np.ndarray:
+    """Read the soft tags of every labeler on notes `rows` of a split, as probabilities, float32 [L, U, K]."""
     stored, _ = read_split(run, split)
     ids, lengths = stored.sample_id_N[rows], lengths_of([stored.notes[row] for row in rows])
     made = [soft_tags(run, plan, ids, lengths, None) for plan in plans.values()]
     return np.stack([probabilities(soft_UK) for soft_UK in made]).astype(np.float32)
 
 
-def annotated_rows(run: Run, split: str) -> np.ndarray:
-    """Annotated notes of a split, as rows; of train all notes."""
+def annotated_rows(run: NerRun, split: str) -> np.ndarray:
+    """Return the annotated notes of a split, as rows; of train all notes."""
     stored, _ = read_split(run, split)
     return np.flatnonzero([split == "train" or note.mentions is not None for note in stored.notes])
 
 
-def _search(run: Run, settings: Combine, labelled: Labelled, seed: int) -> tuple[Join, dict]:
+def _by_search(run: NerRun, settings: Combine, labelled: LabelerPlans, seed: int) -> Joining:
+    """Choose the best subset and rule of each type on annotated tuning notes."""
     stored, types = read_split(run, "tuning")
     annotated_N = np.array([note.mentions is not None for note in stored.notes], bool)
     rows = np.flatnonzero(chosen_gold(annotated_N, settings.gold_documents, seed))
@@ -59,45 +73,38 @@ def _search(run: Run, settings: Combine, labelled: Labelled, seed: int) -> tuple
             "no tuning note is annotated, so labelers cannot be compared: annotate some, or give combine.by=model"
         )
     names = list(labelled["tuning"])
-    found = search(stack(run, "tuning", labelled["tuning"], rows), [stored.notes[row] for row in rows], types, names)
-    shown = {
+    best = search(stack(run, "tuning", labelled["tuning"], rows), [stored.notes[row] for row in rows], types, names)
+    metadata = {
         "by": "search",
         "num_notes": len(rows),
-        "num_tried": len(next(iter(found.table.values()))),
+        "num_tried": len(next(iter(best.table.values()))),
         "choices": {
             kind: {"members": list(choice.members), "rule": choice.rule, "f1": choice.f1}
-            for kind, choice in found.choices.items()
+            for kind, choice in best.choices.items()
         },
     }
-    return lambda soft_LUK, lengths: found.apply(soft_LUK), {"written": found.to_json(), "shown": shown}
+    return Joining(lambda soft_LUK, lengths: best.apply(soft_LUK), best.to_json(), metadata)
 
 
-def _model(run: Run, labelled: Labelled) -> tuple[Join, dict]:
+def _by_model(run: NerRun, labelled: LabelerPlans) -> Joining:
+    """Fit a label model, which needs no gold, on train."""
     rows = annotated_rows(run, "train")
     stored, _ = read_split(run, "train")
     lengths = lengths_of([stored.notes[row] for row in rows])
-    fitted = labelmodel.fit(stack(run, "train", labelled["train"], rows), lengths)
-    return fitted.posterior, {"written": fitted.to_json(), "shown": {"by": "model", "num_notes": len(rows)}}
+    model = fit_label_model(stack(run, "train", labelled["train"], rows), lengths)
+    return Joining(model.posterior, model.to_json(), {"by": "model", "num_notes": len(rows)})
 
 
-def _write(run: Run, split: str, joined: Join, made_by: str, plans: Mapping[str, str]) -> Plan:
-    """One split's combined tags as a finished set."""
+def _write(run: NerRun, split: str, joining: Joining, made_by: str, plans: Mapping[str, str]) -> Plan:
+    """Write one split's combined tags as a finished set."""
     rows = annotated_rows(run, split)
     stored, _ = read_split(run, split)
     notes = [stored.notes[row] for row in rows]
     lengths, ids = lengths_of(notes), stored.sample_id_N[rows]
-    soft_LUK = stack(run, split, plans, rows)
-    soft_UK = np.log(joined(soft_LUK, lengths)).astype(np.float32)
+    soft_UK = np.log(joining.join(stack(run, split, plans, rows), lengths)).astype(np.float32)
     ends = np.cumsum(lengths)
-    plan = make_plan(
-        ids,
-        split=split,
-        names=tag_columns(run),
-        prompts=stages.hash_file(run.notes(split)),
-        tokenizer="words",
-        teacher=made_by,
-        units=lengths,
-    )
+    source = LabelSource(run.tag_columns(), hash_file(run.notes(split)), "words", made_by)
+    plan = make_plan(ids, source, split=split, units=lengths)
 
     def predict(sample_ids: np.ndarray) -> np.ndarray:
         places = np.searchsorted(ids, sample_ids)
@@ -106,8 +113,3 @@ def _write(run: Run, split: str, joined: Join, made_by: str, plans: Mapping[str,
     generate(plan, run.softlabels, range(plan.num_shards), predict)
     finish(run.softlabels, plan)
     return plan
-
-
-def files_of(run: Run, plans: Mapping[str, str]) -> list[Path]:
-    """All files of finished sets."""
-    return [file for plan in plans.values() for file in stages.files_below(run.softlabels / plan)]

@@ -1,8 +1,15 @@
-"""What the second study's report and model cards say of a run, beside the numbers."""
+"""What the report and the model cards say of a run beside its numbers, in sentences."""
 
+import datetime
+from importlib.metadata import version
+
+from ckd_dist.config import result_fields
 from ckd_dist.models.card import Card
+from ckd_dist.report.wording import without_places
 from ckd_dist.studies.ner.config import NerRecipe
+from ckd_dist.studies.ner.report.results import Provenance
 
+PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "nervaluate", "pyahocorasick")
 SOURCES = {
     "brat": "a brat corpus",
     "iob": "an IOB corpus",
@@ -14,8 +21,20 @@ SOURCES = {
 }
 
 
+def provenance_of(recipe: NerRecipe, date: datetime.date) -> Provenance:
+    """Return where the numbers of a report come from."""
+    return Provenance(
+        title=recipe.name,
+        source=source_in_words(recipe.notes.source),
+        date=date.isoformat(),
+        recipe=without_places(result_fields(recipe)),
+        versions={name: version(name) for name in PACKAGES},
+        notes=notes_of(recipe),
+    )
+
+
 def source_in_words(source: str) -> str:
-    """What the report calls the corpus; never a whole path.
+    """Return what the report calls the corpus; never a whole path.
 
     >>> source_in_words("pubtator:/data/ncbi_disease"), source_in_words("synthetic:800")
     ('a PubTator corpus (ncbi_disease)', 'notes of a synthetic hospital of 800 patients')
@@ -27,30 +46,32 @@ def source_in_words(source: str) -> str:
 
 
 def card_of(recipe: NerRecipe) -> Card:
-    """What a tagger's card says of where it comes from."""
+    """Return what a tagger's card says of where it comes from."""
     return Card(
         data=source_in_words(recipe.notes.source),
         patients=not recipe.notes.source.startswith("synthetic:"),
-        cohort="notes, cut into words; a word's tag says whether an entity begins or goes on there",
+        cohort="notes, cut into words; a word's tag says whether an entity begins or continues there",
         labels="O, and B and I of every type",
     )
 
 
 def notes_of(recipe: NerRecipe) -> list[str]:
-    """What a reader of the report must know beside its numbers, a sentence each."""
-    told = []
+    """List what a reader of the report must know beside its numbers, a sentence each."""
+    sentences = []
     if recipe.notes.source.startswith("synthetic:"):
-        told.append("The notes are made up: scores on them say that the parts work, nothing of real notes.")
-    if recipe.notes.gold_documents is not None and recipe.student.hard_twin:
-        told.append(
+        sentences.append("The notes are synthetic: scores on them show that the parts work, nothing of real notes.")
+    if recipe.notes.gold_documents is not None and recipe.student.hard_baseline:
+        sentences.append(
             f"Human labels of at most {recipe.notes.gold_documents} training notes were used, by the teacher and both "
             "students; the distilled one read the other notes with the combined tags alone."
         )
     if recipe.student.gold_sizes and recipe.label.teacher:
-        told.append(
+        sentences.append(
             "In the learning curve the teacher among the labelers has seen all annotated notes that the recipe allows, "
             "so its points of few notes flatter."
         )
     if recipe.combine.by == "search":
-        told.append("The combination was chosen on tuning notes, out of many: its score there flatters, this one not.")
-    return told
+        sentences.append(
+            "The combination was chosen on tuning notes, out of many: its score there flatters, this one not."
+        )
+    return sentences

@@ -11,69 +11,83 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ckd_dist import stages
+from ckd_dist.files import hash_file
+from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.fingerprint import fingerprint
-from ckd_dist.models.teacher import load_tokenizer
-from ckd_dist.notes.note import Note, types_of
-from ckd_dist.schema import SPLITS, Run
+from ckd_dist.models.wrapper import Wrapper
+from ckd_dist.notes.note import Note
+from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import generate
-from ckd_dist.softlabels.plan import Plan, make_plan
+from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find, sums
-from ckd_dist.studies.ner.config import Labelers, Ontology, TagTeacher
+from ckd_dist.studies.ner.config import Labelers, Ontology
 from ckd_dist.studies.ner.labelers.gazetteer import Gazetteer
 from ckd_dist.studies.ner.labelers.labelled import Labelled, spread
 from ckd_dist.studies.ner.labelers.vocabularies import read_terms
-from ckd_dist.studies.ner.rows import known_types, lengths_of, tag_columns
+from ckd_dist.studies.ner.rows import lengths_of
+from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.store import StoredNotes, read_notes
 from ckd_dist.studies.ner.tagger import load_tagger
 from ckd_dist.studies.ner.windows import Windows
 from ckd_dist.studies.ner.word_scores import predict_units
 
 TEACHER = "teacher"
+RESERVED = ("student", "human", "combination")  # names of the report's other systems
+
+Plans = Mapping[tuple[str, str], Plan]  # (labeler, split) -> plan
 
 
-class Reader(Protocol):
+class TextLabeler(Protocol):
     """A labeler that reads notes as text."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in the report."""
+        ...
 
     @property
     def fingerprint(self) -> str:
-        """Of all that decides what it finds."""
+        """A hash of all that decides what it predicts."""
         ...
 
-    def __call__(self, notes: Sequence[Note]) -> Labelled: ...
+    def __call__(self, notes: Sequence[Note]) -> Labelled:
+        """Label notes, in order."""
+        ...
 
 
 def names_of(settings: Labelers) -> list[str]:
-    """The labelers, in order.  Raises ValueError where there is none, or two of one name."""
+    """Return the labelers' names, in order.  Raise ValueError where there is none, or two of one name."""
     names = [each.name for each in (*settings.ontologies, *settings.endpoints)] + [TEACHER] * settings.teacher
     if not names:
         raise ValueError("there is no labeler: give label.ontologies or label.endpoints, or label.teacher=true")
     for name in names:
-        if name in ("student", "human", "combination") or name.startswith(("soft_", "human_")):
+        if name in RESERVED or name.startswith(("soft_", "human_")):
             raise ValueError(f"a labeler cannot be called {name!r}, which the report calls something else")
         if names.count(name) > 1:
             raise ValueError(f"two labelers are called {name!r}: give each a name of its own")
     return names
 
 
-def readers_of(run: Run, settings: Labelers) -> dict[str, Reader]:
-    """The labelers that read a note as text, by name.  Raises ValueError where one cannot be made or be asked."""
+def text_labelers(run: NerRun, settings: Labelers) -> dict[str, TextLabeler]:
+    """Make the labelers that read a note as text, by name.  Raise ValueError where one cannot be made or be asked."""
     names_of(settings)
-    types = types_of(tag_columns(run))
-    readers: dict[str, Reader] = {each.name: _gazetteer(each, run, types) for each in settings.ontologies}
+    labelers = dictionaries(run, settings)
     if settings.endpoints:
         from ckd_dist.studies.ner.labelers.endpoint import EndpointLabeler  # its client takes a second to import
 
-        readers |= {each.name: EndpointLabeler(each, types, run.answers) for each in settings.endpoints}
-    return readers
+        labelers |= {each.name: EndpointLabeler(each, run.types(), run.answers) for each in settings.endpoints}
+    return labelers
 
 
-def _gazetteer(settings: Ontology, run: Run, types: Sequence[str]) -> Gazetteer:
-    """A dictionary of those of its vocabularies whose type the corpus annotates."""
-    known = known_types(run)
+def dictionaries(run: NerRun, settings: Labelers) -> dict[str, TextLabeler]:
+    """Make the labelers that find names of vocabularies, by name."""
+    types = run.types()
+    return {each.name: _gazetteer(each, run, types) for each in settings.ontologies}
+
+
+def _gazetteer(settings: Ontology, run: NerRun, types: Sequence[str]) -> Gazetteer:
+    """Make a dictionary of those of its vocabularies whose type the corpus annotates."""
+    known = run.known_types()
     for spec in settings.vocabularies:
         if spec.partition("=")[0] not in known:
             raise ValueError(
@@ -88,68 +102,68 @@ def _gazetteer(settings: Ontology, run: Run, types: Sequence[str]) -> Gazetteer:
     return Gazetteer(settings, [read_terms(_placed(spec, run)) for spec in wanted])
 
 
-def _placed(spec: str, run: Run) -> str:
-    """Where a vocabulary lies: the made-up hospital's are in the run."""
+def _placed(spec: str, run: NerRun) -> str:
+    """Return a vocabulary with its place: the synthetic hospital's are in the run."""
     kind, _, where = spec.partition("=")
     if not where.startswith("synthetic:"):
         return spec
-    return f"{kind}=tsv:{run.tables / 'vocabulary' / where.removeprefix('synthetic:')}.tsv"
+    return f"{kind}=tsv:{run.vocabularies / where.removeprefix('synthetic:')}.tsv"
 
 
-def plans(run: Run, settings: Labelers, readers: Mapping[str, Reader]) -> dict[tuple[str, str], Plan]:
-    """What is to be labelled, by labeler and split; a split without notes to label has no plan."""
-    made = {}
+def plan_tags(run: NerRun, settings: Labelers, labelers: Mapping[str, TextLabeler]) -> dict[tuple[str, str], Plan]:
+    """Plan what is to be labelled, by labeler and split; a split without notes to label has no plan."""
+    plans = {}
     for split in SPLITS:
         stored = read_notes(run.notes(split))
-        wanted = np.array([split == "train" or note.mentions is not None for note in stored.notes], bool)
-        if not wanted.any():
-            continue
-        for name in names_of(settings):
-            made[name, split] = make_plan(
-                stored.sample_id_N[wanted],
+        wanted_N = np.array([split == "train" or note.mentions is not None for note in stored.notes], bool)
+        for name in names_of(settings) if wanted_N.any() else ():
+            plans[name, split] = make_plan(
+                stored.sample_id_N[wanted_N],
+                _source(run, split, labelers.get(name)),
                 split=split,
-                names=tag_columns(run),
-                prompts=stages.hash_file(run.notes(split)),
-                tokenizer=stages.hash_file(run.windows(split, "teacher")) if name == TEACHER else "words",
-                teacher=made_by(run, readers, name),
+                units=lengths_of(stored.notes)[wanted_N],
                 shard_rows=settings.shard_rows,
                 order_seed=settings.order_seed,
-                units=lengths_of(stored.notes)[wanted],
             )
-    return made
+    return plans
 
 
-def made_by(run: Run, readers: Mapping[str, Reader], name: str) -> str:
-    """Fingerprint of a labeler."""
-    return fingerprint(run.teacher) if name == TEACHER else readers[name].fingerprint
+def _source(run: NerRun, split: str, labeler: TextLabeler | None) -> LabelSource:
+    """Return what decides a labeler's tags of a split; none: the local teacher's."""
+    if labeler is None:
+        tokenizer, made_by = hash_file(run.windows(split, TEACHER)), fingerprint(run.teacher)
+    else:
+        tokenizer, made_by = "words", labeler.fingerprint
+    return LabelSource(run.tag_columns(), hash_file(run.notes(split)), tokenizer, made_by)
 
 
-class Labeller:
-    """One worker with all labelers; the teacher is loaded when it is first needed.  Publishing twice is harmless."""
+class Labeler:
+    """One worker with all labelers; the teacher is loaded when it is first needed.  `do` twice is harmless."""
 
-    def __init__(self, run: Run, settings: Labelers, teacher: TagTeacher, tokenizer: str, device: str) -> None:
-        self.run, self.settings, self.teacher, self.tokenizer, self.device = run, settings, teacher, tokenizer, device
-        self.readers = readers_of(run, settings)
-        self.planned = plans(run, settings, self.readers)
+    def __init__(self, run: NerRun, settings: Labelers, dtype: str, tokenizer: str, device: str) -> None:
+        """dtype: of the teacher.  tokenizer: folder of the teacher's."""
+        self.run, self.settings, self.dtype, self.tokenizer, self.device = run, settings, dtype, tokenizer, device
+        self.labelers = text_labelers(run, settings)
+        self.planned = plan_tags(run, settings, self.labelers)
         self.stored = {split: read_notes(run.notes(split)) for split in SPLITS}
 
     def do(self, number: int) -> None:
         """Label shard `number`, counted through all plans."""
         (name, split), plan, shard = find(self.planned, number)
-        read = self._by_teacher if name == TEACHER else partial(self._by_reader, self.readers[name])
-        generate(plan, self.run.softlabels, [shard], partial(read, split))
+        predict = self._by_teacher if name == TEACHER else partial(self._by_text, self.labelers[name])
+        generate(plan, self.run.softlabels, [shard], partial(predict, split))
 
-    def _by_reader(self, reader: Reader, split: str, sample_ids: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def _by_text(self, labeler: TextLabeler, split: str, sample_ids: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         notes = [self.stored[split].notes[row] for row in _rows(self.stored[split], sample_ids)]
-        labelled, types = reader(notes), types_of(tag_columns(self.run))
-        soft = [spread(note, found, types) for note, found in zip(notes, labelled.found, strict=True)]
+        labelled, types = labeler(notes), self.run.types()
+        soft = [spread(note, found, types) for note, found in zip(notes, labelled.predictions, strict=True)]
         return np.concatenate(soft), labelled.counts
 
     def _by_teacher(self, split: str, sample_ids: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
-        windows = Windows.open(self.run.windows(split, "teacher"))
-        mine = notes_windows(windows, _rows(self.stored[split], sample_ids))
+        windows = Windows.open(self.run.windows(split, TEACHER))
+        mine = windows_of_notes(windows, _rows(self.stored[split], sample_ids))
         soft_UK = predict_units(
-            self._head,
+            self._teacher,
             mine,
             micro_tokens=self.settings.micro_tokens,
             pad_id=load_tokenizer(self.tokenizer).pad_token_id,
@@ -159,12 +173,12 @@ class Labeller:
         return soft_UK, {"notes": len(sample_ids), "words": len(soft_UK), "tokens": int(mine.lengths.sum())}
 
     @cached_property
-    def _head(self) -> torch.nn.Module:
-        return load_tagger(self.run.teacher, getattr(torch, self.teacher.dtype), self.device)
+    def _teacher(self) -> Wrapper:
+        return load_tagger(self.run.teacher, getattr(torch, self.dtype), self.device)
 
 
-def notes_windows(windows: Windows, rows: np.ndarray) -> Windows:
-    """The windows of some notes, note after note."""
+def windows_of_notes(windows: Windows, rows: np.ndarray) -> Windows:
+    """Return the windows of some notes, note after note."""
     first, last = (np.searchsorted(windows.note_W, rows, side=side) for side in ("left", "right"))
     return windows.take(np.concatenate([np.arange(0), *map(np.arange, first, last)]))
 
@@ -173,8 +187,8 @@ def _rows(stored: StoredNotes, sample_ids: np.ndarray) -> np.ndarray:
     return np.searchsorted(stored.sample_id_N, sample_ids)
 
 
-def costs(run: Run, planned: Mapping[tuple[str, str], Plan]) -> dict[str, dict[str, float]]:
-    """What each labeler's shards cost: seconds, notes, words, tokens, dollars, and how answers were aligned; summed."""
+def labeling_costs(run: NerRun, planned: Plans) -> dict[str, dict[str, float]]:
+    """Sum what each labeler's shards cost: seconds, notes, words, tokens, dollars, and outcomes of alignment."""
     total: dict[str, dict[str, float]] = {}
     for (name, _), plan in planned.items():
         own = total.setdefault(name, {"seconds": 0.0, "notes": 0, "words": 0})

@@ -1,4 +1,4 @@
-"""A tagger leaves home: what it must take along to read other notes, and the reading itself.
+"""Annotate new notes: what a tagger needs beside its weights to read other notes, and the reading itself.
 
     student/  weights, tokenizer, reading.json (types, window)      OUT/  entities.jsonl  brat/  entities.html
 
@@ -6,21 +6,23 @@ Tokens and logits are made for some notes at a time; nothing is written but belo
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from ckd_dist.models.teacher import load_tokenizer
-from ckd_dist.notes.document import Document
-from ckd_dist.notes.note import Found, Mention, Note, best_tags, spans
-from ckd_dist.notes.read import note_of
+from ckd_dist.models.base import load_tokenizer
+from ckd_dist.notes.note import Mention, Note, Prediction, best_tags, spans
+from ckd_dist.notes.read import note_of, read_corpus
 from ckd_dist.studies.ner.report.highlight import Marked, write_page
 from ckd_dist.studies.ner.standoff import write_brat, write_jsonl
 from ckd_dist.studies.ner.tagger import load_tagger
 from ckd_dist.studies.ner.windows import cut
 from ckd_dist.studies.ner.word_scores import predict_units
+from ckd_dist.study import no_op
 
 READING = "reading.json"
 PIECE = 200  # notes at a time
@@ -30,64 +32,71 @@ MICRO_TOKENS = {"cpu": 512, "cuda": 65536}  # a small batch stays in a CPU's cac
 def pack(folder: Path, types: Sequence[str], max_tokens: int, context_tokens: int) -> None:
     """Put beside a tagger's weights how it reads."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"types": list(types), "max_tokens": max_tokens, "context_tokens": context_tokens}
-    (folder / READING).write_text(json.dumps(told, indent=1))
+    reading = {"types": list(types), "max_tokens": max_tokens, "context_tokens": context_tokens}
+    (folder / READING).write_text(json.dumps(reading, indent=1))
 
 
-def tag(
-    model: Path, notes: Sequence[Note], device: str, track: Callable[..., None] = lambda done, total: None
-) -> Iterator[list[Found]]:
-    """The entities of each note, as the tagger in `model` sees them; the confidence is the least sure word's.
+def annotate(model: str, notes: str, out: str, track: Callable[..., None]) -> str:
+    """Write the entities of all notes below `out`; say how many there are, how fast, and where to look at them.
+
+    notes: a folder of .txt files, or form:PATH.  Raises ValueError where `model` is not a tagger that this project
+    exported, or `notes` is no corpus.
+    """
+    start, tagger, folder = time.monotonic(), Path(model), Path(out)
+    types = read_types(tagger)
+    documents = read_corpus(notes if ":" in notes else f"text:{notes}").documents
+    plain = [note_of(replace(document, mentions=None), {}) for document in documents]
+    found = list(find_entities(tagger, plain, track))
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [(document.name, document.text, entities) for document, entities in zip(documents, found, strict=True)]
+    write_jsonl(folder / "entities.jsonl", rows)
+    for row in rows:
+        write_brat(folder / "brat", *row)
+    write_page(folder / "entities.html", [Marked(*row) for row in rows], types, title="Entities")
+    num_words, num_entities = sum(map(len, plain)), sum(map(len, found))
+    words_per_second = num_words / (time.monotonic() - start)
+    return (
+        f"{len(plain):,} notes, {num_words:,} words, {num_entities:,} entities; "
+        f"{words_per_second:,.0f} words a second; {folder / 'entities.html'}"
+    )
+
+
+def find_entities(model: Path, notes: Sequence[Note], track: Callable[..., None] = no_op) -> Iterator[list[Prediction]]:
+    """Yield the entities of each note, as the tagger in `model` predicts them.
 
     Raises ValueError where `model` is not a tagger that this project exported.
     """
-    types = read_types(model)
-    told = json.loads((model / READING).read_text())
-    tokenizer, head = load_tokenizer(model), load_tagger(model, device=device)
+    device, types = "cuda" if torch.cuda.is_available() else "cpu", read_types(model)
+    reading = json.loads((model / READING).read_text())
+    tokenizer, tagger = load_tokenizer(model), load_tagger(model, device=device)
     done = 0
     for start in range(0, len(notes), PIECE):
         piece = notes[start : start + PIECE]
-        windows = cut(piece, tokenizer, max_tokens=told["max_tokens"], context_tokens=told["context_tokens"])
+        windows = cut(piece, tokenizer, max_tokens=reading["max_tokens"], context_tokens=reading["context_tokens"])
         score_UK = predict_units(
-            head, windows, micro_tokens=MICRO_TOKENS[device], pad_id=tokenizer.pad_token_id, device=device
+            tagger, windows, micro_tokens=MICRO_TOKENS[device], pad_id=tokenizer.pad_token_id, device=device
         )
         ends = np.cumsum([len(note) for note in piece])
         for note, end in zip(piece, ends, strict=True):
-            yield found(note, score_UK[end - len(note) : end], types)
+            yield predictions_of(note, score_UK[end - len(note) : end], types)
         done += len(piece)
         track(done, len(notes))
 
 
-def found(note: Note, score_UK: np.ndarray, types: Sequence[str]) -> list[Found]:
-    """The mentions that log-probabilities [U, K] say, each as sure as its least sure word."""
+def predictions_of(note: Note, score_UK: np.ndarray, types: Sequence[str]) -> list[Prediction]:
+    """Return the mentions that log-probabilities [U, K] predict, each as sure as its least sure word."""
     tags_U = best_tags(score_UK)
     sure_U = np.exp(score_UK[np.arange(len(tags_U)), tags_U])
     return [
-        Found(
+        Prediction(
             Mention(int(note.start_U[first]), int(note.end_U[last - 1]), types[kind]), float(sure_U[first:last].min())
         )
         for first, last, kind in spans(tags_U).tolist()
     ]
 
 
-def extract(
-    model: Path, documents: Sequence[Document], out: Path, device: str, track: Callable[..., None]
-) -> dict[str, int]:
-    """Write the entities of all documents below `out`; return counts of notes, words and entities."""
-    types = read_types(model)
-    notes = [note_of(replace(document, mentions=None), {}) for document in documents]
-    found = list(tag(model, notes, device, track))
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [(document.name, document.text, claims) for document, claims in zip(documents, found, strict=True)]
-    write_jsonl(out / "entities.jsonl", rows)
-    for name, text, claims in rows:
-        write_brat(out / "brat", name, text, claims)
-    write_page(out / "entities.html", [Marked(*row) for row in rows], types, title="Entities")
-    return {"notes": len(notes), "words": sum(map(len, notes)), "entities": sum(map(len, found))}
-
-
 def read_types(model: Path) -> list[str]:
-    """The types that a tagger looks for.  Raises ValueError where `model` is not one of this project."""
+    """Read the types that a tagger looks for.  Raise ValueError where `model` is not one of this project."""
     if not (model / READING).is_file():
         raise ValueError(f"{model} is no tagger of this project: {READING} is missing; give RUN/student of an ner run")
     return json.loads((model / READING).read_text())["types"]

@@ -1,15 +1,14 @@
 """Which notes and windows of a split a task reads, and with which tags: windows joined to gold and shards by note."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ckd_dist.notes.note import Note, encode, tag_names, types_of
-from ckd_dist.schema import Run
+from ckd_dist.notes.note import Note, encode
 from ckd_dist.softlabels.read import check_index, open_plan
 from ckd_dist.softlabels.shards import open_shard
+from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.store import StoredNotes, read_notes
 from ckd_dist.studies.ner.task import UNKNOWN
 from ckd_dist.studies.ner.windows import Windows
@@ -22,29 +21,27 @@ class Gold:
     hard_U: np.ndarray  # int64 [U] over all its words, UNKNOWN where nobody annotated
     annotated_N: np.ndarray  # bool [N], of its notes
     overlapping: int  # mentions that share a word with a longer one, and have no tag
-    wordless: int
+    wordless: int  # mentions without a word, and so without a tag
 
 
-def tag_columns(run: Run) -> list[str]:
-    """The tag columns of this run, in order."""
-    return json.loads(run.tags.read_text())["names"]
+@dataclass(frozen=True)
+class GoldSample:
+    """Which annotated notes of a split may be learned from."""
+
+    num_notes: int | None = None  # none: all
+    seed: int = 0  # of the choice
 
 
-def known_types(run: Run) -> list[str]:
-    """All types that the recipe knows, those that the corpus lacks too."""
-    return json.loads(run.tags.read_text())["known"]
+@dataclass(frozen=True)
+class CombinedTags:
+    """The soft tags of all labelers joined, as a finished set of train."""
 
-
-def write_tag_columns(run: Run, types: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Write the columns of `types`, which the corpus annotates, and all that are known; return the columns."""
-    names = tag_names(types)
-    run.tags.parent.mkdir(parents=True, exist_ok=True)
-    run.tags.write_text(json.dumps({"types": list(types), "names": names, "known": list(known)}, indent=1))
-    return names
+    plan: str  # hash
+    made_by: str  # fingerprint of the combination
 
 
 def gold_of(notes: Sequence[Note], types: Sequence[str]) -> Gold:
-    """The notes' mentions as tags."""
+    """Return the notes' mentions as tags."""
     tags, overlapping, wordless = [np.zeros(0, np.int64)], 0, 0
     for note in notes:
         if note.mentions is None:
@@ -58,7 +55,7 @@ def gold_of(notes: Sequence[Note], types: Sequence[str]) -> Gold:
 
 
 def chosen_gold(annotated_N: np.ndarray, num: int | None, seed: int) -> np.ndarray:
-    """Which annotated notes may be learned from, bool [N]: `num` by lot (fewer lie within more), or all."""
+    """Choose annotated notes to learn from, bool [N]: `num` at random (fewer lie within more), or all."""
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(annotated_N))
     chosen_N = np.zeros(len(annotated_N), bool)
     chosen_N[rows[:num]] = True
@@ -66,29 +63,28 @@ def chosen_gold(annotated_N: np.ndarray, num: int | None, seed: int) -> np.ndarr
 
 
 def only(hard_U: np.ndarray, notes: Sequence[Note], chosen_N: np.ndarray) -> np.ndarray:
-    """The same tags, UNKNOWN in notes that are not chosen."""
-    lengths_N = np.array([len(note) for note in notes], np.int64)
-    return np.where(np.repeat(chosen_N, lengths_N), hard_U, UNKNOWN)
+    """Return the same tags, UNKNOWN in notes that are not chosen."""
+    return np.where(np.repeat(chosen_N, lengths_of(notes)), hard_U, UNKNOWN)
 
 
 def windows_of(windows: Windows, chosen_N: np.ndarray) -> np.ndarray:
-    """Windows of the chosen notes, int64, in order."""
+    """Return the windows of the chosen notes, int64, in order."""
     return np.flatnonzero(chosen_N[windows.note_W])
 
 
-def read_split(run: Run, split: str) -> tuple[StoredNotes, list[str]]:
-    """The notes of a split, and the types that are looked for."""
-    return read_notes(run.notes(split)), types_of(tag_columns(run))
+def read_split(run: NerRun, split: str) -> tuple[StoredNotes, list[str]]:
+    """Read the notes of a split, and the types that are looked for."""
+    return read_notes(run.notes(split)), run.types()
 
 
 def soft_tags(
-    run: Run, plan_hash: str, sample_id_N: np.ndarray, lengths_N: np.ndarray, made_by: str | None
+    run: NerRun, plan_hash: str, sample_id_N: np.ndarray, lengths_N: np.ndarray, made_by: str | None
 ) -> np.ndarray:
-    """Logits of a finished set over the words of notes `sample_id_N` (ascending, of so many words), float32 [U, K].
+    """Read a finished set's logits over the words of notes `sample_id_N` (ascending, of so many words), float32 [U, K].
 
     Raises ShardError where the set is not whole, and ValueError where it lacks one of the notes.
     """
-    plan = open_plan(run.softlabels, plan_hash, tag_columns(run), made_by)
+    plan = open_plan(run.softlabels, plan_hash, run.tag_columns(), made_by)
     check_index(run.softlabels, plan)
     ends_N = np.cumsum(lengths_N)
     soft_UK = np.full((int(ends_N[-1]) if len(ends_N) else 0, len(plan.names)), np.nan, np.float32)
@@ -104,5 +100,5 @@ def soft_tags(
 
 
 def lengths_of(notes: Sequence[Note]) -> np.ndarray:
-    """Words of every note, int64 [N]."""
+    """Return the words of every note, int64 [N]."""
     return np.array([len(note) for note in notes], np.int64)

@@ -1,78 +1,85 @@
-"""THE SECOND STUDY'S TABLE OF CONTENTS: from notes to a distilled, evaluated tagger of clinical entities.
+"""From notes to a distilled, evaluated tagger of clinical entities, a function a stage.
 
     corpus -> notes -> windows -> teacher -> every labeler's soft tags -> one set of soft tags -> student -> report
 
-Vedula et al. 2024 (arXiv 2501.00031) label notes with language models and an ontology, choose the best combination on
-a development set and train a BERT tagger on it.  The shards, the stream, the loop and the launch are the first study's;
-a unit is a word, a column a BIO tag.  Rules of a stage: pipeline.py.
+Every stage reads files and writes files below the run folder, and returns which ones.  The recipe stops here: what is
+called gets the values that it uses.
 """
 
-from pathlib import Path
+import datetime
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-import torch
 
-from ckd_dist import stages
-from ckd_dist.engine.jobs import Jobs
-from ckd_dist.engine.train import Committed, Watch, chosen, never, nobody_waits
-from ckd_dist.models.base import tagger_config
-from ckd_dist.models.teacher import load_tokenizer
+from ckd_dist import record
+from ckd_dist.ehr.sources import num_subjects
+from ckd_dist.engine.export import exported_files
+from ckd_dist.engine.loop import Phase
+from ckd_dist.engine.train import best_of
+from ckd_dist.files import files_below
+from ckd_dist.models.base import base_model, load_tokenizer, tagger_config
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
-from ckd_dist.notes.read import read_corpus, split_corpus, to_notes
-from ckd_dist.progress import Track, nobody
-from ckd_dist.schema import SPLITS, Run
+from ckd_dist.notes.note import Note
+from ckd_dist.notes.read import read_corpus, to_notes
+from ckd_dist.notes.splits import split_corpus
+from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plans import finish_all, still_missing
-from ckd_dist.studies.disease.describe import num_subjects
-from ckd_dist.studies.ner import combine as combining
-from ckd_dist.studies.ner import distill as distilling
-from ckd_dist.studies.ner import evaluate as score
-from ckd_dist.studies.ner import label as labelling
-from ckd_dist.studies.ner import predict as new_notes
-from ckd_dist.studies.ner import teach
+from ckd_dist.studies.ner import predict
+from ckd_dist.studies.ner.combine import combine_labelers
 from ckd_dist.studies.ner.config import NerRecipe
-from ckd_dist.studies.ner.describe import card_of
-from ckd_dist.studies.ner.rows import gold_of, lengths_of, tag_columns, write_tag_columns
+from ckd_dist.studies.ner.describe import card_of, provenance_of
+from ckd_dist.studies.ner.distill import arms, train_student
+from ckd_dist.studies.ner.evaluate import Draws, score_elsewhere, score_held_out
+from ckd_dist.studies.ner.label import Labeler, Plans, dictionaries, labeling_costs, plan_tags, text_labelers
+from ckd_dist.studies.ner.report.costs import costs_of, outcomes_of
+from ckd_dist.studies.ner.report.highlight import write_page
+from ckd_dist.studies.ner.report.page import write_report
+from ckd_dist.studies.ner.report.results import NerResults
+from ckd_dist.studies.ner.report.systems import COMBINED, choices_of, curve_of, differences_of, splits_of, systems_of
+from ckd_dist.studies.ner.rows import CombinedTags, GoldSample, gold_of, lengths_of
+from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.store import read_notes, write_notes
-from ckd_dist.studies.ner.synthetic.notes import write_notes as write_made_up
+from ckd_dist.studies.ner.synthetic.notes import write_synthetic_notes
+from ckd_dist.studies.ner.teach import train_tag_teacher
 from ckd_dist.studies.ner.windows import cut
-from ckd_dist.world import World
+from ckd_dist.study import Context, Jobs, Outcome
 
 VOCABULARY_NOTES = 2000  # training notes that a tiny model's vocabulary is learned from
+MAKERS = {"teacher": make_tiny_teacher, "student": make_tiny_student}
 
 
-def read(recipe: NerRecipe, run: Run, track: Track = nobody) -> None:
+def read_source(context: Context) -> Outcome:
     """corpus -> notes: words with their places, human mentions, and the split, by subject where there is one."""
-    if stages.is_done(recipe, run, "read"):
-        return
-    stages.begin(recipe, run, "read")
-    settings, source = recipe.notes, recipe.notes.source
+    settings, run, source = context.recipe.notes, context.run, context.recipe.notes.source
     if source.startswith("synthetic:"):
-        write_made_up(run.tables, num_subjects(source), settings.synthetic_seed)
+        write_synthetic_notes(run.tables, num_subjects(source), settings.synthetic_seed)
         source = f"jsonl:{run.tables / 'notes.jsonl'}"
     corpus = read_corpus(source)
     split_N = np.array(
         split_corpus(corpus.documents, settings.train_fraction, settings.tuning_fraction, settings.split_seed)
     )
     notes = to_notes(corpus.documents, settings.types)
-    wanted = list(dict.fromkeys(settings.types.values()))
+    known = list(dict.fromkeys(settings.types.values()))
     present = {mention.type for note in notes for mention in note.mentions or ()}
-    types = [kind for kind in wanted if kind in present] or wanted  # a corpus that nobody annotated may hold any
-    write_tag_columns(run, types, wanted)
-    numbers, count = {"corpus": corpus.counts, "splits": {}}, 0
+    types = [kind for kind in known if kind in present] or known  # a corpus that nobody annotated may hold any
+    run.write_tags(types, known)
+    splits, count = {}, 0
     for done, split in enumerate(SPLITS, 1):
         rows = np.flatnonzero(split_N == split)
         mine = [notes[row] for row in rows]
         ids = np.arange(count, count + len(rows))
         write_notes(run.notes(split), ids, [corpus.documents[row] for row in rows], mine)
-        numbers["splits"][split] = _counted(mine, types)
+        splits[split] = _counts(mine, types)
         count += len(rows)
-        track(done, len(SPLITS))
-    made_up = stages.files_below(run.tables) if run.tables.is_dir() else []
-    stages.finish(recipe, run, "read", [*stages.files_below(run.tags.parent), *made_up], numbers)
+        context.callbacks.track(done, len(SPLITS))
+    return Outcome(
+        [*files_below(run.tags.parent), *files_below(run.tables)], {"corpus": corpus.counts, "splits": splits}
+    )
 
 
-def _counted(notes: list, types: list[str]) -> dict[str, int]:
-    """What a split holds, in numbers."""
+def _counts(notes: Sequence[Note], types: Sequence[str]) -> dict[str, int]:
+    """Count what a split holds."""
     gold = gold_of(notes, types)
     mentions = [mention.type for note in notes for mention in note.mentions or ()]
     return {
@@ -84,176 +91,156 @@ def _counted(notes: list, types: list[str]) -> dict[str, int]:
     } | {kind: mentions.count(kind) for kind in types}
 
 
-def window(recipe: NerRecipe, run: Run, track: Track = nobody) -> None:
-    """notes -> windows: token ids for both readers, every word owned by exactly one window."""
-    if stages.is_done(recipe, run, "window"):
-        return
-    stages.begin(recipe, run, "window")
-    labelling.readers_of(run, recipe.label)  # a labeler that cannot label is refused before a teacher is trained
+def window_teacher(context: Context) -> Outcome:
+    """notes -> the teacher's windows; a labeler that cannot label is refused here, before a teacher is trained."""
+    text_labelers(context.run, context.recipe.label)
+    return _windows(context, "teacher", context.recipe.teacher.twice)
+
+
+def window_student(context: Context) -> Outcome:
+    """notes -> the student's windows."""
+    return _windows(context, "student", twice=False)
+
+
+def _windows(context: Context, role: Literal["teacher", "student"], twice: bool) -> Outcome:
+    """Cut every split into windows for `role`: token ids, every word owned by exactly one; make its tiny base."""
+    run, settings = context.run, getattr(context.recipe, role)
     notes = {split: read_notes(run.notes(split)).notes for split in SPLITS}
-    texts = [note.text for note in notes["train"][:VOCABULARY_NOTES]]
-    readers = {"student": make_tiny_student} | ({"teacher": make_tiny_teacher} if recipe.label.teacher else {})
-    numbers = {}
-    for done, (reader, make) in enumerate(readers.items(), 1):
-        settings = getattr(recipe, reader)
-        if settings.base == "tiny":
-            make(run.base(reader), texts, settings.tiny, seed=0)
-        base = base_of(recipe, run, reader)
-        tagger_config(base, tag_columns(run), settings.revision, settings.max_tokens)  # refused before training
-        tokenizer = load_tokenizer(base, settings.revision)
-        for split in SPLITS:
-            windows = cut(
-                notes[split],
-                tokenizer,
-                max_tokens=settings.max_tokens,
-                context_tokens=settings.context_tokens,
-                twice=reader == "teacher" and settings.twice,
-            )
-            windows.write(run.windows(split, reader))
-            numbers[f"{reader}_{split}"] = {"windows": len(windows), "tokens": int(windows.lengths.sum())}
-        track(done, len(readers))
-    files = [run.windows(split, reader) for reader in readers for split in SPLITS]
-    bases = stages.files_below(run.base("")) if run.base("").is_dir() else []
-    stages.finish(recipe, run, "window", [*files, *bases], numbers)
-
-
-def train_teacher(
-    recipe: NerRecipe,
-    run: Run,
-    world: World,
-    committed: Committed = nobody_waits,
-    should_stop=never,
-    track: Track = nobody,
-) -> None:
-    """annotated notes -> teacher.  Runs on every rank; returns with the stage incomplete where it was told to stop."""
-    if stages.is_done(recipe, run, "train_teacher"):
-        return
-    inputs = stages.begin_on_leader(recipe, run, "train_teacher", world)
-    watch = Watch(committed, should_stop, track, run.tensorboard / "teacher")
-    digest = stages.digest_of([stages.fields_of(recipe, "train_teacher"), inputs])
-    base, notes = base_of(recipe, run, "teacher"), recipe.notes
-    fitted = teach.teacher(
-        run, recipe.teacher, base, notes.gold_documents, notes.split_seed, world, watch, digest, card_of(recipe)
-    )
-    if fitted and world.is_leader:
-        stages.finish(recipe, run, "train_teacher", stages.exported_files(run.teacher), chosen(fitted))
-    world.barrier()
-
-
-def plan_labels(recipe: NerRecipe, run: Run) -> list[int]:
-    """The shards of soft tags that are still missing, of all labelers."""
-    if stages.is_done(recipe, run, "label"):
-        return []
-    stages.begin(recipe, run, "label")
-    return still_missing(run.softlabels, planned_labels(recipe, run))
-
-
-class Labeller(labelling.Labeller):
-    """notes -> shards of soft tags: one worker, every labeler.  `do(number)` publishes one; twice is harmless."""
-
-    def __init__(self, recipe: NerRecipe, run: Run, device: str) -> None:
-        super().__init__(run, recipe.label, recipe.teacher, base_of(recipe, run, "teacher"), device)
-
-
-def finish_labels(recipe: NerRecipe, run: Run) -> None:
-    """The index of every finished set, and what it cost."""
-    if not stages.is_done(recipe, run, "label"):
-        planned = planned_labels(recipe, run)
-        files = finish_all(run.softlabels, planned)
-        plans: dict[str, dict[str, str]] = {}
-        for (name, split), plan in planned.items():
-            plans.setdefault(split, {})[name] = plan.plan_hash
-        stages.finish(recipe, run, "label", files, {"plans": plans, "costs": labelling.costs(run, planned)})
-
-
-JOBS = {"label": Jobs(plan_labels, Labeller, finish_labels)}
-
-
-def planned_labels(recipe: NerRecipe, run: Run) -> dict:
-    """What is labelled, by labeler and split."""
-    return labelling.plans(run, recipe.label, labelling.readers_of(run, recipe.label))
-
-
-def combine(recipe: NerRecipe, run: Run, track: Track = nobody) -> None:
-    """every labeler's soft tags -> one set: the best subset and rule of each type, or a label model."""
-    if stages.is_done(recipe, run, "combine"):
-        return
-    stages.begin(recipe, run, "combine")
-    labelled = stages.read(run, "label").numbers["plans"]
-    plans, told = combining.combine(run, recipe.combine, labelled, recipe.notes.split_seed)
-    files = [run.combination, *combining.files_of(run, plans)]
-    stages.finish(recipe, run, "combine", files, {"plans": plans, "told": told})
-    track(1, 1)
-
-
-def distill(
-    recipe: NerRecipe,
-    run: Run,
-    world: World,
-    committed: Committed = nobody_waits,
-    should_stop=never,
-    track: Track = nobody,
-) -> None:
-    """soft tags -> student, its twin on human labels alone, and the learning curve's.  Runs on every rank."""
-    if stages.is_done(recipe, run, "distill"):
-        return
-    inputs = stages.begin_on_leader(recipe, run, "distill", world)
-    watch = Watch(committed, should_stop, track, run.tensorboard / "student")
-    settings, notes, combined = recipe.student, recipe.notes, stages.read(run, "combine").numbers
-    fields = {
-        name: value
-        for name, value in stages.fields_of(recipe, "distill").items()
-        if name not in ("student.hard_twin", "student.gold_sizes")
-    }
-    base = base_of(recipe, run, "student")
-    numbers, files = {}, []
-    for name, way in distilling.ways(run, settings, notes.gold_documents).items():
-        if world.is_leader:
-            new_notes.pack(way.folder, read_types(run), settings.max_tokens, settings.context_tokens)
-        fitted = distilling.student(
-            run,
-            settings,
-            way,
-            base,
-            combined["plans"],
-            combined["told"]["made_by"],
-            notes.split_seed,
-            world,
-            watch,
-            stages.digest_of([name, fields, inputs]),
-            card_of(recipe),
+    if settings.base == "tiny":
+        texts = [note.text for note in notes["train"][:VOCABULARY_NOTES]]
+        MAKERS[role](run.base(role), texts, settings.tiny, seed=0)
+    base = base_model(run, role, settings.base)
+    tagger_config(base, run.tag_columns(), settings.revision, settings.max_tokens)  # refused before training
+    tokenizer, numbers = load_tokenizer(base, settings.revision), {}
+    for done, split in enumerate(SPLITS, 1):
+        windows = cut(
+            notes[split],
+            tokenizer,
+            max_tokens=settings.max_tokens,
+            context_tokens=settings.context_tokens,
+            twice=twice,
         )
+        windows.write(run.windows(split, role))
+        numbers[split] = {"windows": len(windows), "tokens": int(windows.lengths.sum())}
+        context.callbacks.track(done, len(SPLITS))
+    return Outcome([*(run.windows(split, role) for split in SPLITS), *files_below(run.base(role))], numbers)
+
+
+def train_teacher(context: Context) -> Outcome | None:
+    """annotated notes -> teacher."""
+    recipe, run, settings = context.recipe, context.run, context.recipe.teacher
+    base = base_model(run, "teacher", settings.base)
+    phase = Phase(
+        settings.optim, run.teacher, context.digest(), "entity_f1", context.callbacks, run.tensorboard / "teacher"
+    )
+    fitted = train_tag_teacher(run, settings, base, gold_sample(recipe), phase, context.world, card_of(recipe))
+    return Outcome(exported_files(run.teacher), best_of(fitted)) if fitted else None
+
+
+def gold_sample(recipe: NerRecipe) -> GoldSample:
+    """Return which annotated notes of train may be learned from."""
+    return GoldSample(recipe.notes.gold_documents, recipe.notes.split_seed)
+
+
+def planned_tags(context: Context) -> Plans:
+    """Return what is labelled, by labeler and split."""
+    return plan_tags(context.run, context.recipe.label, text_labelers(context.run, context.recipe.label))
+
+
+def missing_tags(context: Context) -> list[int]:
+    """Return the shards of soft tags that are not there yet, of all labelers."""
+    return still_missing(context.run.softlabels, planned_tags(context))
+
+
+def labeler(context: Context, device: str) -> Labeler:
+    """notes -> shards of soft tags: return one worker with every labeler."""
+    recipe, run = context.recipe, context.run
+    return Labeler(run, recipe.label, recipe.teacher.dtype, base_model(run, "teacher", recipe.teacher.base), device)
+
+
+def finish_tags(context: Context) -> Outcome:
+    """Write the index of every finished set, and sum what it cost."""
+    run, planned = context.run, planned_tags(context)
+    files = finish_all(run.softlabels, planned)
+    plans: dict[str, dict[str, str]] = {}
+    for (name, split), plan in planned.items():
+        plans.setdefault(split, {})[name] = plan.plan_hash
+    return Outcome(files, {"plans": plans, "costs": labeling_costs(run, planned)})
+
+
+LABEL = Jobs(missing_tags, labeler, finish_tags)
+
+
+def combine(context: Context) -> Outcome:
+    """every labeler's soft tags -> one set: the best subset and rule of each type, or a label model."""
+    recipe, run = context.recipe, context.run
+    labelled = record.read(run, "label").numbers["plans"]
+    plans, metadata = combine_labelers(run, recipe.combine, labelled, recipe.notes.split_seed)
+    context.callbacks.track(1, 1)
+    files = [run.combination, *(file for plan in plans.values() for file in files_below(run.softlabels / plan))]
+    return Outcome(files, {"plans": plans, "metadata": metadata})
+
+
+def combined_tags(run: NerRun) -> CombinedTags:
+    """Return the soft tags that students learn from."""
+    numbers = record.read(run, "combine").numbers
+    return CombinedTags(numbers["plans"]["train"], numbers["metadata"]["made_by"])
+
+
+def distill(context: Context) -> Outcome | None:
+    """soft tags -> student, its baseline on human labels alone, and the learning curve's."""
+    recipe, run, settings = context.recipe, context.run, context.recipe.student
+    base, numbers, files = base_model(run, "student", settings.base), {}, []
+    for name, arm in arms(run, settings, gold_sample(recipe), combined_tags(run)).items():
+        if context.world.is_leader:
+            predict.pack(arm.folder, run.types(), settings.max_tokens, settings.context_tokens)
+        digest = context.digest(name, without=["student.hard_baseline", "student.gold_sizes"])
+        phase = Phase(settings.optim, arm.folder, digest, "entity_f1", context.callbacks, run.tensorboard / "student")
+        fitted = train_student(run, settings, arm, base, phase, context.world, card_of(recipe))
         if fitted is None:
-            return
-        numbers[name] = chosen(fitted)
-        files += stages.exported_files(way.folder)
-    if world.is_leader:
-        stages.finish(recipe, run, "distill", files, numbers)
-    world.barrier()
+            return None
+        numbers[name] = best_of(fitted)
+        files += exported_files(arm.folder)
+    return Outcome(files, numbers)
 
 
-def evaluate(recipe: NerRecipe, run: Run, track: Track = nobody) -> None:
+def evaluate(context: Context) -> Outcome:
     """students, labelers and their combination -> report, on the annotated notes of held_out and on other corpora."""
-    if stages.is_done(recipe, run, "evaluate"):
-        return
-    stages.begin(recipe, run, "evaluate")
-    score.report(recipe, run, track)
-    stages.finish(recipe, run, "evaluate", [*stages.files_below(run.report), run.held_out_page])
-
-
-def extract(model: Path, notes: str, out: Path, track: Track = nobody) -> dict[str, int]:
-    """A tagger, new notes -> entities.jsonl, brat/, entities.html below `out`.  Returns what was counted."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    source = notes if ":" in notes else f"text:{notes}"
-    return new_notes.extract(model, read_corpus(source).documents, out, device, track)
-
-
-def read_types(run: Run) -> list[str]:
-    """The types of this run, in order."""
-    return [name[2:] for name in tag_columns(run)[1::2]]
-
-
-def base_of(recipe: NerRecipe, run: Run, reader: str) -> str:
-    """The folder or hub name of a reader's base model."""
-    base = getattr(recipe, reader).base
-    return str(run.base(reader)) if base == "tiny" else base
+    recipe, run, track = context.recipe, context.run, context.callbacks.track
+    settings, draws = recipe.evaluate, Draws(recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
+    corpus, labelled, combined = (record.read(run, name).numbers for name in ("read", "label", "combine"))
+    trained = arms(run, recipe.student, gold_sample(recipe), combined_tags(run))
+    plans = labelled["plans"]["held_out"] | {COMBINED: combined["plans"]["held_out"]}
+    held_out = score_held_out(run, plans, trained, draws)
+    track(1, 4)
+    named = dictionaries(run, recipe.label) if settings.other_corpora else {}
+    elsewhere = [
+        line
+        for source in settings.other_corpora
+        for line in score_elsewhere(source, recipe.notes.types, held_out, trained, named, draws)
+    ]
+    track(2, 4)
+    estimates = {name: held_out.estimates(name) for name in held_out.found}
+    results = NerResults(
+        provenance=provenance_of(recipe, datetime.date.today()),
+        types=tuple(held_out.types),
+        systems=systems_of(estimates, recipe.label, trained),
+        corpus=splits_of(corpus["splits"], held_out.types),
+        differences=differences_of(estimates, trained),
+        choices=choices_of(combined["metadata"]),
+        curve=curve_of(estimates, trained, corpus["splits"]["train"]["annotated"]),
+        elsewhere=elsewhere,
+        costs=costs_of(
+            labelled["costs"], recipe.label, trained["student"], held_out.notes[: settings.timing_documents]
+        ),
+        left_out={what: n for what, n in corpus["corpus"].items() if n and what not in ("annotated", "mentions")},
+        answers={each.name: outcomes_of(labelled["costs"][each.name]) for each in recipe.label.endpoints},
+        drawn=held_out.drawn,
+        bootstrap_draws=settings.bootstrap_draws,
+        seed=settings.seed,
+    )
+    track(3, 4)
+    write_report(results, run.report)
+    write_page(run.held_out_page, held_out.marked(), held_out.types, title=f"{recipe.name}: held-out notes")
+    track(4, 4)
+    return Outcome([*files_below(run.report), run.held_out_page])

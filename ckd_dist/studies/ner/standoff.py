@@ -1,4 +1,4 @@
-"""Found entities to files: JSON lines for programs, brat stand-off for people who correct them.
+"""Write entities to files: JSON lines for programs, brat stand-off for people who correct them.
 
 Both are written note by note, so a million notes take the memory of one.  A file is written beside its place and
 renamed, so whoever finds it finds all of it; of a brat pair the .ann comes last.  JSON lines carry the confidence;
@@ -18,14 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ckd_dist.notes.note import Found, Mention
+from ckd_dist.notes.note import Mention, Prediction
 
 LONGEST = 200  # bytes of a file name; most file systems hold 255
 BREAKS = re.compile(r"[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")  # what ends a field, or a line for str.splitlines
-ESCAPED_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}  # those that JSON lets stand
+ESCAPED_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}  # those that JSON does not escape
 
 
-def write_jsonl(path: Path, rows: Iterable[tuple[str, str, Sequence[Found]]]) -> int:
+def write_jsonl(path: Path, rows: Iterable[tuple[str, str, Sequence[Prediction]]]) -> int:
     """Write a line for every (name, text, found) as it comes; return how many.
 
     A line is {"name", "text", "entities": [{"start", "end", "type", "text", "score"}]}, offsets in characters.  Raises
@@ -36,14 +36,15 @@ def write_jsonl(path: Path, rows: Iterable[tuple[str, str, Sequence[Found]]]) ->
     with published(path) as file:
         for number, (name, text, found) in enumerate(rows, 1):
             check(found, text, f"note {number}")
-            line = {"name": name, "text": text, "entities": [entity(text, *claim) for claim in found]}
+            line = {"name": name, "text": text, "entities": [json_of(text, *prediction) for prediction in found]}
             # In JSON a line end can only be in a string; escaped, no reader takes it for the end of the object.
             file.write(encoded(json.dumps(line, ensure_ascii=False).translate(ESCAPED_ENDS) + "\n"))
             num_notes += 1
     return num_notes
 
 
-def entity(text: str, mention: Mention, score: float) -> dict[str, object]:
+def json_of(text: str, mention: Mention, score: float) -> dict[str, object]:
+    """Return an entity as its line of JSON holds it."""
     start, end = int(mention.start), int(mention.end)
     return {
         "start": start,
@@ -54,7 +55,7 @@ def entity(text: str, mention: Mention, score: float) -> dict[str, object]:
     }
 
 
-def write_brat(folder: Path, name: str, text: str, entities: Sequence[Found]) -> Path:
+def write_brat(folder: Path, name: str, text: str, entities: Sequence[Prediction]) -> Path:
     """Write one note as NAME.txt and NAME.ann under `folder`; return where the .ann is.
 
     A line of the .ann: T1, tab, type and places, tab, words.  The words stay on one line, so an entity that goes over a
@@ -78,7 +79,7 @@ def write_brat(folder: Path, name: str, text: str, entities: Sequence[Found]) ->
 
 
 def place_of(name: str) -> Path:
-    """The relative path, without ending, that this name has and no other.
+    """Return the relative path, without ending, that this name has and no other.
 
     >>> place_of("ward 3/note 7").as_posix(), place_of("../é?").as_posix()
     ('ward 3/note 7', '%2E%2E/é%3F')
@@ -90,7 +91,7 @@ def place_of(name: str) -> Path:
 
 
 def safe(part: str) -> str:
-    """One step of a path: letters, digits and few marks stay, the rest is percent-encoded; long ones end in a hash."""
+    """Return one step of a path: letters, digits, few marks, the rest percent-encoded; a long one ends in a hash."""
     if not part:
         return "%"
     kept = "".join(c if c.isalnum() or c in " _-.,+=()" else escaped(c) for c in part)
@@ -102,11 +103,12 @@ def safe(part: str) -> str:
 
 
 def escaped(character: str) -> str:
+    """Percent-encode a character."""
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 def pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """The parts of a span that lie on one line each, and in one field.
+    """Return the parts of a span that lie on one line each, and in one field.
 
     >>> pieces("chest\\npain", 0, 10)
     [(0, 5), (6, 10)]
@@ -116,8 +118,8 @@ def pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=True) if a < b]
 
 
-def check(found: Sequence[Found], text: str, which: str) -> None:
-    """Raise ValueError where an entity is not a piece of the note; its text is not said."""
+def check(found: Sequence[Prediction], text: str, which: str) -> None:
+    """Raise ValueError where an entity is not a piece of the note; the message does not quote it."""
     for mention, score in found:
         if not (0 <= mention.start < mention.end <= len(text) and text[mention.start : mention.end].strip()):
             raise ValueError(
@@ -129,13 +131,13 @@ def check(found: Sequence[Found], text: str, which: str) -> None:
 
 
 def encoded(text: str) -> bytes:
-    """UTF-8; half a character (a lone surrogate, as broken JSON holds it) becomes one "?", so offsets stay true."""
+    """Encode as UTF-8; half a character (a lone surrogate, from broken JSON) becomes one "?", so offsets stay true."""
     return text.encode("utf-8", "replace")
 
 
 @contextmanager
 def published(path: Path) -> Iterator[BinaryIO]:
-    """A file that is at `path` once the block ends well, and leaves nothing behind where it does not."""
+    """Open a file that is at `path` once the block ends well, and leaves nothing behind where it does not."""
     temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.writing")
     try:
         with open(temporary, "wb") as file:

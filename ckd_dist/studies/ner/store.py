@@ -1,4 +1,4 @@
-"""Notes of one split as parquet: a row a note, its words, sentences and gold beside its text.
+"""Write and read the notes of one split as parquet: a row a note, its words, sentences and gold beside its text.
 
 N notes, U words of a note
 """
@@ -32,7 +32,7 @@ NOTES = pl.Schema(
 
 @dataclass(frozen=True, eq=False)
 class StoredNotes:
-    """Notes and who they are, in one order."""
+    """Notes, their sample ids, names and subjects, in one order."""
 
     sample_id_N: np.ndarray  # int64
     names: list[str]
@@ -46,7 +46,7 @@ class StoredNotes:
 def write_notes(
     path: Path, sample_ids: Sequence[int] | np.ndarray, documents: Sequence[Document], notes: Sequence[Note]
 ) -> None:
-    """Write notes and the documents they were cut from; whoever finds the file finds all of it."""
+    """Write notes and the documents they were cut from; a reader sees all of the file or none."""
     if not len(sample_ids) == len(documents) == len(notes):
         raise ValueError(f"{len(sample_ids)} sample ids, {len(documents)} documents and {len(notes)} notes: one each")
     frame = pl.DataFrame(
@@ -92,7 +92,7 @@ def _lists(arrays: list[np.ndarray]) -> pl.Series:
 
 
 def _arrays(column: pl.Series) -> list[np.ndarray]:
-    """The rows of a column of lists, int32 [U] each: slices of one array."""
+    """Return the rows of a column of lists, int32 [U] each: slices of one array."""
     cuts = [0, *column.list.len().cum_sum().to_list()]
     values = column.explode(empty_as_null=False).to_numpy()
     return [values[start:stop] for start, stop in pairwise(cuts)]

@@ -1,4 +1,4 @@
-"""Notes cut into windows that a reader has room for, and where in them each word is; one file, read by mmap.
+"""Notes cut into windows that fit a model, and where in them each word is; one file, read by mmap.
 
     N notes, W windows (by note, then place), T tokens of all windows, U words of all notes
 
@@ -8,7 +8,7 @@ the second half of its room.  So what is predicted for the owned words, window a
 the words of all notes in order: merging is concatenation.  A note that fits is one window.
 
 About 15 million words a minute on one core; a window costs its tokens and 20 bytes, a word 8 bytes.  Left out: windows
-that hold several short notes; a reader pads or packs rows as it likes.
+that hold several short notes; a task pads or packs rows as it likes.
 """
 
 import json
@@ -38,7 +38,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Windows:
-    """`row(i)` is what window i is read as; it owns words `units(i)` of the split."""
+    """Rows of tokens and the words of a split: `row(i)` are the tokens of window i, which owns words `units(i)`."""
 
     ids_T: np.ndarray  # int32
     offsets_N1: np.ndarray  # int64, row i is ids_T[offsets_N1[i] : offsets_N1[i + 1]]
@@ -61,15 +61,15 @@ class Windows:
         return len(self.first_U)
 
     def row(self, i: int) -> np.ndarray:
-        """Token ids of window i: a view, int32."""
+        """Return the token ids of window i: a view, int32."""
         return self.ids_T[self.offsets_N1[i] : self.offsets_N1[i + 1]]
 
     def units(self, i: int) -> slice:
-        """Words of the split that window i owns: first_U[units(i)] are their places in row(i)."""
+        """Return the words of the split that window i owns: first_U[units(i)] are their places in row(i)."""
         return slice(int(self.unit_offsets_W1[i]), int(self.unit_offsets_W1[i + 1]))
 
     def take(self, chosen: np.ndarray) -> "Windows":
-        """Some windows, in that order, with the words that they own."""
+        """Return some windows, in that order, with the words that they own."""
 
         def joined(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
             return _joined([values[offsets[i] : offsets[i + 1]] for i in chosen], values.dtype)
@@ -98,7 +98,7 @@ class Windows:
 
     @classmethod
     def open(cls, path: Path) -> "Windows":
-        """Map the file; ValueError where it is not a whole table of windows."""
+        """Map the file.  Raise ValueError where it is not a whole table of windows."""
         size = path.stat().st_size
         with path.open("rb") as file:
             start = 8 + struct.unpack("<Q", file.read(8))[0] if size >= 8 else size + 1
@@ -142,9 +142,9 @@ def cut(notes: Sequence[Note], tokenizer: Any, *, max_tokens: int, context_token
                 ids_T, span_T2 = np.array([tokenizer.unk_token_id or 0]), np.zeros((1, 2), np.int64)
             first_U, last_U = _subwords(note, span_T2)
             for own, shown in _windows(first_U, last_U, note.sentence_U, len(ids_T), room, context_tokens):
-                body = ids_T[shown]
-                shift = len(before) - shown.start + (len(body) if twice else 0)
-                row = np.concatenate([before, body, body, after] if twice else [before, body, after])
+                tokens = ids_T[shown]
+                shift = len(before) - shown.start + (len(tokens) if twice else 0)
+                row = np.concatenate([before, tokens, tokens, after] if twice else [before, tokens, after])
                 flat["ids"].append(row)
                 flat["length"].append(len(row))
                 flat["note"].append(number)
@@ -162,7 +162,7 @@ def cut(notes: Sequence[Note], tokenizer: Any, *, max_tokens: int, context_token
 
 
 def _specials(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """What the tokenizer puts before and after a text by itself, seen on a letter."""
+    """Return the special tokens that the tokenizer puts before and after a text, as it does with a letter."""
     seen = tokenizer("a", return_special_tokens_mask=True)
     ids, special = np.array(seen["input_ids"]), np.array(seen["special_tokens_mask"])
     plain = np.flatnonzero(special == 0)
@@ -170,7 +170,7 @@ def _specials(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tokens(notes: Sequence[Note], tokenizer: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Token ids [T] and their characters [T, 2] of each whole text."""
+    """Return token ids [T] and their characters [T, 2] of each whole text."""
     read = tokenizer(
         [note.text for note in notes],
         add_special_tokens=False,
@@ -189,7 +189,7 @@ def _tokens(notes: Sequence[Note], tokenizer: Any) -> list[tuple[np.ndarray, np.
 
 
 def _subwords(note: Note, span_T2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last token that shares a character with each word, int64 [U]; neither ever falls.
+    """Return first and last token that shares a character with each word, int64 [U]; neither ever falls.
 
     Tokens of one character's bytes share its place, and a normalizer may swap accents: running extremes keep a binary
     search exact.
@@ -205,7 +205,7 @@ def _subwords(note: Note, span_T2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _windows(
     first_U: np.ndarray, last_U: np.ndarray, sentence_U: np.ndarray, num_tokens: int, room: int, context: int
 ) -> list[tuple[slice, slice]]:
-    """Words owned and tokens shown, window after window of one note."""
+    """Return words owned and tokens shown, window after window of one note."""
     num_words = len(first_U)
     if num_tokens <= room:
         return [(slice(0, num_words), slice(0, num_tokens))] if num_words else []
@@ -227,7 +227,7 @@ def _windows(
 
 
 def _sentence_end(sentence_starts: np.ndarray, first_U: np.ndarray, word: int, stop: int, half: int) -> int:
-    """The last sentence's end of words [word, stop) where the tokens before it reach `half`, else stop."""
+    """Return the last sentence's end of words [word, stop) if the tokens before it reach `half`, else stop."""
     place = int(np.searchsorted(sentence_starts, stop, side="right")) - 1
     if stop == len(first_U) or place < 0:
         return stop
@@ -240,7 +240,7 @@ def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
 
 
 def _map(path: Path, start: int, entry: dict, dtype: type) -> np.ndarray:
-    """One array of the file, not read yet.  An empty one cannot be mapped."""
+    """Map one array of the file.  An empty one cannot be mapped."""
     if math.prod(entry["shape"]) == 0:
         return np.empty(entry["shape"], dtype)
     return np.memmap(path, dtype, "r", start + entry["data_offsets"][0], tuple(entry["shape"]))

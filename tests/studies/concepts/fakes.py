@@ -1,4 +1,4 @@
-"""Small made-up sites for the tests of this room."""
+"""Small synthetic cases and patient models for the tests of this study."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ckd_dist.studies.concepts.config import PatientModel
 from ckd_dist.studies.concepts.patients import Codes, Patient, Vectors, build_patient
-from ckd_dist.studies.concepts.regimes import tune
+from ckd_dist.studies.concepts.regimes import choose_trainable
 
 # V concepts, B cases, L concepts in a case, K outcomes, D width of a vector
 V, D, K = 13, 5, 2
@@ -59,6 +59,6 @@ def train(model: Patient, seed: int, num_steps: int = 4) -> None:
 
 def trained(kind: str, reads: Vectors | Codes, seed: int = 0) -> Patient:
     model = build_patient(settings(kind), K, reads, seed)
-    tune(model, "local")
+    choose_trainable(model, "local")
     train(model, seed)
     return model

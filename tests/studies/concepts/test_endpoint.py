@@ -58,7 +58,14 @@ def test_vectors_come_in_the_order_of_the_phrases_each_asked_once(embedder, batc
     assert max(len(body["input"]) for body in server.bodies) <= batch
     assert set(server.paths) == {"/v1/embeddings"} and set(counts) == {*COUNTS, "seconds"}
     asked = math.ceil(5 / batch)
-    expected = {"phrases": 6, "distinct": 5, "cached": 0, "requests": asked, "input_tokens": 100 * asked, "untold": 0}
+    expected = {
+        "phrases": 6,
+        "distinct": 5,
+        "cached": 0,
+        "requests": asked,
+        "input_tokens": 100 * asked,
+        "uncounted": 0,
+    }
     assert {name: counts[name] for name in COUNTS} == expected
 
 
@@ -111,10 +118,10 @@ def test_a_passing_fault_is_waited_out(embedder):
     assert counts["requests"] == len(server.bodies) == 3
 
 
-def test_answers_without_token_counts_are_told(embedder):
+def test_answers_without_token_counts_are_counted(embedder):
     with serve(lambda body: vectors([vector_of(p) for p in body["input"]], usage=None)) as server:
         _, counts = embedder(server, batch=2).embed(SAID)
-    assert (counts["input_tokens"], counts["untold"]) == (0, 5)
+    assert (counts["input_tokens"], counts["uncounted"]) == (0, 5)
 
 
 def test_how_wide_a_vector_is_is_asked_once(embedder):
@@ -183,12 +190,12 @@ def test_a_lasting_fault_is_one_sentence_without_a_word_of_a_phrase(embedder, fa
         assert server.url in str(raised.value) and "embedding 'endpoint'" in str(raised.value)
     assert any(CANARY in phrase for phrase in server.phrases())
     assert str(raised.value).count("\n") == 0
-    told = "".join(traceback.format_exception(raised.value)) + caplog.text
+    shown = "".join(traceback.format_exception(raised.value)) + caplog.text
     cause = raised.value
     while cause is not None:
-        told += repr(cause) + repr(vars(cause))
+        shown += repr(cause) + repr(vars(cause))
         cause = cause.__cause__ or cause.__context__
-    assert CANARY not in told and KEY not in told
+    assert CANARY not in shown and KEY not in shown
     assert not (tmp_path / "answers").exists() or not list((tmp_path / "answers").iterdir())
 
 

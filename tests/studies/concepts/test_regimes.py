@@ -7,7 +7,7 @@ import torch
 
 from ckd_dist.studies.concepts.config import Regime
 from ckd_dist.studies.concepts.patients import build_patient, load_weights, weights_of
-from ckd_dist.studies.concepts.regimes import Learners, cases_for, subset, tune
+from ckd_dist.studies.concepts.regimes import SiteSplits, choose_trainable, subset, training_cases
 from tests.studies.concepts.fakes import KINDS, K, codes, logits, random_cases, settings, train, trained, vectors
 
 REGIMES: tuple[Regime, ...] = Regime.__args__
@@ -20,7 +20,7 @@ def everything(model) -> dict[str, torch.Tensor]:
 
 
 def touched(model, regime) -> set[str]:
-    tune(model, regime)
+    choose_trainable(model, regime)
     before = everything(model)
     if regime != "shared":
         train(model, seed=5, num_steps=8)
@@ -40,9 +40,9 @@ def test_a_regime_touches_exactly_what_it_names(regime, kind, reads):
 
 
 @pytest.mark.parametrize("regime", REGIMES)
-def test_tune_names_what_may_be_trained(regime):
+def test_choose_trainable_names_what_may_be_trained(regime):
     model = build_patient(settings("max"), K, vectors(), 0)
-    assert tune(model, regime) == [name for name, p in model.named_parameters() if p.requires_grad]
+    assert choose_trainable(model, regime) == [name for name, p in model.named_parameters() if p.requires_grad]
 
 
 def test_thawing_leaves_the_given_table_and_other_models_alone():
@@ -59,7 +59,7 @@ def tuned(source: dict[str, torch.Tensor], seed: int):
     """As a grid does it: built, loaded, tuned, trained; for every seed anew."""
     model = build_patient(settings("max"), K, vectors(), seed)
     load_weights(model, source)
-    tune(model, "full")
+    choose_trainable(model, "full")
     train(model, seed)
     return logits(model, random_cases(12, seed=99))
 
@@ -80,62 +80,62 @@ def cases(num: int = 400) -> pl.DataFrame:
     return pl.DataFrame({"subject_id": subject - 150, "site": site, "split": split})
 
 
-def learners(frame, sites):
+def splits_of(frame, sites):
     """Rows of these sites, of the frame's own order."""
     here = frame.with_row_index("row").filter(pl.col("site").is_in(sites))
     rows = {split: here.filter(split=split)["row"].to_numpy().astype(np.int64) for split in ("train", "tuning")}
-    return Learners(**rows, subject_N=frame["subject_id"].to_numpy())
+    return SiteSplits(**rows, subject_N=frame["subject_id"].to_numpy())
 
 
-NORTH, SOUTH = learners(cases(), ["north"]), learners(cases(), ["south"])
+NORTH, SOUTH = splits_of(cases(), ["north"]), splits_of(cases(), ["south"])
 
 
-def test_learners_are_the_rows_of_their_site_and_split():
+def test_site_splits_are_the_rows_of_their_site_and_split():
     table = cases().with_row_index()
     for split, rows in (("train", NORTH.train), ("tuning", NORTH.tuning)):
         expected = table.filter((pl.col("site") == "north") & (pl.col("split") == split))["index"].to_list()
         assert rows.tolist() == expected
-    both = learners(cases(), ["north", "south"])
+    both = splits_of(cases(), ["north", "south"])
     assert set(both.train) == {*NORTH.train, *SOUTH.train}
 
 
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize("size", [None, 20])
 def test_a_regime_learns_from_the_cases_that_it_names(regime, size):
-    lesson = cases_for(regime, NORTH, SOUTH, size, seed=1)
+    learned = training_cases(regime, NORTH, SOUTH, size, seed=1)
     labelled = {"local", "frozen", "full", "thawed"}
     num_target = 0 if regime == "shared" else size or len(SOUTH.train)
     num_source = len(NORTH.train) if regime in ("pooled", "adversarial") else 0
-    assert len(lesson.train) == len(set(lesson.train)) == num_source + num_target
-    assert set(lesson.train[~lesson.of_target_T]) == (set(NORTH.train) if num_source else set())
-    assert set(lesson.train[lesson.of_target_T]) <= set(SOUTH.train)
+    assert len(learned.train) == len(set(learned.train)) == num_source + num_target
+    assert set(learned.train[~learned.of_target_T]) == (set(NORTH.train) if num_source else set())
+    assert set(learned.train[learned.of_target_T]) <= set(SOUTH.train)
     if regime in labelled or regime == "pooled":
-        assert lesson.labelled_T.all()
+        assert learned.labelled_T.all()
     else:
-        assert np.array_equal(lesson.labelled_T, ~lesson.of_target_T)
+        assert np.array_equal(learned.labelled_T, ~learned.of_target_T)
     may_tune = {"shared": set(), "adversarial": set(NORTH.tuning), "pooled": {*NORTH.tuning, *SOUTH.tuning}}
-    assert set(lesson.tuning) <= may_tune.get(regime, set(SOUTH.tuning))
-    assert regime == "shared" or len(lesson.tuning)
+    assert set(learned.tuning) <= may_tune.get(regime, set(SOUTH.tuning))
+    assert regime == "shared" or len(learned.tuning)
     held_out = cases().with_row_index().filter(pl.col("split") == "held_out")["index"]
-    assert not set(lesson.train) & set(held_out) and not set(lesson.tuning) & set(held_out)
+    assert not set(learned.train) & set(held_out) and not set(learned.tuning) & set(held_out)
 
 
 def test_fewer_cases_are_a_part_of_more_and_tuning_shrinks_with_them():
-    whole = cases_for("local", NORTH, SOUTH, None, seed=4)
+    whole = training_cases("local", NORTH, SOUTH, None, seed=4)
     last = None
     for size in (len(whole.train), 30, 20, 10, 1):
-        lesson = cases_for("local", NORTH, SOUTH, size, seed=4)
-        assert len(lesson.train) == size
+        learned = training_cases("local", NORTH, SOUTH, size, seed=4)
+        assert len(learned.train) == size
         expected = max(1, round(len(whole.tuning) * size / len(whole.train)))
-        assert len(lesson.tuning) == expected
+        assert len(learned.tuning) == expected
         if last is not None:
-            assert set(lesson.train) < set(last.train) and set(lesson.tuning) <= set(last.tuning)
-        last = lesson
+            assert set(learned.train) < set(last.train) and set(learned.tuning) <= set(last.tuning)
+        last = learned
     assert not np.array_equal(
-        cases_for("local", NORTH, SOUTH, 20, seed=4).train, cases_for("local", NORTH, SOUTH, 20, seed=5).train
+        training_cases("local", NORTH, SOUTH, 20, seed=4).train, training_cases("local", NORTH, SOUTH, 20, seed=5).train
     )
     with pytest.raises(ValueError, match=f"{len(whole.train) + 1} training cases"):
-        cases_for("local", NORTH, SOUTH, len(whole.train) + 1)
+        training_cases("local", NORTH, SOUTH, len(whole.train) + 1)
 
 
 def test_a_choice_of_cases_takes_whole_subjects_but_the_last():
@@ -147,6 +147,6 @@ def test_a_choice_of_cases_takes_whole_subjects_but_the_last():
 
 
 def test_a_source_of_the_others_choice_does_not_matter():
-    one = cases_for("frozen", NORTH, SOUTH, 20, seed=0)
-    other = cases_for("full", learners(cases(), ["east"]), SOUTH, 20, seed=0)
+    one = training_cases("frozen", NORTH, SOUTH, 20, seed=0)
+    other = training_cases("full", splits_of(cases(), ["east"]), SOUTH, 20, seed=0)
     assert np.array_equal(one.train, other.train)  # every regime tunes on the same cases: paired

@@ -1,4 +1,4 @@
-"""Two made-up departments: their files hold together, outcomes follow the law, and the law grants what it says it does.
+"""Two synthetic departments: their files hold together, outcomes follow the law, and the law does what it says.
 
 Models here are scikit-learn's logistic regressions, not the project's: what transfers is a property of the data.
 
@@ -16,8 +16,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from ckd_dist.studies.concepts.synthetic import law as sites_law
-from ckd_dist.studies.concepts.synthetic import sites
+from ckd_dist.studies.concepts.synthetic import law, sites
 from ckd_dist.studies.concepts.synthetic.findings import ALL, FINDINGS, OPAQUE, OUTCOMES, RENAMED, REVERSED, SAME, SITES
 from ckd_dist.studies.concepts.synthetic.sites import FILES, write_sites
 
@@ -169,7 +168,7 @@ def test_law_is_what_its_formula_says():
     rng = np.random.default_rng(0)
     for site, intercept in (("north", -1.6), ("south", -1.4)):
         state_NV = rng.integers(-1, 2, (30, len(ALL)))
-        found_NK = sites_law.probabilities(state_NV, site)
+        found_NK = law.probabilities(state_NV, site)
         for state_V, found_K in zip(state_NV, found_NK, strict=True):
             for name, found in zip(OUTCOMES, found_K, strict=True):
                 logit = intercept
@@ -181,13 +180,13 @@ def test_law_is_what_its_formula_says():
 
 
 def test_a_finding_moves_its_own_outcome_alone():
-    nothing, vomiting = (sites_law.probabilities(s, "south")[0] for s in (state(), state(vomiting=1)))
+    nothing, vomiting = (law.probabilities(s, "south")[0] for s in (state(), state(vomiting=1)))
     assert (nothing != vomiting).tolist() == [name == RENAMED for name in OUTCOMES]
 
 
 def test_law_refuses_a_third_site():
     with pytest.raises(ValueError, match="north and south"):
-        sites_law.probabilities(state(), "east")
+        law.probabilities(state(), "east")
 
 
 def test_what_is_written_is_the_law_of_what_is_recorded(cases, recorded):
@@ -196,7 +195,7 @@ def test_what_is_written_is_the_law_of_what_is_recorded(cases, recorded):
         rows = cases.filter(site=site).sort("case_id")
         state_NV = table(rows, recorded.filter(site=site), [f.names[place] for f in ALL])
         oracle_NK = rows.select(f"oracle:{name}" for name in OUTCOMES).to_numpy()
-        assert sites_law.probabilities(state_NV, site) == pytest.approx(oracle_NK, rel=1e-12)
+        assert law.probabilities(state_NV, site) == pytest.approx(oracle_NK, rel=1e-12)
         drawn_NK = rows.select(f"outcome:{name}" for name in OUTCOMES).to_numpy()
         error_K = np.sqrt((oracle_NK * (1 - oracle_NK)).sum(0))
         assert (np.abs((drawn_NK - oracle_NK).sum(0)) < 4 * error_K).all()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckd_dist.studies.concepts import tables, whiten
+from ckd_dist.studies.concepts import tables
 from ckd_dist.studies.concepts.tables import Table, draw, key_of, keys_of, random_table
+from ckd_dist.studies.concepts.whiten import fit_whitening
 
 
 def concepts(*said: tuple[str, str]) -> pl.DataFrame:
@@ -58,7 +59,7 @@ def test_what_is_written_is_read_back_by_its_owner_alone(tmp_path):
     again = Table.open(path)
     assert path.read_bytes() == first
     assert np.array_equal(again.keys_V, whole.keys_V) and np.array_equal(again.vectors_VD, whole.vectors_VD)
-    assert again.told == {"name": "fake"} and again.width == 3
+    assert again.metadata == {"name": "fake"} and again.width == 3
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(path.parent) == ["fake.safetensors"]
 
@@ -120,7 +121,7 @@ def crooked(num: int, width: int, seed: int = 0) -> np.ndarray:
 
 def test_without_whitening_only_the_scale_changes():
     vectors_VD = crooked(60, 5)
-    moved_VD = whiten.fit(vectors_VD, None).apply(vectors_VD)
+    moved_VD = fit_whitening(vectors_VD, None).apply(vectors_VD)
     ratio_VD = moved_VD / vectors_VD
     assert np.allclose(ratio_VD, ratio_VD[0, 0], rtol=1e-4)
     assert np.sqrt((moved_VD**2).mean()) == pytest.approx(1, rel=1e-5)
@@ -129,7 +130,7 @@ def test_without_whitening_only_the_scale_changes():
 @pytest.mark.parametrize("directions", [1, 3, 5])
 def test_whitened_directions_are_the_largest_uncorrelated_and_equally_long(directions):
     vectors_VD = crooked(80, 5)
-    moved_VM = whiten.fit(vectors_VD, directions).apply(vectors_VD)
+    moved_VM = fit_whitening(vectors_VD, directions).apply(vectors_VD)
     assert np.allclose(np.cov(moved_VM.T, bias=True), np.eye(directions), atol=1e-4)
     assert np.allclose(moved_VM.mean(0), 0, atol=1e-4)
     left, _, _ = np.linalg.svd(vectors_VD - vectors_VD.mean(0), full_matrices=False)  # the same by another way
@@ -142,15 +143,15 @@ def test_whitened_directions_are_the_largest_uncorrelated_and_equally_long(direc
 
 def test_whitening_is_fitted_once_and_has_one_sign():
     source_VD, target_VD = crooked(80, 5), crooked(9, 5, seed=1)
-    fitted = whiten.fit(source_VD, 4)
-    shuffled = whiten.fit(source_VD[np.random.default_rng(2).permutation(80)], 4)
+    fitted = fit_whitening(source_VD, 4)
+    shuffled = fit_whitening(source_VD[np.random.default_rng(2).permutation(80)], 4)
     assert np.allclose(fitted.apply(target_VD), shuffled.apply(target_VD), atol=1e-5)
     assert np.allclose(fitted.apply(target_VD)[:4], fitted.apply(target_VD[:4]))  # no look at the others
 
 
 def test_more_directions_than_there_are_is_refused_with_both_numbers():
     with pytest.raises(ValueError, match=r"whiten=4 .* 3 training concepts .* 2:"):
-        whiten.fit(crooked(3, 5), 4)
+        fit_whitening(crooked(3, 5), 4)
     with pytest.raises(ValueError, match="none"):
-        whiten.fit(np.zeros((0, 5)), 2)
-    assert np.array_equal(whiten.fit(np.zeros((0, 5)), None).apply(np.ones((2, 5))), np.ones((2, 5)))
+        fit_whitening(np.zeros((0, 5)), 2)
+    assert np.array_equal(fit_whitening(np.zeros((0, 5)), None).apply(np.ones((2, 5))), np.ones((2, 5)))

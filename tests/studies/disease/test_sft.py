@@ -1,4 +1,4 @@
-"""The supervised phase: only answer tokens are units, and the loss is the causal model's own."""
+"""Supervised fine-tuning: only answer tokens are units, and the loss is the causal model's own."""
 
 import os
 
@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from ckd_dist.config import Lora, Tiny
 from ckd_dist.models.base import load_tokenizer
-from ckd_dist.models.teacher import build_answerer
+from ckd_dist.models.teacher import TeacherOptions, build_answerer
 from ckd_dist.models.tiny import make_tiny_teacher
 from ckd_dist.studies.disease.sft import AnswerTask, encode_answers
 
@@ -32,13 +32,13 @@ class Rows:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """(answerer, task)"""
+    """(answerer, task, tokenizer)"""
     folder = tmp_path_factory.mktemp("answers") / "base"
     make_tiny_teacher(folder, PROMPTS, Tiny(hidden=32, layers=2, heads=4, vocabulary=300), seed=0)
     tokenizer = load_tokenizer(folder)
     tokens = Rows([tokenizer(text).input_ids for text in PROMPTS])
-    head = build_answerer(folder, tuning="full", lora=Lora(), dtype=torch.float32)
-    return head, AnswerTask(tokens, encode_answers(tokenizer, ANSWERS), tokenizer.pad_token_id), tokenizer
+    model = build_answerer(folder, TeacherOptions(tuning="full", lora=Lora(), dtype=torch.float32))
+    return model, AnswerTask(tokens, encode_answers(tokenizer, ANSWERS), tokenizer.pad_token_id), tokenizer
 
 
 def test_answers_end_the_turn(made):
@@ -47,15 +47,15 @@ def test_answers_end_the_turn(made):
 
 
 def test_loss_is_the_causal_models_over_answer_tokens(made):
-    head, task, _ = made
+    model, task, _ = made
     batch = task.collate([0, 1])
-    got = task.loss(head(batch.input_ids_BL, batch.attention_BL, batch.units_U2), batch)
+    got = task.loss(model(batch.input_ids_BL, batch.attention_BL, batch.units_U2), batch)
     wanted = 0
     for row in (0, 1):
         ids = torch.as_tensor(np.concatenate([task.tokens.row(row), task.answers[row]])).long()[None]
         labels = ids.clone()
         labels[:, : task.tokens.lengths[row]] = -100
-        wanted += head.model(input_ids=ids, labels=labels).loss * len(task.answers[row])
+        wanted += model.model(input_ids=ids, labels=labels).loss * len(task.answers[row])
     torch.testing.assert_close(got, wanted)
 
 
@@ -70,12 +70,12 @@ def test_weights_are_known_from_lengths_alone(made):
 
 @pytest.mark.parametrize("rows", [[], [2]])
 def test_the_empty_slot_has_no_loss_and_no_gradient(rows, made):
-    head, task, _ = made
-    head.zero_grad()
+    model, task, _ = made
+    model.zero_grad()
     batch = task.collate(rows)
-    loss = task.loss(head(batch.input_ids_BL, batch.attention_BL, batch.units_U2), batch)
+    loss = task.loss(model(batch.input_ids_BL, batch.attention_BL, batch.units_U2), batch)
     loss.backward()
-    assert loss.item() == 0 and not any(p.grad.any() for p in head.parameters() if p.grad is not None)
+    assert loss.item() == 0 and not any(p.grad.any() for p in model.parameters() if p.grad is not None)
 
 
 def test_metrics_are_means_over_answer_tokens(made):

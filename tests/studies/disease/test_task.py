@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from ckd_dist.config import Loss
+from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.task import DiseaseTask
 
 

@@ -1,4 +1,4 @@
-"""Made-up notes: the gold is exact, what a visit has is in its note, and no dictionary is complete or always right."""
+"""Synthetic notes: gold is exact, what a visit has is in its note, and no dictionary is complete or always right."""
 
 import json
 import os
@@ -15,18 +15,12 @@ from hypothesis import strategies as st
 from ckd_dist.hospital.catalogue import OTHER_DRUGS, PHENOTYPES
 from ckd_dist.notes.note import Mention, Note, decode, encode
 from ckd_dist.studies.ner.synthetic import notes as notes_module
-from ckd_dist.studies.ner.synthetic.notes import assemble, broken, write_notes
-from ckd_dist.studies.ner.synthetic.phrases import (
-    DISEASES,
-    MARKS,
-    MEDICATIONS,
-    OTHER_DISEASES,
-    SYMPTOMS,
-    SYMPTOMS_OF,
-    held,
-    said,
-)
-from ckd_dist.studies.ner.synthetic.prose import Named, Stay, Told, misspelled, write
+from ckd_dist.studies.ner.synthetic.diseases import DISEASES, OTHER_DISEASES
+from ckd_dist.studies.ner.synthetic.medications import MEDICATIONS
+from ckd_dist.studies.ner.synthetic.names import MARKS, held_by, without_mark
+from ckd_dist.studies.ner.synthetic.notes import assemble, broken, write_synthetic_notes
+from ckd_dist.studies.ner.synthetic.prose import Named, Problem, Stay, misspelled, write_note
+from ckd_dist.studies.ner.synthetic.symptoms import SYMPTOMS, SYMPTOMS_OF
 
 TYPES = ["disease", "medication", "symptom"]
 LAW = {  # vocabulary: its type, share of that type's mentions that it has, share of what it finds that is right
@@ -56,7 +50,7 @@ def texts(note: dict, kind: str) -> list[str]:
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("notes")
-    write_notes(folder, 400, seed=1)
+    write_synthetic_notes(folder, 400, seed=1)
     return folder
 
 
@@ -70,7 +64,7 @@ def notes(hospital) -> list[dict]:
 
 def test_same_seed_same_bytes_other_seed_other_notes(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_notes(tmp_path / name, 20, seed)
+        write_synthetic_notes(tmp_path / name, 20, seed)
     files = ["notes.jsonl", *(f"vocabulary/{name}.tsv" for name in sorted(LAW))]
     a, b, c = ([(tmp_path / x / file).read_bytes() for file in files] for x in "abc")
     assert a == b and a[0] != c[0] and a[1:] == c[1:]
@@ -80,8 +74,8 @@ def test_same_seed_same_bytes_other_seed_other_notes(tmp_path):
 
 def test_a_subject_does_not_depend_on_how_many_there_are(tmp_path, monkeypatch):
     monkeypatch.setattr(notes_module, "CHUNK", 20)
-    write_notes(tmp_path / "few", 45, seed=3)
-    write_notes(tmp_path / "many", 90, seed=3)
+    write_synthetic_notes(tmp_path / "few", 45, seed=3)
+    write_synthetic_notes(tmp_path / "many", 90, seed=3)
     few, many = read(tmp_path / "few"), read(tmp_path / "many")
     assert len({note["subject"] for note in few}) == 45 and few == many[: len(few)]
 
@@ -89,7 +83,7 @@ def test_a_subject_does_not_depend_on_how_many_there_are(tmp_path, monkeypatch):
 def test_lines_are_counted_and_a_file_is_its_callers_alone(tmp_path):
     before = os.umask(0o077)
     try:
-        num_lines = write_notes(tmp_path, 10, seed=0)
+        num_lines = write_synthetic_notes(tmp_path, 10, seed=0)
     finally:
         os.umask(before)
     assert num_lines.keys() == {"notes", *LAW}
@@ -101,7 +95,7 @@ def test_lines_are_counted_and_a_file_is_its_callers_alone(tmp_path):
 
 def test_a_hospital_without_subjects_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one subject, got 0"):
-        write_notes(tmp_path, 0, seed=0)
+        write_synthetic_notes(tmp_path, 0, seed=0)
 
 
 def test_a_line_has_what_a_reader_needs(notes):
@@ -138,7 +132,7 @@ def test_a_mention_says_a_name_of_its_type(notes):
         "symptom": list(SYMPTOMS.values()),
     }
     for kind, concepts in groups.items():
-        names = sorted({re.escape(said(name)) for names in concepts for name in names})
+        names = sorted({re.escape(without_mark(name)) for names in concepts for name in names})
         any_name = re.compile("|".join(re.sub(r"\\{\w+\\}", r"\\w+", name) for name in names), re.IGNORECASE)
         mentions = [text for note in notes for text in texts(note, kind)]
         share = sum(any_name.fullmatch(text) is not None for text in mentions) / len(mentions)
@@ -158,8 +152,8 @@ def test_what_a_visit_has_is_in_its_note():
         female=True,
         died=False,
         present=[
-            Told(("heart failure",), ("edema",), ("furosemide",)),
-            Told(("gout",), ("pain",), ()),
+            Problem(("heart failure",), ("edema",), ("furosemide",)),
+            Problem(("gout",), ("pain",), ()),
         ],
         past=[("hypertension",)],
         home=["aspirin", "lisinopril"],
@@ -167,13 +161,13 @@ def test_what_a_visit_has_is_in_its_note():
     )
     no_errors = random.Random(5)
     for _ in range(50):
-        text, mentions = assemble(write(stay, no_errors))
+        text, mentions = assemble(write_note(stay, no_errors))
         note = {"text": text, "mentions": [{"start": a, "end": b, "type": kind} for a, b, kind in mentions]}
         diseases = [name.lower() for name in texts(note, "disease")]
         drugs = [name.lower() for name in texts(note, "medication")]
 
         def says(drug: str, drugs: list[str] = drugs) -> bool:
-            return any(said(name).lower() in drugs for name in MEDICATIONS[drug][1])
+            return any(without_mark(name).lower() in drugs for name in MEDICATIONS[drug][1])
 
         misses = [name for name in ("heart failure", "gout", "hypertension") if name not in diseases]
         misses += [drug for drug in ("furosemide", "aspirin", "lisinopril", "senna") if not says(drug)]
@@ -272,7 +266,7 @@ def test_denied_and_family_findings_are_gold(notes):
 
 
 def test_the_catalogues_hold_together():
-    """Every phenotype can be told, every drug has names, and a name says one type and stands in one concept."""
+    """Every phenotype has names, every drug too, and a name is of one type and in one concept."""
     assert DISEASES.keys() == SYMPTOMS_OF.keys() == {p.name for p in PHENOTYPES}
     assert {symptom for symptoms in SYMPTOMS_OF.values() for symptom in symptoms} <= SYMPTOMS.keys()
     drugs = {drug for p in PHENOTYPES for drug, _ in p.effective} | {p.decoy for p in PHENOTYPES}
@@ -283,7 +277,7 @@ def test_the_catalogues_hold_together():
         *SYMPTOMS.values(),
         *(names for _, names in MEDICATIONS.values()),
     ]
-    counts = Counter(said(name).casefold() for names in concepts for name in names)
+    counts = Counter(without_mark(name).casefold() for names in concepts for name in names)
     assert max(counts.values()) == 1, [name for name, num in counts.items() if num > 1]
     with_gaps = [name for names in concepts for name in names if "{" in name]
     assert with_gaps and all(name[0] == "-" for name in with_gaps), "a vocabulary has no gaps"
@@ -291,8 +285,8 @@ def test_the_catalogues_hold_together():
 
 def test_marks_say_which_list_holds_a_name():
     concepts = [("heart failure", "=CHF", "+HF", "-weak heart"), ("-afib",), ("+MI", "heart attack")]
-    assert held(concepts, " =") == [["heart failure", "CHF"], ["heart attack"]]
-    assert held(concepts, "+=") == [["CHF", "HF"], ["MI"]]
+    assert held_by(concepts, " =") == [["heart failure", "CHF"], ["heart attack"]]
+    assert held_by(concepts, "+=") == [["CHF", "HF"], ["MI"]]
     assert set(MARKS) == {"+", "=", "-"}
 
 

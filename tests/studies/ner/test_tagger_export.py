@@ -13,30 +13,32 @@ from ckd_dist.models.card import Card
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student, export_teacher
 from ckd_dist.models.fingerprint import fingerprint
-from ckd_dist.models.predict import load_merged_teacher
+from ckd_dist.models.predict import load_classifier
+from ckd_dist.models.teacher import TeacherOptions
 from ckd_dist.studies.ner.tagger import build_tag_teacher, build_tagger, load_tagger
 from ckd_dist.studies.ner.word_scores import predict_units
 from tests.models.small import LORA, NAMES, TAGS, TEXTS, random_windows, shake
 
 CARD = Card(data="NCBI Disease", cohort="abstracts", scores={"entity_f1": 0.8})
-HOW = {"lora": LORA, "dtype": torch.float32}
+FULL = TeacherOptions("full", LORA, torch.float32)
+ADAPTER = TeacherOptions("lora", LORA, torch.float32)
 WINDOWS = random_windows(5, 3, 20)
 
 
-def scores(head):
-    return predict_units(head, WINDOWS, micro_tokens=100, pad_id=0)
+def scores(model):
+    return predict_units(model, WINDOWS, micro_tokens=100, pad_id=0)
 
 
-def shaken(head):
+def shaken(model):
     """With a head that tells sub-words apart."""
-    shake(head)
-    for name, parameter in head.named_parameters():
+    shake(model)
+    for name, parameter in model.named_parameters():
         if (".score." in name or ".classifier." in name) and parameter.requires_grad:
             parameter.data.normal_(generator=torch.Generator().manual_seed(3))
-    return head.eval()
+    return model.eval()
 
 
-def by_pipeline(find, head, tokenizer):
+def by_pipeline(find, model, tokenizer):
     """Groups of sub-words with one tag after the other, from the head's own logits, and what the pipeline finds."""
     kinds = set()
     for text in TEXTS[:3]:
@@ -44,9 +46,9 @@ def by_pipeline(find, head, tokenizer):
         places = (batch.special_tokens_mask[0] == 0).nonzero()[:, 0]
         units_U2 = torch.stack([torch.zeros_like(places), places], 1)
         with torch.no_grad():
-            chain, head.crf = head.crf, None  # the pipeline knows nothing of it
-            tags = head(batch.input_ids, batch.attention_mask, units_U2).argmax(1)
-            head.crf = chain
+            chain, model.crf = model.crf, None  # the pipeline knows nothing of it
+            tags = model(batch.input_ids, batch.attention_mask, units_U2).argmax(1)
+            model.crf = chain
         wanted = []
         for place, tag in zip(places.tolist(), (TAGS[k] for k in tags), strict=True):
             start, end = batch.offset_mapping[0, place].tolist()
@@ -62,8 +64,8 @@ def by_pipeline(find, head, tokenizer):
 
 @pytest.mark.parametrize("crf", [False, True])
 def test_student_runs_in_the_pipeline_and_loads_again(crf, tmp_path, student_base, student_tokenizer):
-    head = shaken(build_tagger(student_base, TAGS, crf=crf))
-    mark = export_student(head, student_tokenizer, tmp_path, card=CARD)
+    model = shaken(build_tagger(student_base, TAGS, crf=crf))
+    mark = export_student(model, student_tokenizer, tmp_path, card=CARD)
     assert mark == fingerprint(tmp_path)
     assert {f.name for f in tmp_path.glob("*.safetensors")} == {"model.safetensors"} | (
         {"crf.safetensors"} if crf else set()
@@ -71,40 +73,38 @@ def test_student_runs_in_the_pipeline_and_loads_again(crf, tmp_path, student_bas
     with safe_open(tmp_path / "model.safetensors", "pt") as weights:
         assert not any("crf" in name or "step" in name for name in weights.keys())  # noqa: SIM118
     find = pipeline("token-classification", model=str(tmp_path), aggregation_strategy="simple")
-    by_pipeline(find, head, student_tokenizer)
+    by_pipeline(find, model, student_tokenizer)
     again = load_tagger(tmp_path)
     assert (again.crf is not None) == crf and not again.training
-    np.testing.assert_allclose(scores(again), scores(head), atol=1e-5)
+    np.testing.assert_allclose(scores(again), scores(model), atol=1e-5)
 
 
 def test_full_teacher_runs_in_the_pipeline(tmp_path, teacher_base, teacher_tokenizer):
-    head = shaken(build_tag_teacher(teacher_base, TAGS, tuning="full", **HOW))
-    export_teacher(head, teacher_tokenizer, tmp_path, card=CARD)
+    model = shaken(build_tag_teacher(teacher_base, TAGS, FULL))
+    export_teacher(model, teacher_tokenizer, tmp_path, card=CARD)
     by_pipeline(
-        pipeline("token-classification", model=str(tmp_path), aggregation_strategy="simple"), head, teacher_tokenizer
+        pipeline("token-classification", model=str(tmp_path), aggregation_strategy="simple"), model, teacher_tokenizer
     )
-    np.testing.assert_allclose(scores(load_tagger(tmp_path)), scores(head), atol=1e-5)
+    np.testing.assert_allclose(scores(load_tagger(tmp_path)), scores(model), atol=1e-5)
 
 
 def test_adapter_teacher_as_its_card_says(tmp_path, teacher_base, teacher_tokenizer):
-    head = shaken(build_tag_teacher(teacher_base, TAGS, tuning="lora", **HOW))
-    export_teacher(head, teacher_tokenizer, tmp_path, card=CARD)
+    model = shaken(build_tag_teacher(teacher_base, TAGS, ADAPTER))
+    export_teacher(model, teacher_tokenizer, tmp_path, card=CARD)
     config = AutoConfig.from_pretrained(tmp_path, subfolder="classifier")
     assert tuple(config.id2label.values()) == TAGS and config.problem_type is None
-    model = AutoModelForTokenClassification.from_pretrained(tmp_path, config=config)
+    whole = AutoModelForTokenClassification.from_pretrained(tmp_path, config=config)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    find = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="simple")
-    by_pipeline(find, head, teacher_tokenizer)
+    find = pipeline("token-classification", model=whole, tokenizer=tokenizer, aggregation_strategy="simple")
+    by_pipeline(find, model, teacher_tokenizer)
     merged = load_tagger(tmp_path)
     assert not any("lora" in name for name, _ in merged.named_parameters())
-    np.testing.assert_allclose(scores(merged), scores(head), atol=1e-4)
+    np.testing.assert_allclose(scores(merged), scores(model), atol=1e-4)
 
 
-def test_cards_speak_of_entities(tmp_path, student_base, student_tokenizer, teacher_base, teacher_tokenizer):
+def test_cards_are_about_entities(tmp_path, student_base, student_tokenizer, teacher_base, teacher_tokenizer):
     export_student(build_tagger(student_base, TAGS, crf=True), student_tokenizer, tmp_path / "student", card=CARD)
-    export_teacher(
-        build_tag_teacher(teacher_base, TAGS, tuning="lora", **HOW), teacher_tokenizer, tmp_path / "teacher", card=CARD
-    )
+    export_teacher(build_tag_teacher(teacher_base, TAGS, ADAPTER), teacher_tokenizer, tmp_path / "teacher", card=CARD)
     for role in ("student", "teacher"):
         card = (tmp_path / role / "README.md").read_text()
         for words in ("trained on patient data", "pipeline_tag: token-classification", "entities in clinical notes",
@@ -118,23 +118,23 @@ def test_cards_speak_of_entities(tmp_path, student_base, student_tokenizer, teac
 
 def test_weights_as_an_engine_hands_them_over(tmp_path, student_base, student_tokenizer):
     """Float32 masters under the head's names; the CRF's among them, and missed where they are not."""
-    head = shaken(build_tagger(student_base, TAGS, crf=True))
-    gathered = {name: tensor.double() for name, tensor in head.state_dict().items()}
-    assert export_student(head, student_tokenizer, tmp_path / "a", gathered) == export_student(
-        head, student_tokenizer, tmp_path / "b"
+    model = shaken(build_tagger(student_base, TAGS, crf=True))
+    gathered = {name: tensor.double() for name, tensor in model.state_dict().items()}
+    assert export_student(model, student_tokenizer, tmp_path / "a", gathered) == export_student(
+        model, student_tokenizer, tmp_path / "b"
     )
     del gathered["crf.step_KK"]
     with pytest.raises(ValueError, match="of the CRF were not handed over"):
-        export_student(head, student_tokenizer, tmp_path / "a", gathered)
+        export_student(model, student_tokenizer, tmp_path / "a", gathered)
     gathered["crf.step_KK"] = torch.full((len(TAGS), len(TAGS)), float("inf"))
     with pytest.raises(ValueError, match="not finite"):
-        export_student(head, student_tokenizer, tmp_path / "a", gathered)
+        export_student(model, student_tokenizer, tmp_path / "a", gathered)
     load_tagger(tmp_path / "a")
 
 
 def test_another_chain_is_another_model_and_a_lost_one_is_missed(tmp_path, student_base, student_tokenizer):
-    head = build_tagger(student_base, TAGS, crf=True)
-    mark = export_student(head, student_tokenizer, tmp_path)
+    model = build_tagger(student_base, TAGS, crf=True)
+    mark = export_student(model, student_tokenizer, tmp_path)
     tensors = load_file(tmp_path / "crf.safetensors")
     save_file(tensors | {"start_K": tensors["start_K"] + 1}, tmp_path / "crf.safetensors")
     assert fingerprint(tmp_path) != mark
@@ -148,9 +148,9 @@ def test_another_chain_is_another_model_and_a_lost_one_is_missed(tmp_path, stude
 
 
 def test_an_exported_tagger_as_a_base_keeps_its_chain(tmp_path, student_base, student_tokenizer):
-    head = shaken(build_tagger(student_base, TAGS, crf=True))
-    export_student(head, student_tokenizer, tmp_path / "one")
-    np.testing.assert_allclose(scores(build_tagger(tmp_path / "one", TAGS, crf=True)), scores(head), atol=1e-5)
+    model = shaken(build_tagger(student_base, TAGS, crf=True))
+    export_student(model, student_tokenizer, tmp_path / "one")
+    np.testing.assert_allclose(scores(build_tagger(tmp_path / "one", TAGS, crf=True)), scores(model), atol=1e-5)
     without = build_tagger(tmp_path / "one", TAGS)
     export_student(without, student_tokenizer, tmp_path / "one")
     assert load_tagger(tmp_path / "one").crf is None and not (tmp_path / "one" / "crf.safetensors").exists()
@@ -163,7 +163,7 @@ def test_another_models_folder_is_refused(tmp_path, student_base, student_tokeni
     with pytest.raises(ValueError, match="is no tagger"):
         load_tagger(tmp_path / "diseases")
     with pytest.raises(ValueError, match="is no classifier"):
-        load_merged_teacher(tmp_path / "tags")
+        load_classifier(tmp_path / "tags")
     with pytest.raises(FileNotFoundError, match="not an exported tagger"):
         load_tagger(tmp_path)
     shutil.copy(tmp_path / "tags" / "README.md", tmp_path / "tags" / "modeling.py")

@@ -10,7 +10,7 @@ from seqeval.metrics import f1_score
 from ckd_dist.notes.note import Mention, Note, decode, encode, tag_names
 from ckd_dist.studies.ner.config import TagLoss
 from ckd_dist.studies.ner.rows import chosen_gold, gold_of, only
-from ckd_dist.studies.ner.task import UNKNOWN, NerTask, going_on, probabilities, tag_weights
+from ckd_dist.studies.ner.task import UNKNOWN, NerTask, Reading, Tags, continued, probabilities, tag_weights
 from ckd_dist.studies.ner.windows import Windows
 
 NAMES = tag_names(["disease", "symptom"])
@@ -31,7 +31,7 @@ SOFT = np.random.default_rng(0).normal(size=(7, K)).astype(np.float32)
 
 def task(rows=(0, 1, 2), hard=HARD, soft=SOFT, continuation=0.2, at="first", **loss):
     settings = TagLoss(**({"balance": 0.0} | loss))
-    return NerTask(WINDOWS, np.array(rows), 9, hard, soft, settings, K, at=at, continuation=continuation)
+    return NerTask(WINDOWS, np.array(rows), Tags(hard, K, soft), Reading(9, at, continuation), settings)
 
 
 def test_units_are_first_sub_words_and_then_lighter_further_ones():
@@ -46,7 +46,7 @@ def test_a_teacher_reads_a_word_at_its_last_sub_word():
     assert batch.units_U2.tolist() == [[0, 1], [0, 3], [0, 4], [1, 3], [1, 4]]
 
 
-def test_a_word_that_nobody_annotated_is_unlabelled_and_still_weighs_where_a_teacher_speaks():
+def test_a_word_that_nobody_annotated_is_unlabelled_and_still_weighs_where_there_are_soft_tags():
     batch = task().collate([2])
     assert batch.labelled_U.tolist() == [0] * 4
     assert batch.mask_U.sum() > 0
@@ -84,11 +84,11 @@ def test_the_loss_is_a_sum_over_words_whatever_the_batches():
 
 
 def test_further_sub_words_of_a_soft_tag_cannot_begin_a_mention():
-    soft = going_on(SOFT.copy(), np.ones(7, bool))
+    soft = continued(SOFT.copy(), np.ones(7, bool))
     before, after = probabilities(SOFT), probabilities(soft)
     assert after[:, 1::2].max() < 1e-3
     np.testing.assert_allclose(after[:, 2::2], before[:, 1::2] + before[:, 2::2], atol=1e-3)
-    np.testing.assert_array_equal(going_on(SOFT.copy(), np.zeros(7, bool)), SOFT)
+    np.testing.assert_array_equal(continued(SOFT.copy(), np.zeros(7, bool)), SOFT)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=2, max_size=7), st.floats(0, 1))

@@ -1,9 +1,9 @@
-"""Cases of one source beside the concepts that they name; and several sources as one.
+"""Join the cases of several sources, and the concepts that they name, into one table each.
 
     (cases, concepts) of every source -> sites that count -> one numbering of cases, persons and concepts -> splits
 
 A concept is the same wherever its system and text are.  A person is the same only within one source: the same number
-in two sources means two persons.  The split hangs on the person's number alone, unless the source brought its own.
+in two sources means two persons.  The split depends on the person's number alone, unless the source brought its own.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ import polars as pl
 from ckd_dist.ehr import criteria
 from ckd_dist.ehr.flow import Flow
 from ckd_dist.ehr.splits import check_disjoint, split_of
-from ckd_dist.schema import CASES, SPLITS, check_columns
+from ckd_dist.schema import SPLITS, check_columns
 from ckd_dist.studies.concepts.cases.concepts import gather
+from ckd_dist.studies.concepts.cases.table import CASES
 from ckd_dist.studies.concepts.config import Sites
 
 SOURCE_BIT = 56  # a source's place is mixed into its persons' numbers here and above: MIMIC's and counters end below
@@ -24,9 +25,10 @@ MOST_SOURCES = 1 << (62 - SOURCE_BIT)
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """cases: schema.CASES, numbered from 0; split is null where the source names none.  concepts: schema.CONCEPTS.
+    """Cases and concepts of one source, or of several as one.
 
-    source: whose subject numbers these are, for instance "mimic3:DIR"; outcomes: their names, in order.
+    cases: table.CASES, numbered from 0; split is null where the source names none.  concepts: table.CONCEPTS.
+    outcomes: their names, in order.  source: whose subject numbers these are, for instance "mimic3:DIR".
     """
 
     cases: pl.DataFrame
@@ -37,7 +39,7 @@ class Built:
 
 
 def join_sources(builts: Sequence[Built], settings: Sites) -> Built:
-    """Cases of all sources as one, every case with a split; small sites and those not in `keep` are counted out.
+    """Join the cases of all sources, every case with a split; small sites and those not in `keep` are counted out.
 
     Raises ValueError where outcomes differ, where `keep` names no site, where no site is left, or where a subject is in
     two splits.
@@ -75,7 +77,7 @@ def _same_outcomes(builts: Sequence[Built]) -> tuple[str, ...]:
 
 
 def _side_by_side(builts: Sequence[Built]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All cases, their persons kept apart and their concepts numbered on over all sources, and what those mean."""
+    """Put all cases side by side, persons kept apart and concepts numbered on over all sources; and what those mean."""
     sources = list(dict.fromkeys(built.source for built in builts))
     if len(sources) > MOST_SOURCES:
         raise ValueError(f"{len(sources)} sources are too many: at most {MOST_SOURCES}")
@@ -109,7 +111,7 @@ def _check_kept(cases: pl.DataFrame, settings: Sites) -> None:
 
 
 def _of_sites(settings: Sites) -> list[criteria.Criterion]:
-    """What makes a case's site count."""
+    """Return what makes a case's site count."""
     kept = [("site not in sites.keep", pl.col("site").is_in(list(settings.keep)))] * bool(settings.keep)
     return [*kept, (f"site of fewer than {settings.min_cases} cases", pl.len().over("site") >= settings.min_cases)]
 
@@ -125,7 +127,7 @@ def _split_of(subjects: pl.Series, settings: Sites) -> pl.Series:
 
 
 def _flow(builts: Sequence[Built], flow: Flow, cases: pl.DataFrame) -> Flow:
-    """Every source's own criteria, then those of sites."""
+    """Return every source's own criteria, then those of sites."""
     rows, notes = [], {}
     for place, built in enumerate(builts, 1):
         who = f"source {place}: " if len(builts) > 1 else ""

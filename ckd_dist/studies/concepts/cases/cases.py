@@ -1,4 +1,4 @@
-"""Cases as patient models read them: a row of concepts each, outcomes, and which site and split a case is of.
+"""Read cases as patient models want them: a row of concepts each, outcomes, and which site and split a case is of.
 
 N cases, L concepts of the longest, K outcomes, V concepts.  Concept v is id v + 1; 0 is padding.
 """
@@ -10,12 +10,14 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from ckd_dist.schema import CASES, CONCEPTS, Run, check_columns
+from ckd_dist.schema import check_columns
+from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
+from ckd_dist.studies.concepts.runfolder import ConceptsRun
 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """All cases of a run, by place; `rows` finds some."""
+    """All cases of a run, one a row."""
 
     case_id_N: np.ndarray
     subject_N: np.ndarray
@@ -25,46 +27,41 @@ class Cases:
     outcomes_NK: np.ndarray  # float32
     oracle_NK: np.ndarray | None
     names: tuple[str, ...]  # of the outcomes
-    concepts: pl.DataFrame  # schema.CONCEPTS
+    concepts: pl.DataFrame  # table.CONCEPTS
 
     @cached_property
     def length_N(self) -> np.ndarray:  # noqa: N802, a shape suffix
+        """Count the concepts of every case."""
         return (self.ids_NL > 0).sum(1)
 
     @property
     def sites(self) -> list[str]:
+        """Return the names of all sites, sorted."""
         return sorted(set(self.site_N.tolist()))
 
+    @property
+    def num_train(self) -> dict[str, int]:
+        """Count the training cases of every site."""
+        return {site: len(self.rows([site], "train")) for site in self.sites}
+
     def rows(self, sites: list[str], split: str) -> np.ndarray:
-        """Places of the cases of some sites in one split."""
+        """Return the rows of some sites' cases in one split."""
         return np.flatnonzero(np.isin(self.site_N, sites) & (self.split_N == split))
 
     def seen_V(self, rows: np.ndarray) -> np.ndarray:  # noqa: N802
-        """Which concepts occur in cases `rows`, bool [V]."""
+        """Say which concepts occur in cases `rows`, bool [V]."""
         seen = np.zeros(len(self.concepts) + 1, bool)
         seen[self.ids_NL[rows]] = True
         return seen[1:]
 
 
-def read_cases(run: Run) -> Cases:
-    """What the read stage left."""
+def read_cases(run: ConceptsRun) -> Cases:
+    """Read what the read stage left."""
     frame = check_columns(pl.read_parquet(run.cases), CASES, "cases")
     lengths = frame["concepts"].list.len().to_numpy()
-    ids_NL = np.zeros(
-        (
-            len(frame),
-            max(
-                1,
-                int(
-                    lengths.max(),
-                )
-                if len(frame)
-                else 1,
-            ),
-        ),
-        np.int32,
-    )
-    ids_NL[np.arange(ids_NL.shape[1]) < lengths[:, None]] = frame["concepts"].explode().drop_nulls().to_numpy() + 1
+    longest = int(max(1, lengths.max(initial=0)))
+    ids_NL = np.zeros((len(frame), longest), np.int32)
+    ids_NL[np.arange(longest) < lengths[:, None]] = frame["concepts"].explode().drop_nulls().to_numpy() + 1
     has_oracle = len(frame) > 0 and frame["oracle"].null_count() == 0
     names = tuple(json.loads(run.outcomes.read_text()))
     return Cases(
@@ -80,8 +77,8 @@ def read_cases(run: Run) -> Cases:
     )
 
 
-def read_concepts(run: Run) -> pl.DataFrame:
-    """Every concept that a site records, schema.CONCEPTS."""
+def read_concepts(run: ConceptsRun) -> pl.DataFrame:
+    """Read every concept that a site records, table.CONCEPTS."""
     return check_columns(pl.read_parquet(run.concepts), CONCEPTS, "concepts")
 
 

@@ -1,14 +1,15 @@
-"""What a case says: its concepts in order, and the table of all concepts that they are rows of.
+"""Give every case its concepts in order, and number them in one table.
 
 A concept is a phrase of a code system.  Codes that say the same phrase in one system are one concept; a case has each
-once, where it first stands, and where there are too many the latest count.
+once, where it first occurs, and where there are too many the latest count.
 """
 
 import polars as pl
 
-from ckd_dist import schema
+from ckd_dist.schema import check_columns
+from ckd_dist.studies.concepts.cases.table import CONCEPTS
 
-MEANINGS = pl.Schema(  # what a source's own number of a concept stands for
+MEANINGS = pl.Schema(  # what a source's own number of a concept means
     {"key": pl.Int64, "system": pl.String, "text": pl.String, "code": pl.String, "absent": pl.Boolean}
 )
 
@@ -16,7 +17,7 @@ MEANINGS = pl.Schema(  # what a source's own number of a concept stands for
 def gather(
     num_cases: int, rows: pl.DataFrame, meanings: pl.DataFrame, max_concepts: int
 ) -> tuple[pl.Series, pl.DataFrame, int]:
-    """The cases' lists of concepts, schema.CONCEPTS of those that a case has, and how many were beyond `max_concepts`.
+    """Return the cases' lists of concepts, table.CONCEPTS of those that a case has, and how many exceed `max_concepts`.
 
     rows: columns case (0 to num_cases - 1) and key, in order within a case.  meanings: MEANINGS, each key once.
     """
@@ -38,4 +39,4 @@ def gather(
     every = pl.DataFrame({"case": range(num_cases)}, schema={"case": rows.schema["case"]})
     found = every.join(lists, on="case", how="left", maintain_order="left")
     concepts = found["concept"].fill_null([]).rename("concepts")
-    return concepts, schema.check_columns(phrases, schema.CONCEPTS, "concepts"), int(found["cut"].sum())
+    return concepts, check_columns(phrases, CONCEPTS, "concepts"), int(found["cut"].sum())

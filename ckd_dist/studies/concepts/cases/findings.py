@@ -1,11 +1,11 @@
-"""The study's own shape of data: which findings are present, which absent, which nobody looked for.
+"""Read the study's own form of data: which findings are present, which absent, which nobody looked for.
 
     cases.csv     case_id, subject_id (else a case is a person), site, outcome:<name> 0 or 1 ..., oracle:<name>, split
     findings.csv  case_id, concept, state: present or absent; missing is a finding without a row
     concepts.csv  concept, system, text
 
 Files may be .csv or .csv.gz, of any case.  An absent finding says "Not <text>" (Gao et al. 2024).  Missing findings may
-be read as absent, those of the site's list: what anybody there has a row of.  They stand before a case's own rows, so
+be read as absent, those of the site's list: what anybody there has a row of.  They come before a case's own rows, so
 that `max_concepts` takes them away first.  Where a case has a finding both present and absent, it is present.
 """
 
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import polars as pl
 
-from ckd_dist import schema
 from ckd_dist.ehr import criteria
 from ckd_dist.ehr.flow import Flow
+from ckd_dist.schema import SPLITS, check_columns
 from ckd_dist.studies.concepts.cases.built import Built
 from ckd_dist.studies.concepts.cases.concepts import MEANINGS, gather
+from ckd_dist.studies.concepts.cases.table import CASES
 from ckd_dist.studies.concepts.config import Sites
 
 STATES = ("present", "absent")
@@ -42,7 +43,7 @@ def read_findings(folder: Path, settings: Sites, *, name: str | None = None) -> 
     rows = stated.select("case", key=pl.col("number") + pl.col("absent").cast(pl.Int64) * len(concepts))
     lists, table, num_cut = gather(len(cases), rows, _meanings(concepts), settings.max_concepts)
     notes = counts | {"findings beyond max_concepts, left out": num_cut}
-    cases = schema.check_columns(cases.with_columns(lists), schema.CASES, "cases")
+    cases = check_columns(cases.with_columns(lists), CASES, "cases")
     return Built(cases, table, outcomes, Flow(flow.rows, notes), f"findings:{folder.resolve()}")
 
 
@@ -60,7 +61,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _read(path: Path, needed: tuple[str, ...]) -> pl.DataFrame:
-    """All columns as text, stripped, null where empty; what is before a colon of a column's name in lower case."""
+    """Read all columns as text, stripped, null where empty; what is before a colon of a column's name in lower case."""
     try:
         frame = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:  # messages may quote a row: none is passed on
@@ -83,7 +84,7 @@ def _refuse(path: Path, frame: pl.DataFrame, wrong: pl.Expr, what: str) -> None:
 
 
 def _cases(path: Path, name: str | None) -> tuple[pl.DataFrame, tuple[str, ...], Flow]:
-    """schema.CASES but for the concepts, with the file's own id in column `own`."""
+    """Return CASES but for the concepts, with the file's own id in column `own`."""
     frame = _read(path, ("case_id",) if name is not None else ("case_id", "site"))
     _refuse(path, frame, pl.col("case_id").is_null(), "no case_id")
     _refuse(path, frame, pl.col("case_id").is_duplicated(), "a case_id that is not theirs alone")
@@ -108,7 +109,7 @@ def _cases(path: Path, name: str | None) -> tuple[pl.DataFrame, tuple[str, ...],
 
 
 def _outcomes(path: Path, frame: pl.DataFrame, outcomes: tuple[str, ...]) -> pl.Series:
-    """K bits, null where not known."""
+    """Return K bits, null where not known."""
     columns = [OUTCOME + outcome for outcome in outcomes]
     wrong = pl.any_horizontal(~pl.col(column).fill_null("0").is_in(["0", "1"]) for column in columns)
     _refuse(path, frame, wrong, "an outcome that is neither 0 nor 1")
@@ -116,10 +117,10 @@ def _outcomes(path: Path, frame: pl.DataFrame, outcomes: tuple[str, ...]) -> pl.
 
 
 def _oracle(path: Path, frame: pl.DataFrame, outcomes: tuple[str, ...]) -> pl.Series:
-    """K exact probabilities, or null where the file has none."""
+    """Return K exact probabilities, or null where the file has none."""
     there = {column.removeprefix(ORACLE) for column in frame.columns if column.startswith(ORACLE)}
     if not there:
-        return pl.Series([None] * len(frame), dtype=schema.CASES["oracle"])
+        return pl.Series([None] * len(frame), dtype=CASES["oracle"])
     if there != set(outcomes):
         raise ValueError(f"{path}: columns {ORACLE}NAME must be there for every outcome, or for none")
     numbers = frame.select(pl.col(ORACLE + outcome).cast(pl.Float32, strict=False) for outcome in outcomes)
@@ -128,20 +129,20 @@ def _oracle(path: Path, frame: pl.DataFrame, outcomes: tuple[str, ...]) -> pl.Se
 
 
 def _splits(path: Path, frame: pl.DataFrame) -> pl.Series:
-    """The file's own splits, null where it names none."""
+    """Return the file's own splits, null where it names none."""
     if "split" not in frame.columns:
         return pl.Series([None] * len(frame), dtype=pl.String)
     _refuse(
         path,
         frame,
-        ~pl.col("split").fill_null(schema.SPLITS[0]).is_in(schema.SPLITS),
-        f"a split that is none of {schema.SPLITS}",
+        ~pl.col("split").fill_null(SPLITS[0]).is_in(SPLITS),
+        f"a split that is none of {SPLITS}",
     )
     return frame["split"]
 
 
 def _numbers(path: Path, persons: pl.Series) -> pl.Series:
-    """Persons by number: their own where all are whole numbers, else a hash of the text, whoever else is there."""
+    """Number the persons: their own where all are whole numbers, else a hash of the text, whoever else is there."""
     _refuse(path, persons.to_frame("person"), pl.col("person").is_null(), "no subject_id")
     numbers = persons.cast(pl.Int64, strict=False)
     if numbers.null_count():
@@ -156,7 +157,7 @@ def _numbers(path: Path, persons: pl.Series) -> pl.Series:
 
 
 def _concepts(path: Path) -> pl.DataFrame:
-    """Columns concept, system, text and number; concepts of one phrase have one number."""
+    """Return columns concept, system, text and number; concepts of one phrase have one number."""
     frame = _read(path, ("concept", "system", "text"))
     _refuse(path, frame, pl.any_horizontal(pl.col("concept", "system", "text").is_null()), "no concept, system or text")
     _refuse(path, frame, pl.col("concept").is_duplicated(), "a concept that is not theirs alone")
@@ -165,18 +166,18 @@ def _concepts(path: Path) -> pl.DataFrame:
 
 
 def _meanings(concepts: pl.DataFrame) -> pl.DataFrame:
-    """What keys mean: a concept's number, and after all numbers each one's absence."""
+    """Return what keys mean: a concept's number, and after all numbers each one's absence."""
     present = concepts.unique("number", maintain_order=True).select(
         pl.col("number").alias("key"), "system", "text", pl.col("concept").alias("code"), pl.lit(False).alias("absent")
     )
     absent = present.with_columns(
         key=pl.col("key") + len(concepts), text=pl.format("Not {}", "text"), absent=pl.lit(True)
     )
-    return schema.check_columns(pl.concat([present, absent]), MEANINGS, "meanings")
+    return check_columns(pl.concat([present, absent]), MEANINGS, "meanings")
 
 
 def _findings(path: Path, cases: pl.DataFrame, concepts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Columns case, number and absent, once each, in the order of the file; and counts of the rows left out."""
+    """Return columns case, number and absent, once each, in the file's order; and counts of the rows left out."""
     frame = _read(path, ("case_id", "concept", "state")).with_columns(pl.col("state").str.to_lowercase())
     _refuse(path, frame, ~pl.col("state").is_in(STATES), f"a state that is none of {STATES}; missing is no row")
     numbered = frame.join(concepts, on="concept", how="left", maintain_order="left")
@@ -194,7 +195,7 @@ def _findings(path: Path, cases: pl.DataFrame, concepts: pl.DataFrame) -> tuple[
 
 
 def _unlooked(stated: pl.DataFrame, cases: pl.DataFrame) -> pl.DataFrame:
-    """Columns case, number and absent: what a case has no row of, while some case of its site has one."""
+    """Return columns case, number and absent: what a case has no row of, while some case of its site has one."""
     sites = cases.select("site", case="case_id")
     lists = stated.join(sites, on="case").select("site", "number").unique().sort("site", "number")
     missing = sites.join(lists, on="site", maintain_order="left_right").join(

@@ -1,4 +1,4 @@
-"""Events to cases: who is predicted when, at which site, and what came of it.
+"""Turn events into cases: who is predicted when, at which site, and what came of it.
 
     outcome       a case begins with        it is predicted           what is predicted
     death         an admission (or ICU's)   `hours` later, if there   the visit ends in death
@@ -15,13 +15,14 @@ from collections.abc import Mapping
 import polars as pl
 
 from ckd_dist import schema
-from ckd_dist.config import Select
 from ckd_dist.ehr import criteria
 from ckd_dist.ehr.codes import LabelSet
+from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.flow import Flow
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.studies.concepts.cases.built import Built
 from ckd_dist.studies.concepts.cases.concepts import gather
+from ckd_dist.studies.concepts.cases.table import CASES
 from ckd_dist.studies.concepts.cases.window import VISIT, read_window
 from ckd_dist.studies.concepts.config import Sites
 
@@ -38,7 +39,7 @@ def build_cases(
     name: str | None = None,
     label_set: LabelSet | None = None,
 ) -> Built:
-    """Cases of one source, by subject and beginning, their concepts, and the flow that led there; no splits yet.
+    """Build the cases of one source, by subject and beginning, with their concepts and the flow to them; no splits yet.
 
     events: schema.EVENTS.  titles: the source's own, by code.  source: whose subject numbers these are.  name: what to
     call all of it as a site.  label_set: for outcome next_visit.  Raises ValueError where events lack a
@@ -60,14 +61,14 @@ def build_cases(
         lists,
         case_id=pl.int_range(len(cases), dtype=pl.Int64),
         split=pl.lit(None, pl.String),
-        oracle=pl.lit(None, schema.CASES["oracle"]),
+        oracle=pl.lit(None, CASES["oracle"]),
     )
     notes |= {
         "cases without a concept": int((lists.list.len() == 0).sum()),
         "concepts beyond max_concepts, left out": num_cut,
     }
     flow = Flow(flow.rows + last.rows[1:], flow.notes | notes)
-    return Built(schema.check_columns(cases, schema.CASES, "cases"), concepts, outcomes, flow, source)
+    return Built(schema.check_columns(cases, CASES, "cases"), concepts, outcomes, flow, source)
 
 
 def _check(events: pl.LazyFrame, settings: Sites) -> None:
@@ -86,7 +87,7 @@ def _check(events: pl.LazyFrame, settings: Sites) -> None:
 
 
 def _visits(events: pl.LazyFrame) -> pl.DataFrame:
-    """Every visit's admitted, discharged, died, and ended: the discharge, or a death within the visit before it."""
+    """Return every visit's admitted, discharged, died, and ended: its discharge, or a death within it before that."""
     code, time = pl.col("code"), pl.col("time")
     is_admission, is_discharge = (code.str.starts_with(prefix) for prefix in (schema.ADMISSION, schema.DISCHARGE))
     visits = (
@@ -106,7 +107,7 @@ def _visits(events: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _stays(events: pl.LazyFrame, visits: pl.DataFrame, settings: Sites) -> tuple[pl.DataFrame, Flow, tuple[str, ...]]:
-    """Cases that begin with an admission: columns of VISIT, begin, at, outcomes."""
+    """Return cases that begin with an admission: columns of VISIT, begin, at, outcomes."""
     start = schema.ADMISSION if settings.begin == "admission" else schema.ICU_ADMISSION
     begun = events.filter(pl.col("code").str.starts_with(start)).select(*VISIT, begin="time").collect()
     if settings.begin == "admission":  # a visit is admitted once, at its first
@@ -139,14 +140,14 @@ def _stays(events: pl.LazyFrame, visits: pl.DataFrame, settings: Sites) -> tuple
 
 
 def _next_visits(events: pl.LazyFrame, label_set: LabelSet) -> tuple[pl.DataFrame, Flow, tuple[str, ...]]:
-    """Cases that begin with a discharge alive that another visit follows: columns of VISIT, begin, at, outcomes."""
-    samples, flow = build_samples(events, label_set, Select(history_visits=0, unlabelled=False), label_set.columns_of)
+    """Return cases that begin with a discharge alive that another visit follows: columns as of `_stays`."""
+    samples, flow = build_samples(events, label_set, Criteria(history_visits=0, unlabelled=False), label_set.columns_of)
     at = pl.col("prediction_time")
     return samples.select(*VISIT, begin=at, at=at, outcomes="labels"), flow, tuple(label_set.names)
 
 
 def _sites(events: pl.LazyFrame, cases: pl.DataFrame, settings: Sites) -> pl.Series:
-    """Each case's site: the first that its visit names, else the first that the subject does, else null."""
+    """Return each case's site: the first that its visit names, else the first that the subject does, else null."""
     place, hadm = pl.col("code").str.strip_prefix(schema.SITE), pl.col("hadm_id")
     key = SITES.get(settings.by)
     is_wanted = place.str.starts_with(key) if key else ~place.str.contains("=", literal=True)

@@ -1,8 +1,8 @@
-"""An event's code as a concept: the code system it is of, and the phrase that an embedding reads.
+"""Turn an event's code into a concept: the code system it is of, and the phrase that an embedding reads.
 
 An ICD code has one phrase wherever it comes from: the title of the public tables, else the source's, else the code
 itself.  A drug's phrase is its name alone.  Hospitals order the same drug as "furosemide inj", "FUROSEMIDE 20 MG PO
-TABS" and "4 ML VIAL : furosemide 10 MG/ML IJ SOLN", so strengths, forms, routes, containers and what stands in brackets
+TABS" and "4 ML VIAL : furosemide 10 MG/ML IJ SOLN", so strengths, forms, routes, containers and what is in brackets
 are left out.  That is all: salts ("hcl") and brands ("lasix") stay, since to know that they mean the same is the
 embedding's work.  What it costs: 0.45 % and 0.9 % of sodium chloride are one, and so are tablets and infusions.
 """
@@ -34,7 +34,7 @@ AMOUNT = re.compile(r"[\d.,]*\d")  # a word that begins with a number, as every 
 
 
 def concept_of(code: str, title: str | None = None) -> tuple[str, str]:
-    """Code system and phrase of an event's code; `title` is the source's own.  No phrase is empty.
+    """Return code system and phrase of an event's code; `title` is the source's own.  No phrase is empty.
 
     >>> concept_of("DIAGNOSIS//ICD//9//4280")
     ('ICD9', 'Congestive heart failure, unspecified')
@@ -59,7 +59,7 @@ def concept_of(code: str, title: str | None = None) -> tuple[str, str]:
 
 
 def drug_name(order: str) -> str:
-    """The name within the text of an order, lower case; the whole text where nothing in it looks like a name.
+    """Return the name within the text of an order, lower case; the whole text where nothing in it looks like a name.
 
     >>> [drug_name(order) for order in ("Aspirin EC 81 mg PO TBEC", "0.9%  NaCl infusion", "1000 ml bag")]
     ['aspirin', 'nacl', '1000 ml bag']
@@ -71,7 +71,7 @@ def drug_name(order: str) -> str:
 
 
 def _name(words: list[str]) -> str:
-    """The first run of words that are neither amounts nor forms."""
+    """Return the first run of words that are neither amounts nor forms."""
     name: list[str] = []
     for word in (word.strip(".,;:") for word in words):
         if AMOUNT.match(word) or word in NOT_A_NAME or not any(map(str.isalpha, word)):
@@ -83,7 +83,7 @@ def _name(words: list[str]) -> str:
 
 
 def _dotted(code: str, prefix: str) -> str:
-    """A code that no table knows, as people write it.
+    """Write a code that no table knows as people do.
 
     >>> _dotted("DIAGNOSIS//ICD//9//4280", "DIAGNOSIS//ICD//"), _dotted("PROCEDURE//ICD//9//3961", "PROCEDURE//ICD//")
     ('ICD-9 428.0', 'ICD-9 procedure 39.61')
@@ -98,5 +98,5 @@ def _dotted(code: str, prefix: str) -> str:
 
 
 def _tidy(text: str | None) -> str:
-    """Blanks put straight."""
+    """Put blanks straight."""
     return " ".join((text or "").split())

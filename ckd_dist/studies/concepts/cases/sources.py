@@ -1,4 +1,4 @@
-"""Every source becomes cases and concepts, whatever its form; all of them become one table of sites."""
+"""Read every source into cases and concepts, whatever its form, and join them into one table of sites."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -9,22 +9,23 @@ import polars as pl
 from ckd_dist.ehr import codes
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import SOURCES, extract
+from ckd_dist.ehr.sources import num_subjects
 from ckd_dist.ehr.splits import split_of
+from ckd_dist.files import files_below
 from ckd_dist.progress import Track
-from ckd_dist.schema import SPLITS, Run
-from ckd_dist.stages import files_below
+from ckd_dist.schema import SPLITS
 from ckd_dist.studies.concepts.cases.built import Built, join_sources
 from ckd_dist.studies.concepts.cases.findings import read_findings
 from ckd_dist.studies.concepts.cases.outcomes import build_cases
 from ckd_dist.studies.concepts.config import Sites
+from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.synthetic.sites import write_sites
-from ckd_dist.studies.disease.describe import num_subjects
 
 LABELS = "phenotypes25"  # of the next visit
 
 
-def read_sources(settings: Sites, run: Run, track: Track) -> tuple[Built, list[Path]]:
-    """Cases of all sources as one, and the files that were written on the way."""
+def read_sources(settings: Sites, run: ConceptsRun, track: Track) -> tuple[Built, list[Path]]:
+    """Read the cases of all sources as one; return them, and the files that were written on the way."""
     if not settings.sources:
         raise ValueError("sites.sources is empty: give --source eicu:DIR, findings:DIR, A=mimic3:DIR,B=mimic4:DIR, ...")
     _check_each_once(settings.sources)
@@ -49,7 +50,7 @@ def read_sources(settings: Sites, run: Run, track: Track) -> tuple[Built, list[P
 
 
 def _check_each_once(sources: tuple[str, ...]) -> None:
-    """Two made-up sources are the same patients too, whatever their numbers."""
+    """Refuse a source that is given twice; two synthetic ones are the same patients, whatever their numbers."""
     places = [source.rpartition("=")[2] for source in sources]
     kinds = ["synthetic" if place.startswith("synthetic:") else place for place in places]
     for place, kind in zip(places, kinds, strict=True):
@@ -58,7 +59,7 @@ def _check_each_once(sources: tuple[str, ...]) -> None:
 
 
 def _from_events(settings: Sites, folder: Path, name: str | None, where: str) -> Built:
-    """A hospital's tables, as events first."""
+    """Read a hospital's tables, as events first."""
     splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
     extract(where, folder, splits, settings.memory_gb)
     events = pl.concat([read_events(folder, split) for split in SPLITS if _has(folder, split)])
@@ -71,6 +72,6 @@ def _has(folder: Path, split: str) -> bool:
 
 
 def _titles(folder: Path) -> Mapping[str, str]:
-    """What the source's codes are called."""
+    """Read what the source's codes are called."""
     described = read_codes(folder).drop_nulls()
     return dict(zip(described["code"], described["description"], strict=True))

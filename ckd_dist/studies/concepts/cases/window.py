@@ -1,4 +1,4 @@
-"""What of a subject's record a case may look at: concepts from `history_days` before its beginning to its prediction.
+"""Read what a case may look at: concepts from `history_days` before its beginning to its prediction.
 
 An event counts when it was known by the prediction:
  - it is dated then or earlier, and its visit is the case's own or began earlier (a transfer on the same day did not);
@@ -24,7 +24,7 @@ VISIT = ["subject_id", "hadm_id"]
 def read_window(
     events: pl.LazyFrame, cases: pl.DataFrame, visits: pl.DataFrame, titles: Mapping[str, str], settings: Sites
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
-    """Columns case and key of every event that a case may look at, in order of time; what keys mean; and counts.
+    """Return columns case and key of every event that a case may look at, in order of time; what keys mean; and counts.
 
     cases: columns subject_id, hadm_id, begin, at.  visits: columns subject_id, hadm_id, admitted, discharged.  titles:
     the source's own, by code.
@@ -57,7 +57,7 @@ def read_window(
 
 
 def _about() -> list[pl.Expr]:
-    """When an event is known, and whether it is a diagnosis or procedure."""
+    """Say when an event is known, and whether it is a diagnosis or procedure."""
     time, code = pl.col("time"), pl.col("code")
     day_over = time + pl.duration(days=1)
     is_day = code.str.starts_with(schema.MEDICATION) & (time.dt.time() == pl.time(0))
@@ -66,7 +66,7 @@ def _about() -> list[pl.Expr]:
 
 
 def _meanings(codes: pl.Series, titles: Mapping[str, str]) -> pl.DataFrame:
-    """concepts.MEANINGS of the codes, numbered as they stand."""
+    """Return concepts.MEANINGS of the codes, numbered in their order."""
     rows = [(key, *concept_of(code, titles.get(code)), code, False) for key, code in enumerate(codes)]
     return pl.DataFrame(rows, schema=MEANINGS, orient="row")
 

@@ -1,9 +1,9 @@
-"""What concepts have to do with it: nearest neighbours, a map of the space, and which concepts carried the loss.
+"""Attribute scores to concepts: nearest neighbours, a map of the space, and which concepts carried the loss.
 
-    N held-out cases of a target, V concepts (rows of schema.CONCEPTS), C of them, D width of a vector or draws,
+    N held-out cases of a target, V concepts (rows of table.CONCEPTS), C of them, D width of a vector or draws,
     S subjects, K outcomes
 
-A concept that fewer than `least_subjects` subjects of a site have is never named: it could stand for one person.
+A concept that fewer than `least_subjects` subjects of a site have is never named: it could identify one person.
 """
 
 from collections import defaultdict
@@ -16,8 +16,9 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from ckd_dist.report.bootstrap import Resamples, interval
-from ckd_dist.studies.concepts.report.results import LOCAL, Line, Scored, Target, TransferResults
+from ckd_dist.studies.concepts.report.results import LOCAL, Line, Results, Scored, Target
 from ckd_dist.studies.concepts.report.sites import subjects_at
+from ckd_dist.studies.concepts.tables import unit
 
 NEAREST = 3  # neighbours shown of a concept
 MOST_TSNE = 3000  # concepts; more are mapped by PCA alone, and as many of them are drawn
@@ -28,8 +29,8 @@ MOST_CARRIERS = 10  # concepts shown either way
 LEAST_PROBABILITY = 1e-6  # a surer prediction counts as this sure: no single case may be an infinite loss
 
 
-def neighbours(results: TransferResults) -> list[dict[str, Any]]:
-    """For the target's most frequent concepts that the source lacks, the nearest source concepts of every embedding."""
+def neighbours(results: Results) -> list[dict[str, Any]]:
+    """Find the nearest source concepts, by every embedding, of the target's most frequent concepts that it lacks."""
     texts, systems = results.concepts["text"].to_list(), results.concepts["system"].to_list()
     lines = []
     for source, target in results.pairs():
@@ -41,7 +42,7 @@ def neighbours(results: TransferResults) -> list[dict[str, Any]]:
         if not len(asked) or not len(known):
             continue
         for space in results.spaces:
-            cosines_CV = unit(space.vectors_VD[asked]) @ unit(space.vectors_VD[known]).T
+            cosines_CV = directions(space.vectors_VD[asked]) @ directions(space.vectors_VD[known]).T
             for concept, cosine_V in zip(asked, cosines_CV, strict=True):
                 best = np.argsort(-cosine_V, kind="stable")[:NEAREST]
                 near = [
@@ -63,18 +64,17 @@ def neighbours(results: TransferResults) -> list[dict[str, Any]]:
 
 
 def most_frequent(subjects_V: np.ndarray, allowed_V: np.ndarray, most: int) -> np.ndarray:
-    """At most so many allowed concepts, those of most subjects first; ties in the order of their numbers."""
+    """Return at most so many allowed concepts, those of most subjects first; ties in the order of their numbers."""
     return np.array([v for v in np.argsort(-subjects_V, kind="stable") if allowed_V[v]][:most], dtype=np.int64)
 
 
-def unit(vectors_VD: np.ndarray) -> np.ndarray:
-    """Vectors of length 1; zero stays zero."""
-    vectors_VD = vectors_VD.astype(np.float64)
-    return vectors_VD / np.maximum(np.linalg.norm(vectors_VD, axis=1, keepdims=True), 1e-12)
+def directions(vectors_VD: np.ndarray) -> np.ndarray:
+    """Return vectors of length 1 in float64; zero stays zero."""
+    return unit(vectors_VD.astype(np.float64))
 
 
-def maps(results: TransferResults) -> list[dict[str, Any]]:
-    """Every embedding's concepts of the first pair in two dimensions, told apart by the site that has them."""
+def maps(results: Results) -> list[dict[str, Any]]:
+    """Map every embedding's concepts of the first pair in two dimensions, marked by the site that has them."""
     pair = next(((source, target) for source, target in results.pairs() if source != target), None)
     if pair is None:
         return []
@@ -103,19 +103,19 @@ def maps(results: TransferResults) -> list[dict[str, Any]]:
             "source": source,
             "target": target,
             "concepts": len(chosen),
-            "way": way,
+            "method": method,
             "places": places_C2[drawn].round(2).tolist(),
             "sides": side_C.tolist(),
             "labels": labels,
         }
         for space in results.spaces
-        for places_C2, way in [flatten(space.vectors_VD[chosen], results.seed)]
+        for places_C2, method in [flatten(space.vectors_VD[chosen], results.seed)]
     ]
 
 
 def flatten(vectors_CD: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
-    """Two coordinates of every vector, and by which way: t-SNE of directions where they are few enough, else PCA."""
-    directions_CD = unit(vectors_CD)
+    """Return two coordinates of every vector, and the method: t-SNE of directions where they are few, else PCA."""
+    directions_CD = directions(vectors_CD)
     if not np.ptp(directions_CD, axis=0).any():
         return np.zeros((len(directions_CD), 2)), "PCA"
     few = LEAST_TSNE <= len(directions_CD) <= MOST_TSNE
@@ -128,8 +128,8 @@ def flatten(vectors_CD: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     return TSNE(2, perplexity=perplexity, random_state=seed).fit_transform(places_CD), "t-SNE"
 
 
-def carriers(results: TransferResults, draws: dict[str, Resamples]) -> list[dict[str, Any]]:
-    """Which of the target's concepts go along with a loss: log-loss of "shared" minus that of "local" (else "full").
+def carriers(results: Results, draws: dict[str, Resamples]) -> list[dict[str, Any]]:
+    """Find the target's concepts that go along with a loss: log-loss of "shared" minus that of "local" (else "full").
 
     A concept's number is the mean over the held-out cases that have it, and over outcomes and seeds; its interval is
     over subjects.  Both regimes saw all they may; concepts of few held-out subjects are left out.
@@ -148,11 +148,11 @@ def carriers(results: TransferResults, draws: dict[str, Resamples]) -> list[dict
         excess_N = losses[line] - losses[against]
         rows = carried(excess_N, target, drawn, results)
         if rows:
-            told = {"embedding": line.embedding, "model": line.model, "source": line.source, "target": line.target}
+            pair = {"embedding": line.embedding, "model": line.model, "source": line.source, "target": line.target}
             most = sorted((row for row in rows if row["value"] > 0), key=lambda row: -row["value"])[:MOST_CARRIERS]
             least = sorted((row for row in rows if row["value"] < 0), key=lambda row: row["value"])[:MOST_CARRIERS]
             lines.append(
-                told
+                pair
                 | {
                     "against": against.regime,
                     "overall": overall(excess_N, drawn),
@@ -165,7 +165,7 @@ def carriers(results: TransferResults, draws: dict[str, Resamples]) -> list[dict
 
 
 def mean_losses(scored: list[Scored], targets: dict[str, Target]) -> dict[Line, np.ndarray]:
-    """Log-loss of every case, a mean over outcomes and seeds, [N]; of lines that saw all they may."""
+    """Return the log-loss of every case, a mean over outcomes and seeds, [N]; of lines that saw all they may."""
     by_line: dict[Line, list[np.ndarray]] = defaultdict(list)
     for one in scored:
         if one.size is None:
@@ -174,19 +174,19 @@ def mean_losses(scored: list[Scored], targets: dict[str, Target]) -> dict[Line, 
 
 
 def log_loss(outcomes_NK: np.ndarray, probabilities_NK: np.ndarray) -> np.ndarray:
-    """-log of the probability of what happened, a mean over outcomes, [N]."""
+    """Return -log of the probability of what happened, a mean over outcomes, [N]."""
     happened_NK = np.where(outcomes_NK == 1, probabilities_NK, 1 - probabilities_NK.astype(np.float64))
     return -np.log(np.maximum(happened_NK, LEAST_PROBABILITY)).mean(axis=1)
 
 
 def overall(excess_N: np.ndarray, drawn: Resamples) -> dict[str, float]:
-    """The mean excess over all cases, with its interval."""
+    """Return the mean excess over all cases, with its interval."""
     counts_ND = drawn.counts_SD[drawn.subject_N]
     return vars(interval(excess_N @ counts_ND / counts_ND.sum(axis=0)))
 
 
-def carried(excess_N: np.ndarray, target: Target, drawn: Resamples, results: TransferResults) -> list[dict[str, Any]]:
-    """The mean excess over the cases of every concept that enough held-out subjects have, with its interval."""
+def carried(excess_N: np.ndarray, target: Target, drawn: Resamples, results: Results) -> list[dict[str, Any]]:
+    """Return the mean excess over the cases of every concept that enough held-out subjects have, with its interval."""
     has_VN = held_out_concepts(target, results)
     num_subjects = len(drawn.counts_SD)
     by_subject = (np.ones(len(excess_N)), (np.arange(len(excess_N)), drawn.subject_N))
@@ -207,8 +207,8 @@ def carried(excess_N: np.ndarray, target: Target, drawn: Resamples, results: Tra
     ]
 
 
-def held_out_concepts(target: Target, results: TransferResults) -> sparse.csr_array:
-    """Which concept every held-out case has, [V, N]."""
+def held_out_concepts(target: Target, results: Results) -> sparse.csr_array:
+    """Return which concept every held-out case has, [V, N]."""
     order = pl.DataFrame({"case_id": target.case_id_N, "row": np.arange(len(target.case_id_N))})
     pairs = results.cases.join(order, on="case_id").select("row", "concepts").explode("concepts").drop_nulls().unique()
     where = (pairs["concepts"].to_numpy(), pairs["row"].to_numpy())

@@ -1,4 +1,4 @@
-"""What costs nothing to predict at a site: its prevalence, and a logistic regression on which concepts a case has.
+"""Baselines of a site: its prevalence, and a logistic regression on which concepts a case has.
 
     N rows, K outcomes, V concepts
 
@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 STRENGTHS = (0.01, 0.1, 1.0)  # C: inverse strength of the penalty
 
 
-def site_floors(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[str, np.ndarray]:
-    """Probabilities [N, K] of the site's held-out cases by case_id, by name.  cases: schema.CASES."""
+def site_baselines(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[str, np.ndarray]:
+    """Predict the site's held-out cases in order of case_id: probabilities [N, K] by name.  cases: table.CASES."""
     parts = {
         split: cases.filter((pl.col("site") == site) & (pl.col("split") == split)).sort("case_id")
         for split in ("train", "tuning", "held_out")
@@ -36,7 +36,7 @@ def site_floors(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[str, 
 
 
 def _logistic(has: dict[str, sparse.csr_array], train_N: np.ndarray, tuning_N: np.ndarray, share: float) -> np.ndarray:
-    """Probabilities of one outcome; its share where the training cases do not have both classes."""
+    """Predict one outcome; by its share where the training cases do not have both classes."""
     if len(np.unique(train_N)) < 2:
         return np.full(has["held_out"].shape[0], share)
     models = [LogisticRegression(C=C, max_iter=1000).fit(has["train"], train_N) for C in STRENGTHS]
@@ -45,7 +45,7 @@ def _logistic(has: dict[str, sparse.csr_array], train_N: np.ndarray, tuning_N: n
 
 
 def _loss(model: LogisticRegression, has: sparse.csr_array, outcome_N: np.ndarray) -> float:
-    """Log loss; equal for all, so the strongest penalty stands, where there is nothing to choose on."""
+    """Return the log loss; equal for all, for the strongest penalty, where there is nothing to choose on."""
     if not len(outcome_N):
         return 0.0
     probability_N = np.clip(model.predict_proba(has)[:, 1], 1e-7, 1 - 1e-7)
@@ -53,7 +53,7 @@ def _loss(model: LogisticRegression, has: sparse.csr_array, outcome_N: np.ndarra
 
 
 def _matrix(part: pl.DataFrame, num_concepts: int) -> sparse.csr_array:
-    """1 where a case has a concept, [N, V]."""
+    """Return 1 where a case has a concept, [N, V]."""
     lengths = part["concepts"].list.len().to_numpy()
     concept = part["concepts"].explode().drop_nulls().to_numpy()
     row = np.repeat(np.arange(len(part)), lengths)

@@ -1,9 +1,9 @@
-"""The third study's numbers: how well every cell's model does at its target, and which differences are clear of zero.
+"""Measure how well every experiment's model does at its target, and which differences are clear of zero.
 
     N held-out cases of a target, K outcomes, S subjects, D draws, R seeds
 
 A score is the mean over seeds, never the best of them; its interval is over the target's subjects, drawn alike for
-every cell of that target, so that the difference of two cells is paired.  The spread over seeds stands beside it.
+every experiment at that target, so that the difference of two lines is paired.  Beside it is the spread over seeds.
 Macro: the mean over the outcomes that have both classes.
 """
 
@@ -17,37 +17,37 @@ import numpy as np
 from ckd_dist.report.bootstrap import LEVEL, Resamples, interval, resample
 from ckd_dist.report.metrics import mean_of_known, ranking
 from ckd_dist.report.page import plain
-from ckd_dist.studies.concepts.report import attribution as transfer_concepts
-from ckd_dist.studies.concepts.report import sites as transfer_sites
-from ckd_dist.studies.concepts.report import wording as transfer_words
-from ckd_dist.studies.concepts.report.results import LOCAL, Line, Scored, Target, TransferResults
-from ckd_dist.studies.concepts.report.wording import MACRO
+from ckd_dist.studies.concepts.report.attribution import carriers, maps, neighbours
+from ckd_dist.studies.concepts.report.results import LOCAL, Line, Results, Scored, Target
+from ckd_dist.studies.concepts.report.sites import describe_sites, overlaps
+from ckd_dist.studies.concepts.report.wording import MACRO, with_sentences
 
 FEW_POSITIVES = 10  # held-out cases with an outcome, or without it; below: no claim may rest on it
-REGIMES = (("full", "local"), ("frozen", "shared"))  # whose difference is told, of one embedding
+REGIMES = (("full", "local"), ("frozen", "shared"))  # whose difference is reported, of one embedding
 
 
 @dataclass(frozen=True)
-class Found:
+class SeedScores:
     """AUROC and AUPRC of a line's seeds for every outcome and draw."""
 
     seeds: tuple[int, ...]
     auroc_RKD: np.ndarray
     auprc_RKD: np.ndarray
 
-    def of(self, seeds: Sequence[int]) -> "Found":
+    def of(self, seeds: Sequence[int]) -> "SeedScores":
+        """Return those of some seeds."""
         chosen = [self.seeds.index(seed) for seed in seeds]
-        return Found(tuple(seeds), self.auroc_RKD[chosen], self.auprc_RKD[chosen])
+        return SeedScores(tuple(seeds), self.auroc_RKD[chosen], self.auprc_RKD[chosen])
 
 
-def measure(results: TransferResults) -> dict[str, Any]:
-    """Everything that the report says, in types that JSON has.
+def measure(results: Results) -> dict[str, Any]:
+    """Return everything that the report says, in types that JSON has.
 
     Raises ValueError where the parts of `results` do not fit together.
     """
     results.check()
     draws = {t.site: resample(t.subject_N, results.bootstrap_draws, results.seed) for t in results.targets}
-    found = score_cells(results, draws)
+    found = score_lines(results, draws)
     small = {target.site: too_few(target, results.outcomes) for target in results.targets}
     numbers = {
         "title": results.title,
@@ -64,44 +64,44 @@ def measure(results: TransferResults) -> dict[str, Any]:
         "few_positives": FEW_POSITIVES,
         "notes": list(results.notes),
         "left_out": {what: times for what, times in results.left_out.items() if times},
-        "sites": transfer_sites.sites(results),
-        "overlap": transfer_sites.overlaps(results),
+        "sites": describe_sites(results),
+        "overlap": overlaps(results),
         "targets": [held_out(target, results.outcomes, small[target.site]) for target in results.targets],
-        "floors": floors(results, draws),
-        "scores": [line._asdict() | scores(line_found, results.outcomes) for line, line_found in found.items()],
+        "baselines": score_baselines(results, draws),
+        "scores": [line._asdict() | summarise(of_line, results.outcomes) for line, of_line in found.items()],
         "differences": list(differences(found, results, small)),
         "steps": steps(results.scored),
-        "neighbours": transfer_concepts.neighbours(results),
-        "maps": transfer_concepts.maps(results),
-        "carriers": transfer_concepts.carriers(results, draws),
+        "neighbours": neighbours(results),
+        "maps": maps(results),
+        "carriers": carriers(results, draws),
         "costs": costs(results.scored),
         "seconds": sum(one.seconds for one in results.scored),
-        "cells": len(results.scored),
+        "experiments": len(results.scored),
         "idle_share": results.idle_share,
         "recipe": dict(results.recipe),
         "versions": dict(results.versions),
     }
-    return transfer_words.with_words(plain(numbers))
+    return with_sentences(plain(numbers))
 
 
-def score_cells(results: TransferResults, draws: dict[str, Resamples]) -> dict[Line, Found]:
-    """Every line's seeds on the draws of its target."""
+def score_lines(results: Results, draws: dict[str, Resamples]) -> dict[Line, SeedScores]:
+    """Score every line's seeds on the draws of its target."""
     targets = {target.site: target for target in results.targets}
     by_line: dict[Line, list[Scored]] = defaultdict(list)
     for one in results.scored:
         by_line[one.line].append(one)
     found = {}
-    for line, cells in by_line.items():
-        cells = sorted(cells, key=lambda one: one.seed)
+    for line, seeds in by_line.items():
+        seeds = sorted(seeds, key=lambda one: one.seed)
         target, drawn = targets[line.target], draws[line.target]
-        ranked = [rank(target.outcomes_NK, one.probabilities_NK, drawn) for one in cells]
+        ranked = [rank(target.outcomes_NK, one.probabilities_NK, drawn) for one in seeds]
         auroc_RKD, auprc_RKD = (np.stack(part) for part in zip(*ranked, strict=True))
-        found[line] = Found(tuple(one.seed for one in cells), auroc_RKD, auprc_RKD)
+        found[line] = SeedScores(tuple(one.seed for one in seeds), auroc_RKD, auprc_RKD)
     return found
 
 
 def rank(outcomes_NK: np.ndarray, probabilities_NK: np.ndarray, drawn: Resamples) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC and AUPRC of every outcome on every draw, [K, D] each; NaN where a draw holds one class."""
+    """Return AUROC and AUPRC of every outcome on every draw, [K, D] each; NaN where a draw holds one class."""
     ranked = [
         ranking(outcomes_NK[:, k], probabilities_NK[:, k], drawn.subject_N, drawn.counts_SD)
         for k in range(outcomes_NK.shape[1])
@@ -110,8 +110,8 @@ def rank(outcomes_NK: np.ndarray, probabilities_NK: np.ndarray, drawn: Resamples
     return auroc_KD, auprc_KD
 
 
-def scores(found: Found, outcomes: Sequence[str]) -> dict[str, Any]:
-    """A line's means over seeds, with interval and spread."""
+def summarise(found: SeedScores, outcomes: Sequence[str]) -> dict[str, Any]:
+    """Return a line's means over seeds, with interval and spread."""
     return {
         "seeds": len(found.seeds),
         "auroc": by_outcome(found.auroc_RKD, outcomes),
@@ -120,12 +120,12 @@ def scores(found: Found, outcomes: Sequence[str]) -> dict[str, Any]:
 
 
 def by_outcome(value_RKD: np.ndarray, outcomes: Sequence[str]) -> dict[str, Any]:
-    """Macro and every outcome: the mean over seeds, its interval; least and most of the seeds."""
+    """Return, of macro and every outcome, the mean over seeds, its interval, and least and most of the seeds."""
     return {name: spread_estimate(value_RD) for name, value_RD in columns(value_RKD, outcomes)}
 
 
 def columns(value_RKD: np.ndarray, outcomes: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Macro, then every outcome where there are several; [R, D] each."""
+    """Yield macro, then every outcome where there are several; [R, D] each."""
     yield MACRO, np.stack([mean_of_known(value_KD) for value_KD in value_RKD])
     if len(outcomes) > 1:
         for k, name in enumerate(outcomes):
@@ -133,13 +133,14 @@ def columns(value_RKD: np.ndarray, outcomes: Sequence[str]) -> Iterator[tuple[st
 
 
 def spread_estimate(value_RD: np.ndarray) -> dict[str, float]:
+    """Return the mean over seeds with its interval, and least and most of the seeds."""
     return vars(interval(value_RD.mean(axis=0))) | {"least": value_RD[:, 0].min(), "most": value_RD[:, 0].max()}
 
 
 def differences(
-    found: dict[Line, Found], results: TransferResults, small: dict[str, list[str]]
+    found: dict[Line, SeedScores], results: Results, small: dict[str, list[str]]
 ) -> Iterator[dict[str, Any]]:
-    """First minus second over the seeds that both have, on the same draws; of all of the target's cases."""
+    """Yield first minus second over the seeds that both have, on the same draws; of all of the target's cases."""
     for kind, first, second in compared(found, results):
         seeds = sorted(set(found[first].seeds) & set(found[second].seeds))
         if not seeds:
@@ -158,8 +159,8 @@ def differences(
         }
 
 
-def compared(found: dict[Line, Found], results: TransferResults) -> Iterator[tuple[str, Line, Line]]:
-    """Which lines are compared, and why."""
+def compared(found: dict[Line, SeedScores], results: Results) -> Iterator[tuple[str, Line, Line]]:
+    """Yield which lines are compared, and why."""
     for line in found:
         if line.size is not None:
             continue
@@ -176,7 +177,7 @@ def compared(found: dict[Line, Found], results: TransferResults) -> Iterator[tup
 def judged(
     first_RKD: np.ndarray, second_RKD: np.ndarray, outcomes: Sequence[str], small: list[str]
 ) -> dict[str, dict[str, Any]]:
-    """The difference of the means with its verdict: better, worse, or unclear.  Silent where positives are too few."""
+    """Return the difference of the means with its verdict: better, worse, or unclear (as where positives are few)."""
     cells = {}
     for (name, first_RD), (_, second_RD) in zip(
         columns(first_RKD, outcomes), columns(second_RKD, outcomes), strict=True
@@ -190,13 +191,14 @@ def judged(
 
 
 def too_few(target: Target, outcomes: Sequence[str]) -> list[str]:
-    """Outcomes that fewer than FEW_POSITIVES of the target's held-out cases have, or lack."""
+    """Return the outcomes that fewer than FEW_POSITIVES of the target's held-out cases have, or lack."""
     positives_K = target.outcomes_NK.sum(axis=0)
     rarer_K = np.minimum(positives_K, len(target.outcomes_NK) - positives_K)
     return [name for name, rarer in zip(outcomes, rarer_K, strict=True) if rarer < FEW_POSITIVES]
 
 
 def held_out(target: Target, outcomes: Sequence[str], small: list[str]) -> dict[str, Any]:
+    """Count the held-out cases of a target.  small: outcomes that no claim may rest on."""
     positives_K = target.outcomes_NK.sum(axis=0)
     return {
         "site": target.site,
@@ -207,22 +209,22 @@ def held_out(target: Target, outcomes: Sequence[str], small: list[str]) -> dict[
     }
 
 
-def floors(results: TransferResults, draws: dict[str, Resamples]) -> list[dict[str, Any]]:
-    """What needs no transfer, and the oracle where the law is known, at every target."""
+def score_baselines(results: Results, draws: dict[str, Resamples]) -> list[dict[str, Any]]:
+    """Score what needs no other site, and the oracle where the law is known, at every target."""
     lines = []
     for target in results.targets:
-        given = [(name, "floor", probabilities_NK) for name, probabilities_NK in target.floors.items()]
+        given = [(name, "baseline", probabilities_NK) for name, probabilities_NK in target.baselines.items()]
         if target.oracle_NK is not None:
             given.append(("oracle", "oracle", target.oracle_NK))
         for name, role, probabilities_NK in given:
             auroc_KD, auprc_KD = rank(target.outcomes_NK, probabilities_NK, draws[target.site])
-            measured = scores(Found((0,), auroc_KD[None], auprc_KD[None]), results.outcomes)
+            measured = summarise(SeedScores((0,), auroc_KD[None], auprc_KD[None]), results.outcomes)
             lines.append({"name": name, "role": role, "target": target.site} | measured)
     return lines
 
 
 def steps(scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    """Macro AUROC at the target while it is tuned on: mean, least and most over the seeds, where all were scored."""
+    """Return the target's macro AUROC while it is tuned on: mean, least, most of the seeds, where all were scored."""
     by_line: dict[Line, list[dict[int, float]]] = defaultdict(list)
     for one in scored:
         if one.curve:
@@ -240,7 +242,7 @@ def steps(scored: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def costs(scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    """Seconds of a cell by patient model and embedding."""
+    """Return the seconds of an experiment by patient model and embedding."""
     by_kind: dict[tuple[str, str], list[float]] = defaultdict(list)
     for one in scored:
         by_kind[one.model, one.embedding].append(one.seconds)
@@ -248,7 +250,7 @@ def costs(scored: Sequence[Scored]) -> list[dict[str, Any]]:
         {
             "model": model,
             "embedding": embedding,
-            "cells": len(seconds),
+            "experiments": len(seconds),
             "median": float(np.median(seconds)),
             "longest": max(seconds),
             "total": sum(seconds),

@@ -1,4 +1,4 @@
-"""Numbers of the third study to metrics.json, report.md and report.html: all three say the same.
+"""Write the third study's numbers as metrics.json, report.md and report.html: all three say the same.
 
 Both pages are made of the same plain tables, which are laid out here: rows are embedding and regime; columns are pairs
 of sites, or, where there are several outcomes but few, the outcomes of one pair.
@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from ckd_dist.report.page import write_pages
-from ckd_dist.studies.concepts.report import plots as transfer_plots
+from ckd_dist.report.wording import count_and_share
+from ckd_dist.studies.concepts.report import plots
 from ckd_dist.studies.concepts.report.wording import KINDS, MACRO, REGIMES, place, shown_outcomes
-from ckd_dist.studies.disease.report.table1 import share
 
-MOST_COLUMNS = 6  # pairs beside one another; more stand below one another, by target
+MOST_COLUMNS = 6  # pairs beside one another; more go below one another, by target
 MOST_PAIRS = 6  # whose neighbours and concepts are shown; the others are in metrics.json
 
 
-def write(folder: Path, numbers: dict[str, Any]) -> None:
-    """Write the three files into `folder`.  numbers: what transfer_measure.measure returns."""
-    drawings = {f"map {place}": transfer_plots.map_plot(one) for place, one in enumerate(numbers["maps"])}
+def write_report(numbers: dict[str, Any], folder: Path) -> None:
+    """Write the three files into `folder`.  numbers: what measure.measure returns."""
+    drawings = {f"map {place}": plots.map_plot(one) for place, one in enumerate(numbers["maps"])}
     for model in numbers["models"]:
-        drawings[f"size {model}"] = transfer_plots.size_plot(numbers, model)
-        drawings[f"steps {model}"] = transfer_plots.step_plot(numbers, model)
+        drawings[f"size {model}"] = plots.size_plot(numbers, model)
+        drawings[f"steps {model}"] = plots.step_plot(numbers, model)
     write_pages(
         folder,
         __package__,
@@ -33,15 +33,15 @@ def write(folder: Path, numbers: dict[str, Any]) -> None:
         neighbour_tables=neighbour_tables(numbers),
         sized=size_table(numbers),
         shown_carriers=shown_carriers(numbers),
-        regimes={name: said for name, said in REGIMES.items() if any(s["regime"] == name for s in numbers["scores"])},
-        limits=f"at most {transfer_plots.MOST_ROWS} pairs and {transfer_plots.MOST_COLUMNS} embeddings are drawn",
+        regimes={name: text for name, text in REGIMES.items() if any(s["regime"] == name for s in numbers["scores"])},
+        limits=f"at most {plots.MOST_ROWS} pairs and {plots.MOST_COLUMNS} embeddings are drawn",
         show=place,
         positives=positives,
     )
 
 
 def blocks(numbers: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str, str, str]]]]:
-    """Tables as (heading, columns); a column is (title, source, target, outcome)."""
+    """Yield tables as (heading, columns); a column is (title, source, target, outcome)."""
     pairs, outcomes = numbers["pairs"], shown_outcomes(numbers)
     if len(outcomes) > 1:
         for source, target in pairs:
@@ -57,7 +57,7 @@ def blocks(numbers: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str, 
 def table(
     title: str, columns: list[tuple[str, str, str, str]], rows: list[tuple[str, str, str, Callable[..., Any]]]
 ) -> dict[str, Any]:
-    """rows: group, title, role, how to find the cell of (source, target, outcome); left out where there is none."""
+    """Lay out one table.  rows: group, title, role, and what finds the cell of (source, target, outcome)."""
     found = [
         {"group": group, "title": name, "role": role, "cells": [cell_of(*column[1:]) for column in columns]}
         for group, name, role, cell_of in rows
@@ -67,7 +67,7 @@ def table(
 
 
 def size_table(numbers: dict[str, Any]) -> dict[str, Any]:
-    """A line for what was also learned from fewer cases of the target; a column a size."""
+    """Lay out a row for what was also learned from fewer cases of the target; a column a size."""
     lines: dict[tuple[str, str, str, str, str], dict[int | None, Any]] = {}
     for score in numbers["scores"]:
         name = (score["embedding"], score["model"], score["regime"], score["source"], score["target"])
@@ -88,7 +88,7 @@ def size_table(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def score_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """Macro AUROC of everything that was run on all of the target's cases; floors and oracle below."""
+    """Lay out the AUROC of everything that was run on all of the target's cases; baselines and oracle below."""
     kinds = list(
         dict.fromkeys(
             (s["embedding"], s["regime"])
@@ -102,8 +102,8 @@ def score_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
         for s in numbers["scores"]
         if s["size"] is None
     }
-    floors = {(floor["name"], floor["target"]): floor["auroc"] for floor in numbers["floors"]}
-    roles = {floor["name"]: floor["role"] for floor in sorted(numbers["floors"], key=lambda f: f["role"])}
+    baselines = {(one["name"], one["target"]): one["auroc"] for one in numbers["baselines"]}
+    roles = {one["name"]: one["role"] for one in sorted(numbers["baselines"], key=lambda one: one["role"])}
 
     def of_line(model: str, embedding: str, regime: str) -> Callable[..., Any]:
         def cell_of(source: str, target: str, outcome: str) -> Any:
@@ -112,8 +112,8 @@ def score_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
 
         return cell_of
 
-    def of_floor(name: str) -> Callable[..., Any]:
-        return lambda source, target, outcome: floors.get((name, target), {}).get(outcome)
+    def of_baseline(name: str) -> Callable[..., Any]:
+        return lambda source, target, outcome: baselines.get((name, target), {}).get(outcome)
 
     return [
         {"model": model}
@@ -121,7 +121,7 @@ def score_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
             title,
             columns,
             [(embedding, regime, "", of_line(model, embedding, regime)) for embedding, regime in kinds]
-            + [("", name, role, of_floor(name)) for name, role in roles.items()],
+            + [("", name, role, of_baseline(name)) for name, role in roles.items()],
         )
         for model in numbers["models"]
         for title, columns in blocks(numbers)
@@ -129,10 +129,10 @@ def score_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def difference_tables(numbers: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    """AUROC differences of one kind."""
+    """Lay out the AUROC differences of one kind."""
     lines = [line for line in numbers["differences"] if line["kind"] == kind]
-    cells = {(row_title(line, kind), line["model"], line["source"], line["target"]): line["auroc"] for line in lines}
-    local = {row_title(line, kind) for line in lines if line["first"]["regime"] == "local"}
+    cells = {(row_title(line), line["model"], line["source"], line["target"]): line["auroc"] for line in lines}
+    local = {row_title(line) for line in lines if line["first"]["regime"] == "local"}
 
     def of_row(model: str, name: str) -> Callable[..., Any]:
         def cell_of(source: str, target: str, outcome: str) -> Any:
@@ -149,7 +149,8 @@ def difference_tables(numbers: dict[str, Any], kind: str) -> list[dict[str, Any]
     return [one for one in made if one["rows"]]
 
 
-def row_title(line: dict[str, Any], kind: str) -> str:
+def row_title(line: dict[str, Any]) -> str:
+    """Name a difference's row: the embedding whose regimes differ, or the two embeddings in one regime."""
     first, second = line["first"], line["second"]
     if first["embedding"] == second["embedding"]:
         return first["embedding"]
@@ -157,7 +158,7 @@ def row_title(line: dict[str, Any], kind: str) -> str:
 
 
 def neighbour_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """A table a pair: a target concept a line, an embedding a column."""
+    """Lay out a table a pair: a target concept a row, an embedding a column."""
     tables = []
     for source, target in numbers["pairs"][:MOST_PAIRS]:
         own = [line for line in numbers["neighbours"] if (line["source"], line["target"]) == (source, target)]
@@ -175,12 +176,12 @@ def neighbour_tables(numbers: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def shown_carriers(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those of the first patient model and the first embedding that is no baseline, for as many pairs as are shown."""
+    """Return those of the first patient model and the first embedding that is no baseline, of the pairs shown."""
     lines = [line for line in numbers["carriers"] if line["model"] == numbers["models"][0]]
     names = [line["embedding"] for line in lines if line["embedding"] != numbers["one_hot"]]
     return [line for line in lines if line["embedding"] == (names or [numbers["one_hot"]])[0]][:MOST_PAIRS]
 
 
 def positives(split: dict[str, Any], outcome: str) -> str:
-    """How many cases have an outcome, and the share; small counts are not told."""
-    return share(split["positives"][outcome], split["cases"])
+    """Say how many cases have an outcome, and the share; small counts are not shown."""
+    return count_and_share(split["positives"][outcome], split["cases"])

@@ -1,4 +1,4 @@
-"""The third study's plots, in the look of plots.py: curves over cases and over steps, and the map of the concepts."""
+"""Plot curves over cases and over steps, and the map of the concepts, in the look of ckd_dist/report/plots.py."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ LETTER = 0.055  # inches of a letter of a map's label, about
 
 
 def size_plot(numbers: dict[str, Any], model: str) -> str:
-    """Macro AUROC over labelled target cases; empty where no smaller size was run.  Sizes stand evenly."""
+    """Plot macro AUROC over labelled target cases, sizes spaced evenly; empty where no smaller size was run."""
     lines = [line for line in numbers["scores"] if line["model"] == model]
     if all(line["size"] is None for line in lines):
         return ""
@@ -55,7 +55,7 @@ def size_plot(numbers: dict[str, Any], model: str) -> str:
                 continue
             x = np.array([sizes.index(size) for size in at])
             y, low, high = (np.array([points[size][key] for size in at], float) for key in ("value", "low", "high"))
-            x = x + 0.07 * (list(REGIMES).index(regime) - 2)  # so that intervals stand beside one another
+            x = x + 0.07 * (list(REGIMES).index(regime) - 2)  # so that intervals lie beside one another
             axes.plot(x, y, label=regime, markersize=4, **style)
             axes.vlines(x, low, high, color=style["color"], linewidth=0.8, alpha=0.6)
         axes.set_xticks(range(len(sizes)), ["all" if size is None else f"{size:,}" for size in sizes])
@@ -64,7 +64,7 @@ def size_plot(numbers: dict[str, Any], model: str) -> str:
 
 
 def step_plot(numbers: dict[str, Any], model: str) -> str:
-    """Macro AUROC over tuning steps, with the spread over seeds; empty where no curve was asked for."""
+    """Plot macro AUROC over tuning steps, with the spread over seeds; empty where no curve was asked for."""
     lines = [line for line in numbers["steps"] if line["model"] == model and line["size"] is None and line["points"]]
     if not lines:
         return ""
@@ -84,7 +84,7 @@ def step_plot(numbers: dict[str, Any], model: str) -> str:
 
 
 def panels(numbers: dict[str, Any], draw: Any, below: str, says: str) -> str:
-    """A panel for every pair and embedding on one scale, as many as find room; a legend on top."""
+    """Draw a panel for every pair and embedding on one scale, as many as find room; a legend on top."""
     pairs, embeddings = numbers["pairs"][:MOST_ROWS], numbers["embeddings"][:MOST_COLUMNS]
     with matplotlib.rc_context(PLAIN):
         figure = Figure(figsize=(WIDTH, 0.7 + 2.1 * len(pairs)), layout="constrained")
@@ -109,7 +109,7 @@ def panels(numbers: dict[str, Any], draw: Any, below: str, says: str) -> str:
 
 
 def map_plot(drawn: dict[str, Any]) -> str:
-    """Where the concepts lie, coloured by the site that has them; names where there is room for them."""
+    """Draw the concepts where they lie, coloured by the site that has them; names where there is room for them."""
     places = np.array(drawn["places"], float)
     sides = np.array(drawn["sides"])
     with matplotlib.rc_context(PLAIN):

@@ -1,9 +1,10 @@
-"""What the third study's report is made from: one plain structure, filled by the pipeline.
+"""What the third study's report is made from: one plain structure, filled by the evaluate stage.
 
-    N held-out cases of a target, K outcomes, V concepts (rows of schema.CONCEPTS), D width of a vector
+    N held-out cases of a target, K outcomes, V concepts (rows of table.CONCEPTS), D width of a vector
 
-A cell is one training run: embedding x patient model x regime x source -> target x size x seed.  Its probabilities are
-of the target's held-out cases, in the target's order.  A local cell has no source: it is told by its target alone.
+An experiment is one training run: embedding x patient model x regime x source -> target x size x seed.  Its
+probabilities are of the target's held-out cases, in the target's order.  A local one has no source: its target alone
+names it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ckd_dist import schema
+from ckd_dist.schema import check_columns
+from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
+from ckd_dist.studies.concepts.grid import REST
 
-REST = "all but "  # before the target's name: the source that is all other sites
 LOCAL = "local"  # the regime without a source
 
 
 class Line(NamedTuple):
-    """What all seeds of a cell share.  size: labelled cases of the target it saw; None: all."""
+    """What all seeds of an experiment share.  size: labelled cases of the target it saw; None: all."""
 
     embedding: str
     model: str
@@ -32,7 +34,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Scored:
-    """One cell.  source: a site, or "all but TARGET"; a local one has none.  curve: macro AUROC after so many steps."""
+    """One experiment's predictions.
+
+    source: a site, or "all but TARGET"; a local one has none.  curve: macro AUROC after so many steps.
+    """
 
     embedding: str
     model: str
@@ -41,13 +46,14 @@ class Scored:
     regime: str
     size: int | None
     seed: int
-    case_id_N: np.ndarray  # the target's, in its order: a cell of other cases is refused
+    case_id_N: np.ndarray  # the target's, in its order: other cases are refused
     probabilities_NK: np.ndarray
     curve: Sequence[tuple[int, float]] = ()
     seconds: float = 0.0
 
     @property
     def line(self) -> Line:
+        """The line of the report that its seed adds to."""
         source = REST + self.target if self.source.startswith(REST) else self.source
         source = self.target if self.regime == LOCAL else source
         return Line(self.embedding, self.model, self.regime, source, self.target, self.size)
@@ -55,14 +61,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class Target:
-    """The held-out cases of a site.  floors: name -> probabilities_NK of what needs no transfer."""
+    """The held-out cases of a site.  baselines: name -> probabilities_NK of what needs no other site."""
 
     site: str
     case_id_N: np.ndarray
     subject_N: np.ndarray
     outcomes_NK: np.ndarray  # 0 or 1
     oracle_NK: np.ndarray | None = None
-    floors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,15 +80,15 @@ class Space:
 
 
 @dataclass(frozen=True)
-class TransferResults:
+class Results:
     """Everything that the report says or is computed from."""
 
     title: str  # of the page: the recipe's name
-    source: str  # in words: "two made-up emergency departments"
+    source: str  # in words: "two synthetic emergency departments"
     date: str  # ISO; when the report was made
     outcomes: tuple[str, ...]  # K names
-    cases: pl.DataFrame  # schema.CASES, all sites and splits
-    concepts: pl.DataFrame  # schema.CONCEPTS
+    cases: pl.DataFrame  # table.CASES, all sites and splits
+    concepts: pl.DataFrame  # table.CONCEPTS
     targets: Sequence[Target]
     scored: Sequence[Scored]
     recipe: Mapping[str, Any]  # dotted field -> value
@@ -100,41 +106,45 @@ class TransferResults:
 
     @property
     def sites(self) -> list[str]:
+        """Names of all sites, sorted."""
         return sorted(self.cases["site"].unique())
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Source and target in the cells' order; a target that has local cells alone is its own source."""
+        """Return source and target in the experiments' order; a target that has local ones alone is its own source."""
         found = dict.fromkeys((one.line.source, one.target) for one in self.scored if one.regime != LOCAL)
         reached = {target for _, target in found}
         return [*found, *dict.fromkeys((one.target,) * 2 for one in self.scored if one.target not in reached)]
 
     def embeddings(self) -> list[str]:
+        """Return the embeddings in the experiments' order."""
         return list(dict.fromkeys(one.embedding for one in self.scored))
 
     def models(self) -> list[str]:
+        """Return the patient models in the experiments' order."""
         return list(dict.fromkeys(one.model for one in self.scored))
 
     def check(self) -> None:
         """Raise ValueError where the parts do not fit together."""
-        schema.check_columns(self.cases, schema.CASES, "cases")
-        schema.check_columns(self.concepts, schema.CONCEPTS, "concepts")
+        check_columns(self.cases, CASES, "cases")
+        check_columns(self.concepts, CONCEPTS, "concepts")
         if not self.scored:
-            raise ValueError("no cell was run, so there is nothing to report: give the grid a pair of sites")
+            raise ValueError("no experiment was run, so there is nothing to report: give the grid a pair of sites")
         targets = {target.site: target for target in self.targets}
         if empty := sorted(site for site, target in targets.items() if len(target.case_id_N) == 0):
             raise ValueError(f"{', '.join(empty)}: no held-out case to score; give it more cases or another split seed")
         for target in self.targets:
-            fits(f"{target.site}'s outcomes", target.outcomes_NK, (len(target.case_id_N), len(self.outcomes)))
-            for name, probabilities_NK in target.floors.items():
-                fits(f"{target.site}'s floor {name}", probabilities_NK, target.outcomes_NK.shape)
+            shape = (len(target.case_id_N), len(self.outcomes))
+            check_probabilities(f"{target.site}'s outcomes", target.outcomes_NK, shape)
+            for name, probabilities_NK in target.baselines.items():
+                check_probabilities(f"{target.site}'s baseline {name}", probabilities_NK, target.outcomes_NK.shape)
         seen = set()
         for one in self.scored:
-            name = f"cell {one.line} seed {one.seed}"
+            name = f"experiment {one.line} seed {one.seed}"
             if one.target not in targets:
                 raise ValueError(f"{name}: its target is none of {sorted(targets)}")
             if one.line.source not in (*self.sites, REST + one.target):
                 raise ValueError(f"{name}: its source is neither one of {self.sites} nor {REST + one.target!r}")
-            fits(name, one.probabilities_NK, targets[one.target].outcomes_NK.shape)
+            check_probabilities(name, one.probabilities_NK, targets[one.target].outcomes_NK.shape)
             if not np.array_equal(one.case_id_N, targets[one.target].case_id_N):
                 raise ValueError(f"{name}: its cases are not {one.target}'s held-out cases in their order; run it anew")
             if (one.line, one.seed) in seen:
@@ -147,7 +157,7 @@ class TransferResults:
                 )
 
 
-def fits(name: str, array_NK: np.ndarray, shape: tuple[int, ...]) -> None:
+def check_probabilities(name: str, array_NK: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless the array has this shape and lies within [0, 1]."""
     if array_NK.shape != shape:
         raise ValueError(f"{name}: shape {array_NK.shape}, expected {shape} (held-out cases, outcomes)")
@@ -155,8 +165,8 @@ def fits(name: str, array_NK: np.ndarray, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: some values are not between 0 and 1, or not a number")
 
 
-def target_of(cases: pl.DataFrame, site: str, floors: Mapping[str, np.ndarray] | None = None) -> Target:
-    """A site's held-out cases by case_id, of schema.CASES."""
+def target_of(cases: pl.DataFrame, site: str, baselines: Mapping[str, np.ndarray] | None = None) -> Target:
+    """Return a site's held-out cases by case_id.  cases: table.CASES."""
     own = cases.filter((pl.col("site") == site) & (pl.col("split") == "held_out")).sort("case_id")
     num_outcomes = cases["outcomes"].list.len().max() or 0
     oracle_NK = None
@@ -168,5 +178,5 @@ def target_of(cases: pl.DataFrame, site: str, floors: Mapping[str, np.ndarray] |
         own["subject_id"].to_numpy(),
         np.array(own["outcomes"].to_list(), dtype=np.int8).reshape(own.height, num_outcomes),
         oracle_NK,
-        floors or {},
+        baselines or {},
     )

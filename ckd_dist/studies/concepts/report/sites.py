@@ -1,6 +1,6 @@
 """Who is at every site, what its vocabulary holds, and how much of it another site knows.
 
-V concepts (rows of schema.CONCEPTS)
+V concepts (rows of table.CONCEPTS)
 """
 
 from typing import Any
@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ckd_dist.studies.concepts.report.results import REST, TransferResults
+from ckd_dist.schema import SPLITS
+from ckd_dist.studies.concepts.grid import REST
+from ckd_dist.studies.concepts.report.results import Results
 
-SPLITS = ("train", "tuning", "held_out")
 
-
-def sites(results: TransferResults) -> list[dict[str, Any]]:
-    """Cases, subjects and outcomes of every site by split, its concepts a case and its vocabulary."""
+def describe_sites(results: Results) -> list[dict[str, Any]]:
+    """Count cases, subjects and outcomes of every site by split, its concepts a case and its vocabulary."""
     return [site_of(results.cases.filter(pl.col("site") == site), site, results.outcomes) for site in results.sites]
 
 
 def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...]) -> dict[str, Any]:
+    """Count one site's own cases."""
     splits = []
     for split in SPLITS:
         part = own.filter(pl.col("split") == split)
@@ -43,14 +44,14 @@ def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...]) -> dict[str
     }
 
 
-def overlaps(results: TransferResults) -> list[dict[str, Any]]:
-    """For every pair: the share of the target's concepts, and of its records, that the source has."""
+def overlaps(results: Results) -> list[dict[str, Any]]:
+    """Return, for every pair, the share of the target's concepts, and of its records, that the source has."""
     lines = []
     for source, target in results.pairs():
         if source == target:
             continue
         known_V = subjects_at(results, source, target) > 0
-        own = at(results.cases, target)
+        own = cases_at(results.cases, target)
         used_V = subjects_at(results, target, target) > 0
         recorded = own["concepts"].explode().drop_nulls().to_numpy()
         lines.append(
@@ -66,17 +67,17 @@ def overlaps(results: TransferResults) -> list[dict[str, Any]]:
     return lines
 
 
-def at(cases: pl.DataFrame, source: str, target: str = "") -> pl.DataFrame:
-    """The cases of a site, or of all other sites where the source is "all but" the target."""
+def cases_at(cases: pl.DataFrame, source: str, target: str = "") -> pl.DataFrame:
+    """Return the cases of a site, or of all other sites where the source is "all but" the target."""
     return cases.filter(pl.col("site") != target if source == REST + target else pl.col("site") == source)
 
 
-def subjects_at(results: TransferResults, source: str, target: str) -> np.ndarray:
-    """How many subjects of a source have each concept, [V]."""
-    return subjects_of(at(results.cases, source, target), results.concepts.height)
+def subjects_at(results: Results, source: str, target: str) -> np.ndarray:
+    """Count the subjects of a source that have each concept, [V]."""
+    return subjects_of(cases_at(results.cases, source, target), results.concepts.height)
 
 
 def subjects_of(cases: pl.DataFrame, num_concepts: int | None) -> np.ndarray:
-    """How many subjects have each concept in some case, [V]; as long as the highest number where V is not given."""
+    """Count the subjects that have each concept in some case, [V]; as long as the highest number where V is None."""
     pairs = cases.select("subject_id", "concepts").explode("concepts").drop_nulls("concepts").unique()
     return np.bincount(pairs["concepts"].to_numpy(), minlength=num_concepts or 0)

@@ -1,4 +1,4 @@
-"""The third study's numbers in words: what may not be claimed, what is clear of zero, and what the page comes to."""
+"""Say the third study's numbers in sentences: what may not be claimed, what is clear of zero, and a summary."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from ckd_dist.report.wording import difference, estimate, number
 FEW_SUBJECTS = 10  # held out; fewer get no interval at all
 MACRO = "macro"  # the mean over outcomes
 MOST_OUTCOMES = 5  # shown beside one another; the others are in metrics.json alone
-MOST_SAID = 8  # differences of a kind said in words either way, the largest
-KINDS = {  # kind of difference -> its heading, and how one is said
+MOST_SAID = 8  # differences of a kind that get a sentence, the largest of better and of worse
+KINDS = {  # kind of difference -> its heading
     "embedding": "Each embedding against {one_hot}",
     "full − local": "Tuned in full against learned at the target alone",
     "frozen − shared": "Last layer tuned against used unchanged",
@@ -26,8 +26,8 @@ REGIMES = {
 }
 
 
-def with_words(numbers: dict[str, Any]) -> dict[str, Any]:
-    """The same numbers with warnings, findings, summary and how to read them."""
+def with_sentences(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Return the same numbers with warnings, findings, summary and how to read them."""
     return numbers | {
         "warnings": warnings(numbers),
         "findings": findings(numbers),
@@ -37,12 +37,12 @@ def with_words(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def place(source: str, target: str) -> str:
-    """ "north → south", or the target alone."""
+    """Name a pair: "north → south", or the target alone."""
     return f"at {target}" if source == target else f"{source} → {target}"
 
 
 def warnings(numbers: dict[str, Any]) -> list[str]:
-    """What the numbers themselves forbid to claim."""
+    """Say what the numbers themselves forbid to claim."""
     found = []
     for target in numbers["targets"]:
         if target["too_few"]:
@@ -55,24 +55,24 @@ def warnings(numbers: dict[str, Any]) -> list[str]:
     if max(seeds) == 1:
         found.append("One seed: the chance of another training run is in no number of this page.")
     elif len(seeds) > 1:
-        found.append(f"Not all cells have the same number of seeds: {min(seeds)} to {max(seeds)}.")
+        found.append(f"Not all experiments have the same number of seeds: {min(seeds)} to {max(seeds)}.")
     return found
 
 
 def findings(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    """For every kind of difference: how many are clear of zero either way, and the largest of them in words.
+    """Say of every kind of difference how many are clear of zero either way, and the largest of them in sentences.
 
     Of every outcome where they are few enough to be shown beside one another, else of their mean alone.
     """
-    told = []
+    found = []
     for kind, heading in KINDS.items():
         lines = [line for line in numbers["differences"] if line["kind"] == kind]
         cells = [(line, outcome, line["auroc"][outcome]) for line in lines for outcome in shown_outcomes(numbers)]
         clear = [entry for entry in cells if entry[2]["verdict"] != "unclear"]
         clear.sort(key=lambda entry: -abs(entry[2]["value"]))
-        better, worse = ([entry for entry in clear if entry[2]["verdict"] == way] for way in ("better", "worse"))
+        better, worse = ([one for one in clear if one[2]["verdict"] == verdict] for verdict in ("better", "worse"))
         if lines:
-            told.append(
+            found.append(
                 {
                     "kind": kind,
                     "heading": heading.format(one_hot=numbers["one_hot"]),
@@ -80,36 +80,36 @@ def findings(numbers: dict[str, Any]) -> list[dict[str, Any]]:
                     "better": len(better),
                     "worse": len(worse),
                     "by_chance": 0.05 * len(cells),
-                    "said": [sentence(*entry, numbers) for way in (better, worse) for entry in way[:MOST_SAID]],
+                    "said": [sentence(*entry, numbers) for some in (better, worse) for entry in some[:MOST_SAID]],
                 }
             )
-    return told
+    return found
 
 
 def shown_outcomes(numbers: dict[str, Any]) -> list[str]:
-    """Macro alone, or with every outcome where they are several but few."""
+    """Return macro alone, or with every outcome where they are several but few."""
     return [MACRO, *(numbers["outcomes"] if 1 < len(numbers["outcomes"]) <= MOST_OUTCOMES else ())]
 
 
 def sentence(line: dict[str, Any], outcome: str, cell: dict[str, Any], numbers: dict[str, Any]) -> str:
-    """One difference that is clear of zero."""
+    """Say one difference that is clear of zero."""
     first, second = line["first"], line["second"]
     differ = "regime" if first["regime"] != second["regime"] else "embedding"
     same = first["embedding"] if differ == "regime" else first["regime"]
-    told = [place(line["source"], line["target"])]
-    told += [line["model"]] if len(numbers["models"]) > 1 else []
-    told += [outcome] if len(shown_outcomes(numbers)) > 1 else []
+    parts = [place(line["source"], line["target"])]
+    parts += [line["model"]] if len(numbers["models"]) > 1 else []
+    parts += [outcome] if len(shown_outcomes(numbers)) > 1 else []
     return (
-        f"{', '.join([*told, same])}: {first[differ]} is {cell['verdict']} than {second[differ]}, {difference(cell)}."
+        f"{', '.join([*parts, same])}: {first[differ]} is {cell['verdict']} than {second[differ]}, {difference(cell)}."
     )
 
 
 def summary(numbers: dict[str, Any]) -> list[str]:
-    """The page in a few sentences: how much was run, the first pair in three regimes, how often a claim holds."""
-    cells, pairs = numbers["cells"], numbers["pairs"]
+    """Say in a few sentences how much was run, the first pair in three regimes, and how often a claim holds."""
+    num_experiments, pairs = numbers["experiments"], numbers["pairs"]
     source, target = pairs[0]
-    said = [
-        f"{number(cells, 0)} models were trained: {len(numbers['embeddings'])} embeddings, "
+    sentences = [
+        f"{number(num_experiments, 0)} models were trained: {len(numbers['embeddings'])} embeddings, "
         f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} of sites, "
         f"{max(line['seeds'] for line in numbers['scores'])} seeds each; every number is a mean over seeds."
     ]
@@ -123,21 +123,21 @@ def summary(numbers: dict[str, Any]) -> list[str]:
         and line["target"] == target
         and line["source"] in (source, target)
     }
-    ways = {"shared": "used unchanged", "full": "tuned in full", "local": f"learned at {target} alone"}
-    parts = [f"{estimate(own[regime])} {way}" for regime, way in ways.items() if regime in own]
+    uses = {"shared": "used unchanged", "full": "tuned in full", "local": f"learned at {target} alone"}
+    parts = [f"{estimate(own[regime])} {use}" for regime, use in uses.items() if regime in own]
     if parts:
         what = "macro AUROC" if len(numbers["outcomes"]) > 1 else "AUROC"
-        said.append(f"{name}, {place(source, target)}, has {what} {', '.join(parts)}.")
+        sentences.append(f"{name}, {place(source, target)}, has {what} {', '.join(parts)}.")
     for found in findings(numbers):
-        said.append(
+        sentences.append(
             f"{found['heading']}: {found['better']} of {found['compared']} comparisons are clearly better, "
             f"{found['worse']} clearly worse."
         )
-    return said
+    return sentences
 
 
 def reading(numbers: dict[str, Any]) -> list[str]:
-    """How the numbers were made, and what they do not cover."""
+    """Say how the numbers were made, and what they do not cover."""
     compared = sum(found["compared"] for found in findings(numbers))
     return [
         "Every score is the mean over training runs from different seeds, never the best of them. Its 95 % interval "

@@ -1,16 +1,16 @@
-"""What two made-up emergency departments look for, and what each of them calls it: four lists of sixteen findings.
+"""What two synthetic emergency departments look for, and what each of them calls it: four lists of sixteen findings.
 
     same names        the same words at both sites
     other names       the same meaning in other words: eight share words or stems ("night sweats", "sweating at night"),
                       eight are synonyms, everyday ones ("vomiting", "throwing up") and learned ones ("fainting",
                       "syncope"), which a model must have read about medicine to know
-    opaque codes      words at north, at south a number of its own list that says nothing
-    reversed effects  words that mean the same, ten of them equal, but what speaks for the outcome at north speaks
-                      against it at south
+    opaque codes      words at north, at south a number of its own list without a meaning to read
+    reversed effects  words that mean the same, ten of them equal, but what raises the outcome's odds at north lowers
+                      them at south
 
-Each list has one outcome of its own (sites_law.py) and the same sixteen effects: eight strengths, each for and against.
-A list has four families of meaning (breathing, temperature, ...) and in each of them two findings speak for the outcome
-and two against it: knowing what a finding is about does not tell its effect, its words do.  Plain language, no code
+Each list has one outcome of its own (law.py) and the same sixteen effects: eight strengths, each for and against.
+A list has four families of meaning (breathing, temperature, ...), each with two findings that raise the outcome's odds
+and two that lower them: what a finding is about does not give its effect away, its words do.  Plain language, no code
 system's content; effects and shares are invented and say nothing about medicine.
 """
 

@@ -38,13 +38,13 @@ SIGN_K = {"north": np.ones(len(OUTCOMES)), "south": np.array([-1.0 if name == RE
 
 
 def probabilities(state_NV: np.ndarray, site: str) -> np.ndarray:
-    """The oracle: P(outcome k | what is recorded), float64 [N, K].
+    """Return the oracle: P(outcome k | what is recorded), float64 [N, K].
 
     state: 1 recorded as present, -1 recorded as absent, 0 missing; integers [N, V].
     Raises ValueError where the site is neither north nor south.
     """
     if site not in SITES:
         raise ValueError(f"the synthetic law knows the sites {' and '.join(SITES)}, not {site!r}")
-    said_NV = np.where(state_NV < 0, ABSENT, state_NV)
-    logit_NK = INTERCEPT[site] + said_NV @ (EFFECT_VK * SIGN_K[site])
+    weight_NV = np.where(state_NV < 0, ABSENT, state_NV)
+    logit_NK = INTERCEPT[site] + weight_NV @ (EFFECT_VK * SIGN_K[site])
     return 1 / (1 + np.exp(-logit_NK))

@@ -1,4 +1,4 @@
-"""Two made-up emergency departments as a folder of findings: who came, what was looked for and found, what came of it.
+"""Write two synthetic emergency departments as a folder of findings: who came, what was found, what came of it.
 
     concepts.csv.gz   concept, system, text: north's list and south's, a line where their names are equal
     cases.csv.gz      case_id, subject_id, site, outcome:NAME (0 or 1) and oracle:NAME (its exact probability) for each
@@ -10,7 +10,7 @@ The departments see other patients and keep other records:
     south misses a fifth of what is there and seldom says what is not: 25 findings a case
 
 Nobody comes to both.  A sixth of the cases are somebody's further visit, and half of that person's findings are as they
-were.  Names and effects: findings.py; probabilities: sites_law.py.
+were.  Names and effects: findings.py; probabilities: law.py.
 
     N cases, V findings, K outcomes
 
@@ -26,8 +26,8 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.hospital.files import append, tables_in
-from ckd_dist.studies.concepts.synthetic import law as sites_law
 from ckd_dist.studies.concepts.synthetic.findings import ALL, FINDINGS, OPAQUE, OPAQUE_SYSTEM, OUTCOMES, SITES, SYSTEM
+from ckd_dist.studies.concepts.synthetic.law import probabilities
 
 CHUNK = 1000  # cases that share a seed
 MOST = 9_999_999  # cases of a site: numbers of the next site's follow
@@ -55,7 +55,7 @@ def write_sites(folder: Path, num_cases: int, seed: int) -> dict[str, int]:
 
 
 def concepts() -> pl.DataFrame:
-    """Both sites' lists: concept, system, text; a name that both use is one concept."""
+    """Return both sites' lists: concept, system, text; a name that both use is one concept."""
     opaque = set(FINDINGS[OPAQUE])
     rows = []
     for v, finding in enumerate(ALL):
@@ -66,13 +66,13 @@ def concepts() -> pl.DataFrame:
 
 
 def _concept_of(v: int) -> tuple[str, str]:
-    """The name of finding v in each site's list: the same where its words are."""
+    """Return the name of finding v in each site's list: the same where its words are."""
     north, south = ALL[v].names
     return (f"F{v + 1:02}",) * 2 if north == south else (f"N{v + 1:02}", f"S{v + 1:02}")
 
 
 def _tables(num_cases: int, seed: int) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The concepts, then cases and findings of a chunk after the other, first all of north's."""
+    """Yield the concepts, then cases and findings of a chunk after the other, first all of north's."""
     yield "concepts", concepts()
     for place, site in enumerate(SITES):
         first = (place + 1) * (MOST + 1)
@@ -87,7 +87,7 @@ def _tables(num_cases: int, seed: int) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def _draw(place: int, site: str, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """A chunk of a site's cases: subject [N], from 0; recorded state [N, V]; probability and outcome [N, K]."""
+    """Draw a chunk of a site's cases: subject [N], from 0; recorded state [N, V]; probability and outcome [N, K]."""
     share_V = np.array([finding.shares[place] for finding in ALL])
     is_again_N = rng.random(CHUNK) < AGAIN
     is_again_N[0] = False  # a person's cases lie in one chunk
@@ -97,7 +97,7 @@ def _draw(place: int, site: str, rng: np.random.Generator) -> tuple[np.ndarray, 
         has_NV[n] = np.where(is_still_NV[n], has_NV[n - 1], has_NV[n])
     is_recorded_NV = rng.random(has_NV.shape) < np.where(has_NV, FOUND[site], RULED_OUT[site])
     state_NV = np.where(has_NV, 1, -1) * is_recorded_NV
-    probability_NK = sites_law.probabilities(state_NV, site)
+    probability_NK = probabilities(state_NV, site)
     return np.cumsum(~is_again_N) - 1, state_NV, probability_NK, rng.random(probability_NK.shape) < probability_NK
 
 
@@ -112,7 +112,7 @@ def _cases(
 
 
 def _findings(case_N: np.ndarray, concept_V: pl.Series, state_NV: np.ndarray) -> pl.DataFrame:
-    """What is recorded, a line each, by case and then as the list goes."""
+    """Return what is recorded, a line each, by case and then in the list's order."""
     row, column = np.nonzero(state_NV)
     state = np.where(state_NV[row, column] > 0, "present", "absent")
     return pl.DataFrame({"case_id": case_N[row], "concept": concept_V[column], "state": state})

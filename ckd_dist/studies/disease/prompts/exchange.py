@@ -1,9 +1,9 @@
-"""CKD-EHR's own files, both ways: prompts (`instruction`, `input`, `output`) and the teacher's soft labels.
+"""Read and write CKD-EHR's own files: prompts (`instruction`, `input`, `output`) and the teacher's soft labels.
 
 Published form (github.com/209506702/CKD_EHR): prompts are one JSON object a line, whatever the suffix; soft labels
 are one JSON list with a {disease name: probability} per prompt, in the order of the prompts.  Their code splits an
 answer at commas, which loses the answer "None", and reads soft labels by position; here both go by name.  An
-unlabelled row has no `output`.  Messages name rows, never what stands in them.
+unlabelled row has no `output`.  Messages name rows, never their contents.
 """
 
 import json
@@ -37,13 +37,13 @@ class Row(NamedTuple):
 
 
 def published_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as CKD-EHR's code knows them: give these to an export that its code shall read."""
+    """Return the names that CKD-EHR's code knows: give these to an export that its code shall read."""
     short = {long: short for short, long in SHORT_NAMES.items()}
     return tuple(short.get(name, name) for name in names)
 
 
 def export_jsonl(path: Path, rows: Iterable[Row], names: Sequence[str]) -> int:
-    """Write one JSON object a line; return how many.  ValueError where an answer could be read in two ways."""
+    """Write one JSON object a line; return how many.  Raise ValueError where an answer could be read in two ways."""
     count = 0
     with publish(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for count, row in enumerate(rows, start=1):
@@ -57,7 +57,7 @@ def export_jsonl(path: Path, rows: Iterable[Row], names: Sequence[str]) -> int:
 
 
 def import_jsonl(path: Path, names: Sequence[str]) -> list[Row]:
-    """Read prompts from JSON lines or a JSON list.  ValueError names a malformed row, or one with an unknown label."""
+    """Read prompts from JSON lines or a JSON list.  Raise ValueError for a malformed row, or an unknown label."""
     rows = []
     for number, line in enumerate(_objects(path), start=1):
         fields = [line.get(name) for name in ("instruction", "input", "output")] if isinstance(line, dict) else [None]
@@ -72,7 +72,7 @@ def import_jsonl(path: Path, names: Sequence[str]) -> list[Row]:
 
 
 def labels_of(output: str, names: Sequence[str]) -> tuple[int, ...]:
-    """The bits that an answer names, by our names or CKD-EHR's; ValueError where one is unknown.
+    """Return the bits that an answer names, by our names or CKD-EHR's.  Raise ValueError where one is unknown.
 
     >>> labels_of("Disease that the patient may acquire: Shock, Gout, acute", ["Gout", "Gout, acute", "Shock"])
     (0, 1, 1)
@@ -81,10 +81,10 @@ def labels_of(output: str, names: Sequence[str]) -> tuple[int, ...]:
     listed = output.removeprefix(ANSWER.rstrip()).strip()
     if listed == NONE:
         return (0,) * len(names)
-    found = _split(listed, columns)
-    if found is None:
+    named = _split(listed, columns)
+    if named is None:
         raise ValueError(f"the output names a disease that is not among the {len(names)} labels")
-    return tuple(int(column in found) for column in range(len(names)))
+    return tuple(int(column in named) for column in range(len(names)))
 
 
 def export_soft_labels(path: Path, probabilities: np.ndarray, names: Sequence[str]) -> None:
@@ -97,7 +97,7 @@ def export_soft_labels(path: Path, probabilities: np.ndarray, names: Sequence[st
 def import_soft_labels(path: Path, names: Sequence[str]) -> np.ndarray:
     """Read probabilities, float64 [N, K], K in the order of `names` whatever the file's.
 
-    ValueError names the row where a label is missing, unknown or twice, or a value is no probability.
+    Raises ValueError with the row where a label is missing, unknown or twice, or a value is no probability.
     """
     columns = _columns(tuple(names))
     rows = [_soft_row(row, columns, f"{path}, row {number}") for number, row in enumerate(_objects(path), start=1)]
@@ -105,6 +105,7 @@ def import_soft_labels(path: Path, names: Sequence[str]) -> np.ndarray:
 
 
 def _soft_row(row: object, columns: Mapping[str, int], where: str) -> list[float]:
+    """Check one row of soft labels, and return it in the order of the columns."""
     num_labels = len(set(columns.values()))
     if not isinstance(row, dict) or not row.keys() <= columns.keys():
         raise ValueError(f"{where}: expected an object with a probability for each of the {num_labels} label names")
@@ -121,7 +122,7 @@ def _soft_row(row: object, columns: Mapping[str, int], where: str) -> list[float
 
 @lru_cache(maxsize=8)
 def _columns(names: tuple[str, ...]) -> dict[str, int]:
-    """Label column by name, ours and CKD-EHR's, longest name first.  Ours wins where both know a name."""
+    """Return the label column by name, ours and CKD-EHR's, longest name first.  Ours wins where both know a name."""
     column_of = {name: column for column, name in enumerate(names)}
     short = {short: column_of[long] for short, long in SHORT_NAMES.items() if long in column_of}
     known = short | column_of
@@ -129,7 +130,7 @@ def _columns(names: tuple[str, ...]) -> dict[str, int]:
 
 
 def _split(listed: str, columns: Mapping[str, int]) -> set[int] | None:
-    """Columns of names joined by ", ", although a name may hold a comma: longest first, and back where that fails."""
+    """Return the columns of names joined by ", " (names may hold it too): longest first, and back where that fails."""
     for name, column in columns.items():
         if listed == name:
             return {column}
@@ -139,18 +140,18 @@ def _split(listed: str, columns: Mapping[str, int]) -> set[int] | None:
 
 
 def _objects(path: Path) -> list[object]:
-    """The objects of a JSON list or of JSON lines."""
+    """Read the objects of a JSON list or of JSON lines."""
     text = path.read_text(encoding="utf-8-sig")
     if text.lstrip().startswith("["):
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {error.lineno}: not JSON") from None
-    found = []
+    objects = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                found.append(json.loads(line))
+                objects.append(json.loads(line))
             except json.JSONDecodeError:
                 raise ValueError(f"{path}, line {number}: not JSON") from None
-    return found
+    return objects

@@ -1,12 +1,12 @@
-"""EADF, efficacy-aware data fusion: which treatments were followed by resolution of which disease.
+"""Fit which treatments were followed by resolution of which disease (EADF, efficacy-aware data fusion).
 
     efficacy(k, t) = (resolved(k, t) + s * mean(k)) / (given(k, t) + s)
 
 over training pairs whose index visit has disease k and treatment t; resolved: the next visit lacks k; mean(k): the
 same share over all pairs with k; s: `shrinkage`, pseudo-visits.  The published description (Wang et al. 2025, arXiv
-2506.15118) gives the idea but neither the statistic nor the wording, so both are ours.  What is told depends on a
-sample's current diseases alone, never on its own next visit.  Treatments are medications: procedures are too few a
-visit to rank.
+2506.15118) gives the idea but neither the statistic nor the wording, so both are ours.  Which of them a prompt
+lists depends on a sample's current diseases alone, never on its own next visit.  Treatments are medications: a visit
+has too few procedures to rank.
 """
 
 import json
@@ -31,7 +31,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What the training visits say of every disease: its resolved share, and its treatments, best first.
+    """For every disease its resolved share among training visits, and its treatments, best first.
 
     Holds aggregates over at least `min_support` visits and nothing else, so it may be kept and shown.
     """
@@ -44,18 +44,18 @@ class Knowledge:
 
     @classmethod
     def fit(cls, train: pl.DataFrame, names: Sequence[str], shrinkage: float, min_support: int) -> "Knowledge":
-        """Count over the labelled rows of `train` (schema.SAMPLES).  Give training subjects only."""
+        """Return the knowledge of the labelled rows of `train` (schema.SAMPLES).  Give training subjects only."""
         pairs = train.filter(pl.col("labels").is_not_null()).with_row_index("row")
         current_NK, next_NK = _bits(pairs["current"], len(names)), _bits(pairs["labels"], len(names))
         rows, diseases = np.nonzero(current_NK)
         present = pl.DataFrame({"row": rows, "disease": diseases, "resolved": 1 - next_NK[rows, diseases]}).cast(
             {"row": pl.UInt32, "disease": pl.Int16, "resolved": pl.Int8}
         )
-        told = _efficacies(present, _given(pairs), shrinkage, min_support)
+        efficacies = _efficacies(present, _given(pairs), shrinkage, min_support)
         means = _means(present).filter(pl.col("visits") >= min_support)
         share = dict(zip(means["disease"].to_list(), means["mean"].to_list(), strict=True))
         ranked: list[list[Treatment]] = [[] for _ in names]
-        for disease, name, given, efficacy in told.iter_rows():
+        for disease, name, given, efficacy in efficacies.iter_rows():
             ranked[disease].append(Treatment(name, given, efficacy))
         return cls(
             tuple(names),
@@ -65,8 +65,8 @@ class Knowledge:
             tuple(map(tuple, ranked)),
         )
 
-    def tell(self, current: Sequence[int], m: int) -> list[tuple[int, str, float]]:
-        """The `m` best treatments of every disease whose bit is set: (label index, treatment, efficacy)."""
+    def best_treatments(self, current: Sequence[int], m: int) -> list[tuple[int, str, float]]:
+        """Return the `m` best treatments of every disease whose bit is set: (label index, treatment, efficacy)."""
         if len(current) != len(self.names):
             raise ValueError(f"knowledge of {len(self.names)} diseases was asked with {len(current)} bits")
         return [
@@ -88,7 +88,7 @@ class Knowledge:
 
     @classmethod
     def load(cls, path: Path) -> "Knowledge":
-        """Read what `save` wrote; ValueError where the file is something else."""
+        """Read what `save` wrote.  Raise ValueError where the file is something else."""
         try:
             whole = json.loads(path.read_text(encoding="utf-8"))
             diseases = whole["diseases"]
@@ -100,11 +100,11 @@ class Knowledge:
                 tuple(tuple(Treatment(**treatment) for treatment in disease["treatments"]) for disease in diseases),
             )
         except (KeyError, TypeError, json.JSONDecodeError):
-            raise ValueError(f"{path} is not a knowledge file: run the prompt stage again") from None
+            raise ValueError(f"{path} is not a knowledge file: run prompt_teacher again") from None
 
 
 def _bits(column: pl.Series, num_labels: int) -> np.ndarray:
-    """A list column of bits as int8 [N, K]."""
+    """Return a list column of bits as int8 [N, K]."""
     lengths = column.list.len()
     if (lengths != num_labels).any():
         raise ValueError(f"samples: column {column.name!r} has rows of other lengths than the {num_labels} label names")
@@ -112,18 +112,18 @@ def _bits(column: pl.Series, num_labels: int) -> np.ndarray:
 
 
 def _given(pairs: pl.DataFrame) -> pl.DataFrame:
-    """One line per visit and treatment: row, treatment."""
+    """Return one line per visit and treatment: row, treatment."""
     medications = pairs.select("row", pl.col("medications").list.unique().alias("treatment"))
     return medications.explode("treatment").drop_nulls().with_columns(pl.col("treatment").cast(pl.Categorical))
 
 
 def _means(present: pl.DataFrame) -> pl.DataFrame:
-    """Visits with a disease, and the share of them after which it was gone."""
+    """Count the visits with a disease, and the share of them after which it was gone."""
     return present.group_by("disease").agg(visits=pl.len(), mean=pl.col("resolved").cast(pl.Float64).mean())
 
 
 def _efficacies(present: pl.DataFrame, given: pl.DataFrame, shrinkage: float, min_support: int) -> pl.DataFrame:
-    """disease, treatment, given, efficacy: above the disease's mean, best first, ties by support and then by name."""
+    """Return disease, treatment, given, efficacy: above the disease's mean, best first, ties by support, then name."""
     return (
         present.lazy()
         .join(given.lazy(), on="row")

@@ -1,4 +1,4 @@
-"""A file appears under its name when it is whole, or not at all."""
+"""Write a file so that it appears under its name when it is whole, or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def publish(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; flushed and renamed when the block ends well, removed when it fails."""
+    """Yield a temporary path beside `path`; flush and rename it when the block ends well, remove it when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,9 +1,9 @@
-"""One sample as text, in CKD-EHR's words, with a span for everything that is said.
+"""Write one sample as text in CKD-EHR's wording, with a span for everything that is named.
 
 A record is a tuple of sections and a section a tuple of items, so that a shorter text is the same record with fewer
 items (`cut`), never a string cut in the middle.  The three sentences of the index visit, the question and the answer
 are worded as published (github.com/209506702/CKD_EHR); age and sex, efficacies and earlier visits are ours, in
-sentences of their own. Nothing here reads `labels` but `answer`.
+sentences of their own.  Nothing here reads `labels` but `answer`.
 """
 
 import math
@@ -39,11 +39,12 @@ class Section:
     visit: int
     lead: str
     items: tuple[str, ...]
-    opening: str = ""  # said once, before the first section of an earlier visit
+    opening: str = ""  # written once, before the first section of an earlier visit
     items_have_spans: bool = True
 
     @property
     def joint(self) -> str:
+        """What parts the items."""
         return "; " if self.kind == "efficacy" else ", "
 
 
@@ -59,21 +60,22 @@ class Page(NamedTuple):
     ends: list[int]
     visits: list[int]
     ends_of_items: list[int]  # characters, in reading order
-    pieces: list[str]  # the text, parted where pieces.py may part it
+    pieces: list[str]  # the text, cut where pieces.py may tokenize it apart
 
     @property
     def spans(self) -> list[Span]:
+        """The span map, a span a row."""
         columns = zip(self.kinds, self.starts, self.ends, self.visits, strict=True)
         return [Span(KINDS[kind], start, end, visit) for kind, start, end, visit in columns]
 
 
 def question(names: Sequence[str]) -> str:
-    """The published instruction, joined as published: names contain semicolons, so a comma parts them."""
+    """Return the published instruction, joined as published: names contain semicolons, so a comma parts them."""
     return QUESTION + ", ".join(names)
 
 
 def answer(labels: Sequence[int], names: Sequence[str]) -> str:
-    """The published answer sentence.
+    """Return the published answer sentence.
 
     >>> answer([1, 0, 1], ["Shock", "Pneumonia", "Septicemia"])
     'Disease that the patient may acquire: Shock, Septicemia'
@@ -87,27 +89,28 @@ Namer = Callable[[str], str]
 
 
 def record_of(row: Mapping[str, Any], code: Namer, drug: Namer, efficacies: Sequence[str] = ()) -> Record:
-    """A row of schema.SAMPLES as sections in reading order.
+    """Return a row of schema.SAMPLES as sections in reading order.
 
-    code: names a diagnosis or procedure.  drug: names a medication.  efficacies: lines to tell after the index visit.
+    code: names a diagnosis or procedure.  drug: names a medication.  efficacies: lines that follow the index visit.
     """
-    patient = _patient(row["age"], row["sex"])
+    patient = _age_and_sex(row["age"], row["sex"])
     sections = [Section("section", 0, "The patient is ", (patient,), items_have_spans=False)] if patient else []
-    for kind, lead, items in _three(row, "is", code, drug):
+    for kind, lead, items in _published_sentences(row, "is", code, drug):
         sections.append(Section(kind, 0, lead, items or (NONE,), items_have_spans=bool(items)))
     if efficacies:
         lead = "Treatments that were often followed by resolution: "
         sections.append(Section("efficacy", 0, lead, tuple(dict.fromkeys(efficacies))))
     for number, visit in enumerate(row["history"] or (), start=1):
-        opening = f"At an earlier visit{_how_long(visit['days_before'])}, "
-        for kind, lead, items in _three(visit, "was", code, drug):
+        opening = f"At an earlier visit{_days_before(visit['days_before'])}, "
+        for kind, lead, items in _published_sentences(visit, "was", code, drug):
             if items:
                 sections.append(Section(kind, number, lead, items, opening))
     return tuple(sections)
 
 
 def efficacy_line(treatment: str, disease: str, efficacy: float) -> str:
-    """
+    """Return the item that names a treatment and its efficacy.
+
     >>> efficacy_line("furosemide", "Shock", 0.718)
     'furosemide for Shock (72%)'
     """
@@ -115,11 +118,12 @@ def efficacy_line(treatment: str, disease: str, efficacy: float) -> str:
 
 
 def num_items(record: Record) -> int:
+    """Count the items of all sections."""
     return sum(len(section.items) for section in record)
 
 
 def order_of_cut(record: Record) -> list[int]:
-    """Sections in the order in which a budget empties them, each from its last item to its first.
+    """Return the sections in the order in which a budget empties them, each from its last item to its first.
 
     Oldest visit first: procedures, medications, diagnoses.  Then the index visit: efficacies, medications, procedures,
     diagnoses, and age and sex last.
@@ -135,7 +139,7 @@ def order_of_cut(record: Record) -> list[int]:
 
 
 def cut(record: Record, num: int) -> Record:
-    """The record without the first `num` items of the order of cut; an emptied section is not said at all."""
+    """Return the record without the first `num` items of the order of cut; an emptied section is left out."""
     kept = list(record)
     for number in order_of_cut(record):
         if num <= 0:
@@ -148,43 +152,46 @@ def cut(record: Record, num: int) -> Record:
 
 
 def lay_out(record: Record) -> Page:
-    """The record's text, a visit a paragraph and a section a sentence, with spans of visits, sections and items."""
-    pen = _Pen()
+    """Return the record's text, a visit a paragraph and a section a sentence, with spans of visits, sections, items."""
+    page = _PageWriter()
     for visit, sections in groupby(record, key=attrgetter("visit")):
-        if pen.at:
-            pen.write("\n")
-        pen.breaks.append(pen.at)
-        with pen.span("visit", visit):
+        if page.at:
+            page.write("\n")
+        page.breaks.append(page.at)
+        with page.span("visit", visit):
             for position, section in enumerate(sections):
                 if position:
-                    pen.breaks.append(pen.at)
-                    pen.write(" ")
-                with pen.span("section", visit):
+                    page.breaks.append(page.at)
+                    page.write(" ")
+                with page.span("section", visit):
                     opening = "" if position else section.opening
-                    pen.write(opening + section.lead[0].lower() + section.lead[1:] if opening else section.lead)
-                    pen.write_items(section)
-    return pen.page()
+                    page.write(opening + section.lead[0].lower() + section.lead[1:] if opening else section.lead)
+                    page.write_items(section)
+    return page.page()
 
 
-def _three(visit: Mapping[str, Any], verb: str, code: Namer, drug: Namer) -> list[tuple[str, str, tuple[str, ...]]]:
-    """The published three sentences: kind of item, lead, items."""
+def _published_sentences(
+    visit: Mapping[str, Any], verb: str, code: Namer, drug: Namer
+) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return the published three sentences of a visit: kind of item, lead, items."""
     return [
-        ("diagnosis", f"The patient-acquired disease {verb} ", _once(visit["diagnoses"], code)),
-        ("medication", "The patient had used the following medication: ", _once(visit["medications"], drug)),
-        ("procedure", "The surgical operation performed by the patient: ", _once(visit["procedures"], code)),
+        ("diagnosis", f"The patient-acquired disease {verb} ", _distinct_names(visit["diagnoses"], code)),
+        ("medication", "The patient had used the following medication: ", _distinct_names(visit["medications"], drug)),
+        ("procedure", "The surgical operation performed by the patient: ", _distinct_names(visit["procedures"], code)),
     ]
 
 
-def _once(codes: Sequence[str] | None, name_of: Namer) -> tuple[str, ...]:
-    """Names in order of their codes; two codes of one name are said once."""
+def _distinct_names(codes: Sequence[str] | None, name_of: Namer) -> tuple[str, ...]:
+    """Return names in order of their codes; two codes of one name give it once."""
     return tuple(dict.fromkeys(filter(None, map(name_of, codes or ()))))
 
 
-def _patient(age: float | None, sex: str | None) -> str:
-    """
-    >>> _patient(67.4, "F"), _patient(83, "M"), _patient(301, "F")
+def _age_and_sex(age: float | None, sex: str | None) -> str:
+    """Return who the patient is; an empty text where neither age nor sex is known.
+
+    >>> _age_and_sex(67.4, "F"), _age_and_sex(83, "M"), _age_and_sex(301, "F")
     ('a 67-year-old woman', 'an 83-year-old man', 'a woman older than 89')
-    >>> _patient(None, "M"), _patient(5, None), _patient(None, None)
+    >>> _age_and_sex(None, "M"), _age_and_sex(5, None), _age_and_sex(None, None)
     ('a man', 'a 5-year-old person', '')
     """
     who = {"F": "woman", "M": "man"}.get(sex or "", "person")
@@ -197,9 +204,10 @@ def _patient(age: float | None, sex: str | None) -> str:
     return f"{article} {years}-year-old {who}"
 
 
-def _how_long(days: float | None) -> str:
-    """
-    >>> _how_long(120.3), _how_long(1.2), _how_long(0.2), _how_long(None)
+def _days_before(days: float | None) -> str:
+    """Return how long before the index visit an earlier one ended; an empty text where that is unknown.
+
+    >>> _days_before(120.3), _days_before(1.2), _days_before(0.2), _days_before(None)
     (', 120 days before', ', 1 day before', ', less than a day before', '')
     """
     if days is None or math.isnan(days):
@@ -210,8 +218,8 @@ def _how_long(days: float | None) -> str:
     return f", {whole} day{'s' if whole > 1 else ''} before"
 
 
-class _Pen:
-    """Writes a page and remembers where things stand."""
+class _PageWriter:
+    """Writes a page and keeps the places of its spans."""
 
     def __init__(self) -> None:
         self.at = 0  # characters written
@@ -224,24 +232,26 @@ class _Pen:
         self.breaks: list[int] = []
 
     def page(self) -> Page:
+        """Return what was written."""
         text = "".join(self.parts)
         pieces = [text[start:end] for start, end in pairwise((*self.breaks, len(text)))]
         return Page(text, self.kinds, self.starts, self.ends, self.visits, self.ends_of_items, pieces)
 
     def write(self, text: str) -> None:
+        """Add text at the end."""
         self.parts.append(text)
         self.at += len(text)
 
     @contextmanager
     def span(self, kind: str, visit: int) -> Iterator[None]:
-        """A span around what is written inside."""
+        """Put a span around what is written inside."""
         place = len(self.kinds)
         self._spans(kind, visit, [self.at], [self.at])
         yield
         self.ends[place] = self.at
 
     def write_items(self, section: Section) -> None:
-        """The items and the full stop.  The loop that every name goes through, so it is written flat."""
+        """Write the items and the full stop.  Every name passes through this loop, so it is written flat."""
         at, starts, ends = self.at, [], []
         for item in section.items:
             starts.append(at)
@@ -256,6 +266,7 @@ class _Pen:
         self.write(".")
 
     def _spans(self, kind: str, visit: int, starts: list[int], ends: list[int]) -> None:
+        """Keep spans of one kind and visit."""
         self.kinds += [KINDS.index(kind)] * len(starts)
         self.visits += [visit] * len(starts)
         self.starts += starts

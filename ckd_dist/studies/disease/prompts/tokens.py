@@ -1,4 +1,4 @@
-"""Token ids of one split for one reader, and which tokens say what: flat arrays in one safetensors file, read by mmap.
+"""Keep the token ids of one split and role, with spans: flat arrays in one safetensors file, read by mmap.
 
     N samples, T tokens of all samples, S spans of all samples
 
@@ -29,7 +29,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class TokenTable:
-    """`row(i)` is what sample `sample_id_N[i]` is read as; `kinds[span_kind_S[s]]` is what span s names."""
+    """Tokens of a split's samples: row i is sample `sample_id_N[i]`; span s is of kind `kinds[span_kind_S[s]]`."""
 
     ids_T: np.ndarray  # int32
     offsets_N1: np.ndarray  # int64, row i is ids_T[offsets_N1[i] : offsets_N1[i + 1]]
@@ -41,25 +41,26 @@ class TokenTable:
     kinds: tuple[str, ...]
 
     def __len__(self) -> int:
+        """Count the rows."""
         return len(self.sample_id_N)
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of every row, int64 [N]."""
+        """Return the tokens of every row, int64 [N]."""
         return np.diff(self.offsets_N1)
 
     def row(self, i: int) -> np.ndarray:
-        """Token ids of row i: a view, int32."""
+        """Return the token ids of row i: a view, int32."""
         return self.ids_T[self.offsets_N1[i] : self.offsets_N1[i + 1]]
 
     def spans(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Spans of row i, in the order of the prompt's span list: token ranges [S, 2], kinds [S], visits [S]."""
+        """Return the spans of row i in the order of its prompt's: token ranges [S, 2], kinds [S], visits [S]."""
         here = slice(self.span_offsets_N1[i], self.span_offsets_N1[i + 1])
         return self.span_tokens_S2[here], self.span_kind_S[here], self.span_visit_S[here]
 
     @classmethod
     def join(cls, tables: Sequence["TokenTable"], kinds: tuple[str, ...]) -> "TokenTable":
-        """The rows of several tables, in order; an empty table for none."""
+        """Return the rows of several tables, in order; an empty table for none."""
         empty = {name: np.zeros((0, 2) if name.endswith("2") else 0, dtype) for name, dtype in DTYPES.items()}
         flat = {name: np.concatenate([empty[name], *(getattr(table, name) for table in tables)]) for name in DTYPES}
         for name in ("offsets_N1", "span_offsets_N1"):
@@ -75,24 +76,24 @@ class TokenTable:
 
     @classmethod
     def open(cls, path: Path) -> "TokenTable":
-        """Map the file; ValueError where it is not a whole token table."""
+        """Map the file.  Raise ValueError where it is not a whole token table."""
         header, start = _header(path)
         wanted = {field.name for field in fields(cls)} - {"kinds"}
         if wanted - header.keys():
             raise ValueError(f"{path} is not a token table: it lacks {', '.join(sorted(wanted - header.keys()))}")
         if path.stat().st_size < start + max(header[name]["data_offsets"][1] for name in wanted):
-            raise ValueError(f"{path} is cut short: run the prompt stage again")
+            raise ValueError(f"{path} is cut short: run its prompt stage again")
         arrays = {name: _map(path, start, header[name], dtype) for name, dtype in DTYPES.items()}
         return cls(**arrays, kinds=tuple(json.loads(header["__metadata__"]["kinds"])))
 
 
 def _header(path: Path) -> tuple[dict, int]:
-    """A safetensors header and where its data starts: 8 bytes of length, then JSON, then the arrays."""
+    """Return a safetensors header and where its data starts: 8 bytes of length, then JSON, then the arrays."""
     with path.open("rb") as file:
         size = path.stat().st_size
         length = struct.unpack("<Q", file.read(8))[0] if size >= 8 else size
         if 8 + length > size:
-            raise ValueError(f"{path} is cut short: run the prompt stage again")
+            raise ValueError(f"{path} is cut short: run its prompt stage again")
         try:
             return json.loads(file.read(length)), 8 + length
         except ValueError:
@@ -100,7 +101,7 @@ def _header(path: Path) -> tuple[dict, int]:
 
 
 def _map(path: Path, start: int, entry: Mapping, dtype: type) -> np.ndarray:
-    """One array of the file, not read yet.  An empty one cannot be mapped."""
+    """Map one array of the file; make an empty one, which cannot be mapped."""
     if 0 in entry["shape"]:
         return np.empty(entry["shape"], dtype)
     return np.memmap(path, dtype, "r", start + entry["data_offsets"][0], tuple(entry["shape"]))

@@ -1,4 +1,4 @@
-"""What costs nothing to predict: the floors that every model of the report stands beside.
+"""Predict by baselines, which need no neural network: every model of the report is compared with them.
 
     N rows, K labels, F features
 
@@ -8,7 +8,7 @@ copy_last_visit     P(label | its bit at the index visit), two numbers a label, 
 logistic_regression one L2 model a label on everything coded: diagnoses, drugs, procedures, earlier visits' diagnoses,
                     the current phenotypes, age, sex, number of earlier visits and gap; C chosen on tuning
 
-Each takes schema.SAMPLES frames, learns from labelled rows of train alone, and scores every row of `rows`.  Thresholds
+Each reads schema.SAMPLES frames, learns from labelled rows of train alone, and scores every row of `rows`.  Thresholds
 come from labelled rows of tuning, as for any model.
 """
 
@@ -28,40 +28,40 @@ STRENGTHS = (0.01, 0.1, 1.0)  # C of the logistic regression: inverse strength o
 
 
 @dataclass(frozen=True)
-class Floor:
+class Baseline:
     """Probabilities and bits of every row, both [N, K]."""
 
     probabilities_NK: np.ndarray
     bits_NK: np.ndarray
 
 
-def all_floors(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> dict[str, Floor]:
-    """The four floors by name, in the order of the report."""
-    floors: dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], Floor]] = {
+def predict_by_baselines(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> dict[str, Baseline]:
+    """Predict by the four baselines, by name, in the order of the report."""
+    baselines: dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], Baseline]] = {
         "predict_nothing": predict_nothing,
         "prevalence": prevalence,
         "copy_last_visit": copy_last_visit,
         "logistic_regression": logistic_regression,
     }
-    return {name: floor(train, tuning, rows) for name, floor in floors.items()}
+    return {name: predict(train, tuning, rows) for name, predict in baselines.items()}
 
 
-def predict_nothing(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Floor:
-    """Nobody gets anything."""
+def predict_nothing(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Baseline:
+    """Predict no disease for anybody."""
     nothing_NK = np.zeros((rows.height, bits_of(train, "current").shape[1]))
-    return Floor(nothing_NK, nothing_NK.astype(np.int8))
+    return Baseline(nothing_NK, nothing_NK.astype(np.int8))
 
 
-def prevalence(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Floor:
-    """Everybody gets the training prevalence; at a threshold that maximises F1 that means: everything."""
-    share_K = bits_of(labelled(train), "labels").mean(axis=0)
+def prevalence(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Baseline:
+    """Predict the training prevalence for everybody; at a threshold that maximises F1 that means: everything."""
+    share_K = bits_of(with_labels(train), "labels").mean(axis=0)
     constant_NK = np.tile(share_K, (rows.height, 1))
-    return at_thresholds(constant_NK, np.tile(share_K, (labelled(tuning).height, 1)), tuning)
+    return at_thresholds(constant_NK, np.tile(share_K, (with_labels(tuning).height, 1)), tuning)
 
 
-def copy_last_visit(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Floor:
-    """What is coded now is coded next time."""
-    train = labelled(train)
+def copy_last_visit(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Baseline:
+    """Predict for the next visit what is coded at this one."""
+    train = with_labels(train)
     current_NK, label_NK = bits_of(train, "current"), bits_of(train, "labels")
     share_K = label_NK.mean(axis=0)
     given = [
@@ -70,33 +70,33 @@ def copy_last_visit(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFram
         for bit in (0, 1)
     ]
     bits_NK = bits_of(rows, "current")
-    return Floor(np.where(bits_NK == 1, given[1], given[0]), bits_NK)
+    return Baseline(np.where(bits_NK == 1, given[1], given[0]), bits_NK)
 
 
-def logistic_regression(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Floor:
-    """The model a statistician would try first."""
-    train, tuning_rows = labelled(train), labelled(tuning)
+def logistic_regression(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Baseline:
+    """Predict by the model that a statistician would try first."""
+    train, tuning_rows = with_labels(train), with_labels(tuning)
     vocabulary = vocabulary_of(train)
     train_NF, tuning_NF, rows_NF = (features(frame, vocabulary) for frame in (train, tuning_rows, rows))
     label_NK = bits_of(train, "labels")
     tuning_NK = bits_of(tuning_rows, "labels", label_NK.shape[1])
     columns = [
-        fit_label(train_NF, label_NK[:, k], tuning_NF, tuning_NK[:, k], rows_NF) for k in range(label_NK.shape[1])
+        fit_logistic(train_NF, label_NK[:, k], tuning_NF, tuning_NK[:, k], rows_NF) for k in range(label_NK.shape[1])
     ]
     on_tuning_NK, on_rows_NK = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
     return at_thresholds(on_rows_NK, on_tuning_NK, tuning)
 
 
-def fit_label(
+def fit_logistic(
     train_NF: sparse.csr_array,
     label_N: np.ndarray,
     tuning_NF: sparse.csr_array,
     tuning_N: np.ndarray,
     rows_NF: sparse.csr_array,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of one label for tuning and for `rows`, by the C of least cross-entropy on tuning.
+    """Return probabilities of one label for tuning and for `rows`, by the C of least cross-entropy on tuning.
 
-    The middle C where there is no tuning row; the constant where train has one class.
+    Takes the middle C where there is no tuning row; predicts a constant where train has one class.
     """
     if label_N.min() == label_N.max():
         return np.full(tuning_NF.shape[0], label_N.mean()), np.full(rows_NF.shape[0], label_N.mean())
@@ -118,7 +118,7 @@ def fit_label(
 
 
 def codes_of(samples: pl.DataFrame) -> pl.DataFrame:
-    """(row, code): everything coded, once a row, told apart by where it stands."""
+    """Return (row, code): everything coded, once a row, under a prefix that names its place in the record."""
     rows = samples.with_row_index("row")
     places = {
         "diagnosis ": pl.col("diagnoses"),
@@ -135,17 +135,17 @@ def codes_of(samples: pl.DataFrame) -> pl.DataFrame:
 
 
 def vocabulary_of(train: pl.DataFrame) -> pl.DataFrame:
-    """(code, feature): the codes that at least LEAST_SEEN training pairs have."""
+    """Number the codes that at least LEAST_SEEN training pairs have: (code, feature)."""
     seen = codes_of(train).group_by("code").len().filter(pl.col("len") >= LEAST_SEEN)
     return seen.select("code").sort("code").with_row_index("feature")
 
 
 def features(samples: pl.DataFrame, vocabulary: pl.DataFrame) -> sparse.csr_array:
-    """One line a sample: a 1 a code, then the numbers, float64 [N, F]."""
-    found = codes_of(samples).join(vocabulary, on="code", how="inner")
-    where = (found["row"].to_numpy(), found["feature"].to_numpy())
+    """Return a row a sample, a 1 for every code and then the numbers: float64 [N, F]."""
+    ones = codes_of(samples).join(vocabulary, on="code", how="inner")
+    where = (ones["row"].to_numpy(), ones["feature"].to_numpy())
     shape = (samples.height, vocabulary.height)
-    codes_NF = sparse.csr_array((np.ones(found.height), where), shape=shape)
+    codes_NF = sparse.csr_array((np.ones(ones.height), where), shape=shape)
     numbers = samples.select(
         ((pl.col("age").fill_null(65).clip(0, 90) - 65) / 20).alias("age"),
         pl.col("age").is_null().alias("no age"),
@@ -157,22 +157,22 @@ def features(samples: pl.DataFrame, vocabulary: pl.DataFrame) -> sparse.csr_arra
     return sparse.csr_array(sparse.hstack([codes_NF, sparse.csr_array(numbers.to_numpy().astype(np.float64))]))
 
 
-def at_thresholds(on_rows_NK: np.ndarray, on_tuning_NK: np.ndarray, tuning: pl.DataFrame) -> Floor:
-    """Bits at the thresholds that maximise F1 on labelled tuning rows."""
-    tuning = labelled(tuning)
+def at_thresholds(on_rows_NK: np.ndarray, on_tuning_NK: np.ndarray, tuning: pl.DataFrame) -> Baseline:
+    """Return a baseline with bits at the thresholds that maximise F1 on labelled tuning rows."""
+    tuning = with_labels(tuning)
     if tuning.height == 0:
-        return Floor(on_rows_NK, (on_rows_NK >= 0.5).astype(np.int8))
+        return Baseline(on_rows_NK, (on_rows_NK >= 0.5).astype(np.int8))
     threshold_K = fit_thresholds(on_tuning_NK, bits_of(tuning, "labels"))
-    return Floor(on_rows_NK, (on_rows_NK >= threshold_K).astype(np.int8))
+    return Baseline(on_rows_NK, (on_rows_NK >= threshold_K).astype(np.int8))
 
 
-def labelled(samples: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose next visit is known."""
+def with_labels(samples: pl.DataFrame) -> pl.DataFrame:
+    """Keep the rows whose next visit is known."""
     return samples.filter(pl.col("labels").is_not_null())
 
 
 def bits_of(samples: pl.DataFrame, column: str, num_labels: int | None = None) -> np.ndarray:
-    """`current` or `labels` as int8 [N, K]; raises ValueError where a row is null or rows differ in length.
+    """Return `current` or `labels` as int8 [N, K].  Raise ValueError where a row is null or rows differ in length.
 
     num_labels: K, needed where there may be no row.
     """

@@ -1,4 +1,4 @@
-"""What a report is made from: one plain structure, filled by the pipeline, with no number computed yet.
+"""What a report is made from: plain structures that hold no score yet.
 
 N held-out rows (visit pairs), K labels
 """
@@ -13,7 +13,7 @@ from ckd_dist.report import metrics
 from ckd_dist.report.timing import Timing
 from ckd_dist.studies.disease.report.table1 import Table1
 
-Role = Literal["floor", "student", "teacher", "oracle"]
+Role = Literal["baseline", "student", "teacher", "oracle"]
 
 TITLES = {
     "predict_nothing": "Predict nothing",
@@ -41,63 +41,92 @@ COMPARISONS = (
 
 @dataclass(frozen=True)
 class Model:
-    """Predictions of one model on held_out, in the row order of `Results`."""
+    """Predictions of one model on held_out, in the row order of `HeldOut`."""
 
     name: str  # a key of TITLES, or any other name
     role: Role
     probabilities_NK: np.ndarray  # calibrated
     bits_NK: np.ndarray  # at thresholds fitted on tuning
-    title: str = ""  # shown in place of TITLES[name]
+    title: str = ""  # in place of TITLES[name]
 
     @property
     def shown(self) -> str:
+        """The title in tables."""
         return self.title or TITLES.get(self.name, self.name)
 
 
 @dataclass(frozen=True)
-class Results:
-    """Everything that the report says.  Only labelled held_out rows."""
+class Provenance:
+    """Where the numbers of a report come from; names neither a path nor a person."""
 
     title: str  # of the page: the recipe's name
-    source: str  # in words: "a synthetic hospital of 1,000 patients", "MIMIC-III 1.4"
-    label_names: tuple[str, ...]
-    labels_NK: np.ndarray  # 0 or 1
-    subject_N: np.ndarray  # int64 subject ids: what the bootstrap draws; never shown
-    models: tuple[Model, ...]  # in the order of the tables
-    groups: Mapping[str, np.ndarray]  # "Age" -> the band of every row; table1.groups makes it
-    flow: Sequence[tuple[str, int, int]]  # reason, visits excluded, visits left
-    table1: Table1
+    source: str  # "a synthetic hospital of 1,000 patients", "MIMIC-III 1.4"
     date: str  # ISO; when the report was made
     recipe: Mapping[str, Any]  # dotted field -> value
     versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
-    timings: Sequence[Timing] = ()
     notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
-    primary: str = "student"  # the model that the page is about
-    comparisons: Sequence[tuple[str, str]] = COMPARISONS  # pairs with a model that is absent are left out
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The labelled rows of held_out, which every model is scored on."""
+
+    label_names: tuple[str, ...]
+    labels_NK: np.ndarray  # 0 or 1
+    subject_N: np.ndarray  # int64 subject ids: what the bootstrap draws; never shown
+    groups: Mapping[str, np.ndarray]  # "Age" -> the band of every row; table1.groups_of makes it
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """How the samples were selected, and who is in them."""
+
+    flow: Sequence[tuple[str, int, int]]  # reason, visits excluded, visits left
+    table1: Table1
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report is made from."""
+
+    provenance: Provenance
+    held_out: HeldOut
+    cohort: Cohort
+    models: tuple[Model, ...]  # in the order of the tables
+    timings: Sequence[Timing] = ()
     bootstrap_draws: int = 1000
     seed: int = 0
+    primary: str = "student"  # the model that the page is about
+    comparisons: Sequence[tuple[str, str]] = COMPARISONS  # pairs with a model that is absent are left out
 
     def model(self, name: str) -> Model | None:
+        """Return the model called `name`; None where there is none."""
         return next((model for model in self.models if model.name == name), None)
+
+    def title_of(self, name: str) -> str:
+        """Return what tables call the model `name`."""
+        model = self.model(name)
+        return model.shown if model else name
 
     def check(self) -> None:
         """Raise ValueError where the parts do not fit together."""
-        num_rows, num_labels = self.labels_NK.shape
+        held_out = self.held_out
+        num_rows, num_labels = held_out.labels_NK.shape
         if num_rows == 0:
             raise ValueError("held_out has no pair of visits to score: give it more subjects or another split seed")
-        if len(self.label_names) != num_labels or len(self.subject_N) != num_rows:
+        if len(held_out.label_names) != num_labels or len(held_out.subject_N) != num_rows:
             raise ValueError(
-                f"labels are {num_rows} x {num_labels}, but there are {len(self.label_names)} names "
-                f"and {len(self.subject_N)} subjects"
+                f"labels are {num_rows} x {num_labels}, but there are {len(held_out.label_names)} names "
+                f"and {len(held_out.subject_N)} subjects"
             )
         names = [model.name for model in self.models]
         if len(set(names)) != len(names) or self.primary not in names:
             raise ValueError(f"models must have unique names with {self.primary!r} among them; they are {names}")
         for model in self.models:
             try:
-                metrics.check(self.labels_NK, model.probabilities_NK, model.bits_NK)
+                metrics.check(held_out.labels_NK, model.probabilities_NK, model.bits_NK)
             except ValueError as error:
                 raise ValueError(f"{model.name}: {error}") from None
-        for title, group_N in self.groups.items():
+        for title, group_N in held_out.groups.items():
             if len(group_N) != num_rows:
                 raise ValueError(f"group {title!r} has {len(group_N)} rows, the labels {num_rows}")

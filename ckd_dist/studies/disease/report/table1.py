@@ -1,6 +1,6 @@
-"""Table 1: who is in the cohort, by split; and the groups that the report tells apart.
+"""Describe the cohort by split (Table 1), and sort visits into the groups that the report compares.
 
-Counts of 1 to 4 are shown as "<5", and no share is given beside them: nobody should be found in a report.
+Counts of 1 to 4 are shown as "<5" without a share, so that nobody is found in a report.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-SMALL = 5
+from ckd_dist.report.wording import SMALL, count, count_and_share
+
 AGE_BANDS = ((18, "under 18"), (45, "18–44"), (65, "45–64"), (75, "65–74"), (85, "75–84"), (np.inf, "85 and over"))
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line: a heading where it has no cells."""
+    """One line of Table 1: a heading where it has no cells."""
 
     title: str
     cells: tuple[str, ...] = ()
@@ -25,6 +26,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Table1:
+    """The cohort by split."""
+
     columns: tuple[str, ...]  # train, tuning, held_out, all
     lines: tuple[Line, ...]
 
@@ -54,13 +57,13 @@ def table1(samples: Mapping[str, pl.DataFrame], names: Sequence[str]) -> Table1:
     ]
     for k, name in enumerate(names):
         positives = [int(part["labels"].list.get(k).sum() or 0) for part in pairs]
-        cells = tuple(share(n, part.height) for n, part in zip(positives, pairs, strict=True))
+        cells = tuple(count_and_share(n, part.height) for n, part in zip(positives, pairs, strict=True))
         lines.append(Line(name, cells, indent=True))
     return Table1((*samples, "all"), tuple(lines))
 
 
-def groups(samples: pl.DataFrame) -> dict[str, np.ndarray]:
-    """The group of every row: by age band, sex and site.  Arrays of text [N]."""
+def groups_of(samples: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Return the group of every row by age band, sex and site: arrays of text [N]."""
     return {
         "Age": age_bands(samples["age"]).to_numpy().astype(str),
         "Sex": samples["sex"].fill_null(UNKNOWN).to_numpy().astype(str),
@@ -69,7 +72,7 @@ def groups(samples: pl.DataFrame) -> dict[str, np.ndarray]:
 
 
 def age_bands(age: pl.Series) -> pl.Series:
-    """The band that an age in years lies in; "unknown" where it is null.
+    """Return the band that an age in years lies in; "unknown" where it is null.
 
     >>> age_bands(pl.Series([17.9, 18.0, 300.0, None])).to_list()
     ['under 18', '18–44', '85 and over', 'unknown']
@@ -83,17 +86,17 @@ def age_bands(age: pl.Series) -> pl.Series:
 
 
 def shares(title: str, column: str, parts: Sequence[pl.DataFrame]) -> list[Line]:
-    """A heading, and a line for every value that occurs."""
+    """Return a heading, and a line for every value that occurs."""
     columns = [part[column].fill_null(UNKNOWN) for part in parts]
     lines = [Line(title)]
     for value in in_order(columns[-1].unique()):
-        cells = tuple(share(int((values_of == value).sum()), len(values_of)) for values_of in columns)
+        cells = tuple(count_and_share(int((values_of == value).sum()), len(values_of)) for values_of in columns)
         lines.append(Line(value, cells, indent=True))
     return lines
 
 
 def in_order(values: Iterable[str]) -> list[str]:
-    """Age bands by age, anything else by name, the unknown last.
+    """Sort age bands by age, anything else by name, the unknown last.
 
     >>> in_order(["unknown", "45–64", "under 18"])
     ['under 18', '45–64', 'unknown']
@@ -102,22 +105,8 @@ def in_order(values: Iterable[str]) -> list[str]:
     return sorted(values, key=lambda v: (v == UNKNOWN, bands.index(v) if v in bands else 0, v))
 
 
-def count(n: int) -> str:
-    """A count as a reader may see it.
-
-    >>> [count(n) for n in (0, 4, 5, 12345)]
-    ['0', '<5', '5', '12,345']
-    """
-    return f"<{SMALL}" if 0 < n < SMALL else f"{n:,}"
-
-
-def share(n: int, of: int) -> str:
-    """A count and its share of a total, or the count alone where it is small."""
-    return count(n) if n < SMALL or of == 0 else f"{n:,} ({100 * n / of:.1f} %)"
-
-
 def quartiles(values: pl.Series) -> str:
-    """Median and quartiles; a dash where fewer than five are known."""
+    """Return median and quartiles; a dash where fewer than five are known."""
     values = values.drop_nulls()
     if len(values) < SMALL:
         return "–"

@@ -1,9 +1,9 @@
 """A language model's answer as entries, whatever it looks like.
 
-A whole answer is one JSON object with a list `entities`.  Models also wrap it in ```json, think aloud before it, talk
-on after it, forget the object around the list, or are cut off at their limit; then every complete entry is recovered
-one by one and the answer counts as broken.  What cannot be read as an entry is kept as None, so that it can be counted.
-Left out: repairing quotes and commas, which would be guessing at what was meant.
+A whole answer is one JSON object with a list `entities`.  Models also wrap it in ```json, write their thoughts before
+it or more text after it, forget the object around the list, or are cut off at their limit; then every complete entry is
+recovered one by one and the answer counts as broken.  What cannot be read as an entry is kept as None, so that it can
+be counted.  Left out: repairing quotes and commas, which would be guessing at what was meant.
 """
 
 import json
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 LIST = re.compile(r'"entities"\s*:\s*\[')
-READER = json.JSONDecoder()
+DECODER = json.JSONDecoder()
 
 
-class Claim(NamedTuple):
+class ExtractedEntity(NamedTuple):
     """An entity as the model states it.  line: from 1; None where it is no number."""
 
     line: int | None
@@ -23,29 +23,29 @@ class Claim(NamedTuple):
     type: str
 
 
-def read(answer: str) -> tuple[list[Claim | None], bool]:
-    """The entries in order, None for each that is malformed, and whether the answer was whole.  Never raises.
+def read_answer(answer: str) -> tuple[list[ExtractedEntity | None], bool]:
+    """Return the entries in order, None for each that is malformed, and whether the answer was whole.  Never raises.
 
-    >>> read('```json\\n{"entities": [{"line": 1, "text": "CKD", "type": "disease"}, {"line": 1, "te')
-    ([Claim(line=1, text='CKD', type='disease'), None], False)
+    >>> read_answer('```json\\n{"entities": [{"line": 1, "text": "CKD", "type": "disease"}, {"line": 1, "te')
+    ([ExtractedEntity(line=1, text='CKD', type='disease'), None], False)
     """
     text = answer.rpartition("</think>")[2].strip()
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return [_claim(entry) for entry in _complete_entries(text)], False
+        return [_entity(entry) for entry in _complete_entries(text)], False
     if isinstance(document, dict) and isinstance(document.get("entities"), list):
-        return [_claim(entry) for entry in document["entities"]], True
-    return [_claim(entry) for entry in (document if isinstance(document, list) else [document])], False
+        return [_entity(entry) for entry in document["entities"]], True
+    return [_entity(entry) for entry in (document if isinstance(document, list) else [document])], False
 
 
 def _complete_entries(text: str) -> Iterator[Any]:
-    """Objects of the list one after the other, None for each that does not end or does not parse."""
+    """Yield the objects of the list one after the other, None for each that does not end or does not parse."""
     start = LIST.search(text)
     at = start.end() if start else 0
     while not (start and text[at:].lstrip().startswith("]")) and (at := text.find("{", at)) >= 0:
         try:
-            entry, at = READER.raw_decode(text, at)
+            entry, at = DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
             entry, at = None, at + 1
         if isinstance(entry, dict) and isinstance(entry.get("entities"), list):
@@ -54,17 +54,17 @@ def _complete_entries(text: str) -> Iterator[Any]:
             yield entry
 
 
-def _claim(entry: Any) -> Claim | None:
+def _entity(entry: Any) -> ExtractedEntity | None:
     if not isinstance(entry, dict):
         return None
     text, kind = entry.get("text"), entry.get("type")
     if not isinstance(text, str) or not isinstance(kind, str) or not any(letter.isalnum() for letter in text):
         return None
-    return Claim(_number(entry.get("line")), " ".join(text.split()).strip(" ,;:"), kind.strip())
+    return ExtractedEntity(_number(entry.get("line")), " ".join(text.split()).strip(" ,;:"), kind.strip())
 
 
 def _number(line: Any) -> int | None:
-    """3, 3.0 and "3" are 3; anything else is no line."""
+    """Return a line's number: 3, 3.0 and "3" are 3; anything else is None."""
     try:
         return int(line) if isinstance(line, (int, float, str)) and not isinstance(line, bool) else None
     except (ValueError, OverflowError):

@@ -1,12 +1,12 @@
-"""Soft tags of several labelers made one: for each entity type the subset of labelers and the rule best on gold.
+"""Join the soft tags of several labelers: for each entity type by the subset and the rule that are best on gold.
 
     L labelers, M of them in a subset, U words of all notes one after another, K columns of note.tag_names(types)
 
 Vedula et al. 2024 try all 2^L - 1 subsets and keep the best on a development set; here each type has its own, and a
-subset four ways to agree.  A rule joins the members' probabilities that a word is inside the type, p(B) + p(I); above
-0.5 it is inside.  Whether a mention starts there follows from the word before: after a word outside it does, after one
-inside only if the members that hold both words inside say so, each by how sure it is.  (Sharing out B and I without
-the word before would cut "chronic | kidney disease" when a second labeler marks "kidney disease" alone.)
+subset four rules.  A rule joins the members' probabilities that a word is inside the type, p(B) + p(I); above 0.5 it is
+inside.  Whether a mention starts there follows from the word before: after a word outside it does, after one inside
+only if the members that have both words inside begin one there, weighted by how sure each is.  (Dividing into B and I
+without the word before would cut "chronic | kidney disease" when a second labeler marks "kidney disease" alone.)
 
 A labeler by itself is scored by its own best tags and handed on untouched.  Ties go to fewer labelers, then to the
 earlier rule.  The chosen score is the best of many on the same notes, so it flatters: report another split's.
@@ -58,7 +58,7 @@ class Combination:
     def apply(self, probability_LUK: np.ndarray) -> np.ndarray:
         """Join the labelers' soft tags into one, float32 [U, K], rows summing to 1.
 
-        O gets what the types leave.  Where types claim more than there is all shrink alike: both stay.
+        O gets what the types leave.  Where the types' sum is above 1, all shrink alike.
         One labeler that was chosen for every type comes out as it went in.
         """
         _check_shape(probability_LUK, self.names, list(self.choices))
@@ -79,7 +79,7 @@ class Combination:
         return floored(joined_UK)
 
     def to_json(self) -> str:
-        """Write it down; `from_json` reads it back."""
+        """Return the combination as JSON; `from_json` reads it back."""
         return json.dumps(asdict(self), indent=1)
 
     @staticmethod
@@ -172,7 +172,7 @@ def _pieces(begin_LU: np.ndarray, more_LU: np.ndarray) -> _Pieces:
 
 
 def _join(pieces: _Pieces, rule: Rule, weights_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far each word is inside, and which share of that begins a mention, both [U]."""
+    """Return how far each word is inside, and which share of that begins a mention, both [U]."""
     weights_M = weights_M if weights_M.any() else np.ones(len(weights_M))  # none found anything: all alike
     inside_U = rule(pieces.inside_MU, weights_M)
     share_U = np.ones(len(inside_U))
@@ -183,7 +183,7 @@ def _join(pieces: _Pieces, rule: Rule, weights_M: np.ndarray) -> tuple[np.ndarra
 
 
 def _score(begins_U: np.ndarray, inside_U: np.ndarray, starts_N: np.ndarray, gold: _Gold) -> tuple[float, float, float]:
-    """Strict precision, recall and F1 of the mentions that decisions [U] say.  An inside word after none begins one."""
+    """Return strict precision, recall and F1 of the mentions that [U] mark; an inside word after none begins one."""
     begins_U = begins_U.copy()
     begins_U[1:] |= inside_U[1:] & ~inside_U[:-1]
     begins_U[starts_N] = inside_U[starts_N]
@@ -196,7 +196,7 @@ def _score(begins_U: np.ndarray, inside_U: np.ndarray, starts_N: np.ndarray, gol
 
 
 def _own_tags(probability_UK: np.ndarray, notes: Sequence[Note]) -> np.ndarray:
-    """What a labeler says by itself, int64 [U]: its best tags, note by note."""
+    """Return a labeler's own best tags, note by note, int64 [U]."""
     with np.errstate(divide="ignore"):
         log_UK = np.log(probability_UK)
     ends_N = np.cumsum([len(note) for note in notes])

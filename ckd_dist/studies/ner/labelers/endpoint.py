@@ -1,10 +1,10 @@
 """A labeler that asks a large language model behind an OpenAI-compatible address.
 
-    notes -> questions -> (cache | endpoint) -> answers -> mentions, and counts of all that happened
+    notes -> questions -> (cache | endpoint) -> answers -> mentions, and counts of every outcome
 
-Each step is a file: question.py, cache.py, asking.py, answer.py and align.py; egress.py says where notes may go.  The
-model states no confidence that could be trusted, so every mention gets the recipe's one.  Left out: several samples of
-one question, whose agreement would be a confidence (it multiplies the cost).
+Each step is a file: question.py, answer.py and align.py here, cache.py, client.py and egress.py (where notes may be
+sent) in ckd_dist/endpoints.  The model states no confidence that could be trusted, so every mention gets the recipe's
+one.  Left out: several samples of one question, whose agreement would be a confidence (it multiplies the cost).
 """
 
 from collections import Counter
@@ -16,10 +16,10 @@ from time import perf_counter
 
 from ckd_dist.endpoints import cache
 from ckd_dist.endpoints.cache import Answer
-from ckd_dist.endpoints.client import ask
+from ckd_dist.endpoints.client import Advice, Chat, Pace, ask
 from ckd_dist.endpoints.egress import check_egress
-from ckd_dist.notes.note import Found, Mention, Note
-from ckd_dist.studies.ner.config import Endpoint
+from ckd_dist.notes.note import Mention, Note, Prediction
+from ckd_dist.studies.ner.config import LabelEndpoint
 from ckd_dist.studies.ner.labelers.align import OUTCOMES, RULES, align
 from ckd_dist.studies.ner.labelers.labelled import Labelled
 from ckd_dist.studies.ner.labelers.question import Question, instructions, questions, schema
@@ -30,12 +30,12 @@ COUNTS = ("notes", "words", "questions", "cached", "requests", *TOKENS, *OUTCOME
 
 @dataclass(frozen=True)
 class EndpointLabeler:
-    """`labeler(notes)`: the mentions that the model behind `settings.url` states.
+    """`labeler(notes)` returns the mentions that the model behind `settings.url` states.
 
-    Raises ValueError when it is made for an address that notes may not go to; asking.EndpointError while it labels.
+    Raises ValueError when it is made for an address that notes may not go to; client.EndpointError while it labels.
     """
 
-    settings: Endpoint
+    settings: LabelEndpoint
     types: Sequence[str]
     cache_folder: Path
 
@@ -45,6 +45,19 @@ class EndpointLabeler:
     @property
     def name(self) -> str:
         return self.settings.name
+
+    @property
+    def chat(self) -> Chat:
+        """What every question is asked with."""
+        s = self.settings
+        advice = Advice(
+            who=f"labeler {s.name!r}",
+            overloaded="lower parallel or set requests_per_minute",
+            refused="a question in every form",
+            see=f"takes a system message and temperature {s.temperature:g}, and has room for max_words and "
+            "max_output_tokens",
+        )
+        return Chat(instructions(self.types), schema(self.types), s.temperature, s.max_output_tokens, advice)
 
     @property
     def asked(self) -> str:
@@ -62,8 +75,8 @@ class EndpointLabeler:
 
         notes, words, questions; `cached` of these were not asked now; requests sent, retries and refused forms
         included; input_tokens, output_tokens and usd that this call spent, and cached_input_tokens and
-        cached_output_tokens that kept answers once cost; untold: answers that came without token counts, so that the
-        cost is more; cut_answers: they did not end by themselves; seconds of this call, wall-clock.
+        cached_output_tokens that kept answers once cost; untold: answers without token counts, so that the cost is
+        higher; cut_answers: they did not end by themselves; seconds of this call, wall-clock.
         """
         began = perf_counter()
         parts = [questions(note, self.settings.max_words) for note in notes]
@@ -75,34 +88,37 @@ class EndpointLabeler:
         counts = Counter(dict.fromkeys(COUNTS, 0))
         counts.update(notes=len(notes), words=sum(map(len, notes)), questions=num_questions)
         counts.update(cached=num_questions - len(fresh), requests=num_requests)
-        found = []
+        predictions = []
         for note, part in zip(notes, parts, strict=True):
             mentions = self._align(note, part, answer_of, counts)
-            found.append([Found(mention, self.settings.confidence) for mention in mentions])
+            predictions.append([Prediction(mention, self.settings.confidence) for mention in mentions])
         usd = _count_tokens(counts, fresh.values(), kept.values(), self.settings)
-        return Labelled(found, {**counts, "usd": usd, "seconds": perf_counter() - began})
+        return Labelled(predictions, {**counts, "usd": usd, "seconds": perf_counter() - began})
 
     def _ask(self, name_of: dict[str, str]) -> tuple[dict[str, Answer], int]:
         keep = partial(cache.keep, self.cache_folder)
         texts = {name: text for text, name in name_of.items()}
-        answers, num_requests = ask(texts, self.settings, instructions(self.types), schema(self.types), keep)
+        pace = Pace(self.settings.parallel, self.settings.requests_per_minute)
+        answers, num_requests = ask(texts, self.settings, self.chat, keep, pace)
         return {texts[name]: answer for name, answer in answers.items()}, num_requests
 
     def _align(
         self, note: Note, part: list[Question], answer_of: dict[str, Answer], counts: Counter[str]
     ) -> list[Mention]:
-        """Mentions of one note, in order; what became of each stated entity is added to `counts`."""
+        """Return the mentions of one note, in order; add the outcome of each stated entity to `counts`."""
         mentions = []
         for question in part:
             answer = answer_of[question.text]
-            placed, what_became = align(answer.text, note.text, question.lines, self.types)
+            placed, outcomes = align(answer.text, note.text, question.lines, self.types)
             mentions += placed
-            counts.update(what_became)
+            counts.update(outcomes)
             counts["cut_answers"] += answer.cut
         return mentions
 
 
-def _count_tokens(counts: Counter[str], fresh: Iterable[Answer], kept: Iterable[Answer], settings: Endpoint) -> float:
+def _count_tokens(
+    counts: Counter[str], fresh: Iterable[Answer], kept: Iterable[Answer], settings: LabelEndpoint
+) -> float:
     """Add the tokens of all answers to `counts`; return what the fresh ones cost, US dollars."""
     for prefix, answers in (("", fresh), ("cached_", kept)):
         for answer in answers:

@@ -1,4 +1,4 @@
-"""The ontology labeler: every name of the vocabularies that a note holds.
+"""The ontology labeler: find every name of the vocabularies in a note.
 
     names -> sequences of words -> automaton        note -> words -> all matches -> the longest that do not overlap
 
@@ -8,10 +8,10 @@ numbers; `ahocorasick-rs` takes strings alone and would find names inside words.
 are found in any case; one with fewer than `min_letters` letters, or an abbreviation ("ALL", "AIDS", "HoFH"), only as it
 is written.
 
-Of matches that share a character the longest stays, then the leftmost; where two types claim the same place the one
-whose vocabulary comes first has it, and the tie is counted.  A match that begins or ends within a word of the note is
-none.  stop_list.txt holds the names that are not looked for, with the reason.  With `inflections` come spelling
-variants, and the short forms that a note itself defines (short_forms.py).
+Of matches that share a character the longest stays, then the leftmost; where two types have names for one place, it
+goes to the one whose vocabulary comes first, and the tie is counted.  A match that begins or ends within a word of the
+note is none.  stop_list.txt holds the names that are not looked for, with the reason.  With `inflections` come
+spelling variants, and the short forms that a note itself defines (short_forms.py).
 
 Left out: word order ("neoplasm, malignant"), names with a gap ("breast and ovarian cancer"), and spelling mistakes.
 """
@@ -26,10 +26,11 @@ from typing import NamedTuple
 
 import ahocorasick
 
-from ckd_dist.notes.note import Found, Mention, Note
+from ckd_dist.notes.note import Mention, Note, Prediction
 from ckd_dist.studies.ner.config import Ontology
-from ckd_dist.studies.ner.labelers import negation, short_forms
+from ckd_dist.studies.ner.labelers import negation
 from ckd_dist.studies.ner.labelers.labelled import Labelled
+from ckd_dist.studies.ner.labelers.short_forms import find_short_forms
 from ckd_dist.studies.ner.labelers.spelling import WORDS_REMEMBERED, folded, pieces, written
 from ckd_dist.studies.ner.labelers.vocabularies import Vocabulary
 
@@ -41,7 +42,7 @@ Sequences = dict[tuple[str, ...], frozenset[int]]  # words of a name -> the type
 
 
 class Match(NamedTuple):
-    """Characters start to end of a note, and the types that claim them."""
+    """Characters start to end of a note, and the types that have them as a name."""
 
     start: int
     end: int
@@ -49,34 +50,34 @@ class Match(NamedTuple):
 
 
 class Gazetteer:
-    """Finds names in notes: a labeler.  Build once; the automatons of 20,000 names take about a second."""
+    """A labeler that finds names in notes.  Build it once; the automatons of 20,000 names take about a second."""
 
     def __init__(self, settings: Ontology, vocabularies: Sequence[Vocabulary]) -> None:
-        """settings: what counts as found.  vocabularies: of one or several types, the first of which win ties."""
+        """settings: what counts as a match.  vocabularies: of one or several types, the first of which win ties."""
         self.name = settings.name
         self._settings = settings
         self._types = list(dict.fromkeys(vocabulary.type for vocabulary in vocabularies))
         names = compile_names(vocabularies, self._types, settings)
-        self.fingerprint = fingerprint(names, self._types, settings)
+        self.fingerprint = hash_of_names(names, self._types, settings)
         self._automatons = [_automaton(sequences) for sequences in names]
         self._numbers = _numbering(self._automatons, settings.inflections)
 
     def __call__(self, notes: Sequence[Note]) -> Labelled:
-        """The mentions of every note, in order, and counts.
+        """Find the mentions of every note, in order, and count.
 
-        overlapped: matches under a longer one.  ties: places that two types claim.  short_forms: found because the
-        note defines them.  denied: left out because their sentence denies them.
+        overlapped: matches under a longer one.  ties: places for which two types have a name.  short_forms: found
+        because the note defines them.  denied: left out because their sentence denies them.
         """
         counts = Counter(dict.fromkeys(COUNTS, 0))
-        found = []
+        predictions = []
         for note in notes:
             matches = self._matches(note)
             kept = longest(matches)
             mentions = [Mention(match.start, match.end, self._types[min(match.types)]) for match in kept]
-            further = short_forms.elsewhere(note, mentions) if self._settings.inflections else []
+            further = find_short_forms(note, mentions) if self._settings.inflections else []
             mentions = sorted(mentions + further)
             left = negation.affirmed(note, mentions) if self._settings.skip_negated else mentions
-            found.append([Found(mention, self._settings.confidence) for mention in left])
+            predictions.append([Prediction(mention, self._settings.confidence) for mention in left])
             counts["notes"] += 1
             counts["words"] += len(note)
             counts["mentions"] += len(left)
@@ -84,10 +85,10 @@ class Gazetteer:
             counts["ties"] += sum(len(match.types) > 1 for match in kept)
             counts["short_forms"] += len(further)
             counts["denied"] += len(mentions) - len(left)
-        return Labelled(found, dict(counts))
+        return Labelled(predictions, dict(counts))
 
     def _matches(self, note: Note) -> list[Match]:
-        """Every name in the note, overlaps and all, each place once."""
+        """Find every name in the note, overlapping ones too, each place once."""
         starts, ends, streams = [], [], ([], [])
         for word, start, end in pieces(note.text, self._settings.inflections):
             in_any_case, as_written = self._numbers(word)
@@ -106,14 +107,13 @@ class Gazetteer:
 
 
 def longest(matches: Iterable[Match]) -> list[Match]:
-    """Matches of which no two share a character, in order: the longest stays, of equally long ones the leftmost."""
+    """Keep matches of which no two share a character, in order: the longest, of equally long ones the leftmost."""
     kept: list[Match] = []
     taken: set[int] = set()
     for match in sorted(matches, key=lambda match: (match.start - match.end, match.start)):
         characters = range(match.start, match.end)
-        if (
-            match.start not in taken and match.end - 1 not in taken
-        ):  # what is kept is no shorter: it reaches over an end
+        # What is kept is no shorter: where the two overlap, it covers an end.
+        if match.start not in taken and match.end - 1 not in taken:
             taken.update(characters)
             kept.append(match)
     return sorted(kept)
@@ -125,9 +125,9 @@ def longest(matches: Iterable[Match]) -> list[Match]:
 def compile_names(
     vocabularies: Iterable[Vocabulary], types: Sequence[str], settings: Ontology
 ) -> tuple[Sequences, Sequences]:
-    """Names to look for in any case (their words folded), and those only as written; what the stop-list stops is gone.
+    """Return the names to look for in any case (their words folded), and those only as written.
 
-    Names without a letter, or of a single one, are left out too.
+    Left out: what the stop-list holds, and names with fewer than two letters.
     """
     loose = settings.inflections
     stopped_in_any_case, stopped_as_written = stop_list()
@@ -152,17 +152,17 @@ def compile_names(
 
 
 def folded_key(name: str, loose: bool) -> tuple[str, ...]:
-    """Words of a name as they are looked for in any case."""
+    """Return the words of a name as they are looked for in any case."""
     return tuple(folded(word, loose) for word, _, _ in pieces(name, loose))
 
 
 def written_key(name: str, loose: bool) -> tuple[str, ...]:
-    """Words of a name as they are looked for as written."""
+    """Return the words of a name as they are looked for as written."""
     return tuple(written(word) for word, _, _ in pieces(name, loose))
 
 
 def is_abbreviation(name: str) -> bool:
-    """Whether a name is so short and so written that small letters would mean something else.
+    """Say whether a name is so short and so written that small letters would mean something else.
 
     >>> [is_abbreviation(name) for name in ("ALL", "HoFH", "CMT 1A", "CANVAS", "Flu", "OxyContin")]
     [True, True, True, True, False, False]
@@ -173,7 +173,7 @@ def is_abbreviation(name: str) -> bool:
 
 
 def variants(name: str, exact: bool) -> list[str]:
-    """The name, and how else it is written: without its commas and full stops; an abbreviation with a plural s.
+    """Return the name, and how else it is written: without commas and full stops; an abbreviation with a plural s.
 
     >>> variants("St. Louis encephalitis", False)
     ['St. Louis encephalitis', 'St Louis encephalitis']
@@ -185,15 +185,15 @@ def variants(name: str, exact: bool) -> list[str]:
 
 @cache
 def stop_list() -> tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]:
-    """Keys that are not looked for in any case, and as written.  A name in small letters stops both."""
+    """Read the keys that are not looked for in any case, and as written; a name in small letters stops both."""
     lines = files(__package__).joinpath("stop_list.txt").read_text("utf-8").splitlines()
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     in_any_case = frozenset(folded_key(name, True) for name in names if name.islower())
     return in_any_case, frozenset(written_key(name, True) for name in names)
 
 
-def fingerprint(names: tuple[Sequences, Sequences], types: Sequence[str], settings: Ontology) -> str:
-    """Hash of all that decides what is found: names as they are looked for, types in order, rules and settings."""
+def hash_of_names(names: tuple[Sequences, Sequences], types: Sequence[str], settings: Ontology) -> str:
+    """Hash all that decides what is found: names as they are looked for, types in order, rules and settings."""
     content = {
         "rules": RULES,
         "types": list(types),
@@ -209,7 +209,7 @@ def fingerprint(names: tuple[Sequences, Sequences], types: Sequence[str], settin
 
 
 def _automaton(sequences: Sequences) -> tuple[ahocorasick.Automaton, dict[str, int]]:
-    """The automaton over word numbers, and the numbers; 0 is a word of no name."""
+    """Build the automaton over word numbers; return it and the numbers; 0 is a word of no name."""
     number: dict[str, int] = {}
     automaton = ahocorasick.Automaton(ahocorasick.STORE_ANY, ahocorasick.KEY_SEQUENCE)
     for words, types in sequences.items():
@@ -219,7 +219,7 @@ def _automaton(sequences: Sequences) -> tuple[ahocorasick.Automaton, dict[str, i
 
 
 def _numbering(automatons: Sequence[tuple[ahocorasick.Automaton, dict[str, int]]], loose: bool) -> Callable:
-    """Word of a note -> its number in each automaton, remembered."""
+    """Return a function from a word of a note to its number in each automaton, which remembers."""
     (_, in_any_case), (_, as_written) = automatons
 
     @lru_cache(WORDS_REMEMBERED)

@@ -3,8 +3,9 @@
     U words of a note, K columns: O, B-<type>, I-<type> of every type in order
 
 A labeler is a callable `labeler(notes) -> Labelled` with a `name` and a `fingerprint`, a hash of all that decides what
-it finds.  Labelers that claim mentions (a dictionary, a model that is asked) come through `spread`; one that has logits
-of its own does not need it.  The floor keeps logarithms finite: no labeler is so sure that no other can overrule it.
+it predicts.  Labelers that predict mentions (a dictionary, a model that is asked) come through `spread`; one that has
+logits of its own does not need it.  The floor keeps logarithms finite: no labeler is so sure that no other can overrule
+it.
 """
 
 import math
@@ -13,35 +14,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckd_dist.notes.note import Found, Note
+from ckd_dist.notes.note import Note, Prediction
 
 FLOOR = math.exp(-9)  # 0.00012: least probability of a tag; its logarithm is a whole float32, so it compares exactly
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """found: one list a note.  counts: numbers only, summed over the notes, e.g. {"notes": 3, "invented": 2}."""
+    """predictions: one list a note.  counts: numbers only, summed over the notes, e.g. {"notes": 3, "invented": 2}."""
 
-    found: list[list[Found]]
+    predictions: list[list[Prediction]]
     counts: dict[str, float]
 
 
-def spread(note: Note, found: Sequence[Found], types: Sequence[str]) -> np.ndarray:
-    """Log-probabilities of every word's tags, float32 [U, K]: a mention's confidence on its B or I, the rest on O.
+def spread(note: Note, predictions: Sequence[Prediction], types: Sequence[str]) -> np.ndarray:
+    """Return log-probabilities of every word's tags, float32 [U, K]: a mention's confidence on B or I, the rest on O.
 
     Each row sums to 1 and holds nothing below FLOOR: a word outside is O but for the other tags' floors.  Of mentions
     that share a word the longest stays, as in `note.encode`; of equally long ones the first, at one place the surest.
     Types that are not asked for are passed over.  Raises ValueError for a confidence that is no probability above 0.
     """
-    bad = sum(not 0 < claim.confidence <= 1 for claim in found)
+    bad = sum(not 0 < prediction.confidence <= 1 for prediction in predictions)
     if bad:
-        raise ValueError(f"{bad} of {len(found)} mentions have a confidence outside (0, 1]: give a probability")
+        raise ValueError(f"{bad} of {len(predictions)} mentions have a confidence outside (0, 1]: give a probability")
     num_columns = 1 + 2 * len(types)
     most = 1 - (num_columns - 1) * FLOOR
     probability_UK = np.full((len(note), num_columns), FLOOR)
     probability_UK[:, 0] = most
     taken_U = np.zeros(len(note), bool)
-    for mention, confidence in sorted(found, key=_longest_first):
+    for mention, confidence in sorted(predictions, key=_longest_first):
         if mention.type not in types:
             continue
         first = int(np.searchsorted(note.end_U, mention.start, side="right"))
@@ -49,19 +50,20 @@ def spread(note: Note, found: Sequence[Found], types: Sequence[str]) -> np.ndarr
         if first >= last or taken_U[first:last].any():
             continue
         taken_U[first:last] = True
-        claimed = min(max(confidence, FLOOR), most)
+        inside = min(max(confidence, FLOOR), most)
         begin = 1 + 2 * types.index(mention.type)
-        probability_UK[first, begin] = claimed
-        probability_UK[first + 1 : last, begin + 1] = claimed
-        probability_UK[first:last, 0] = 1 - claimed - (num_columns - 2) * FLOOR
+        probability_UK[first, begin] = inside
+        probability_UK[first + 1 : last, begin + 1] = inside
+        probability_UK[first:last, 0] = 1 - inside - (num_columns - 2) * FLOOR
     return np.maximum(np.log(probability_UK), math.log(FLOOR)).astype(np.float32)
 
 
 def floored(weight_UK: np.ndarray) -> np.ndarray:
-    """Rows made to sum to 1 with nothing below FLOOR, their order kept, float32 [U, K]."""
+    """Return rows that sum to 1 with nothing below FLOOR, the order within a row kept, float32 [U, K]."""
     share_UK = weight_UK / weight_UK.sum(1, keepdims=True)
     return (FLOOR + (1 - FLOOR * weight_UK.shape[1]) * share_UK).astype(np.float32)
 
 
-def _longest_first(claim: Found) -> tuple[int, int, float]:
-    return claim.mention.start - claim.mention.end, claim.mention.start, -claim.confidence
+def _longest_first(prediction: Prediction) -> tuple[int, int, float]:
+    mention, confidence = prediction
+    return mention.start - mention.end, mention.start, -confidence

@@ -1,4 +1,4 @@
-"""A label model that needs no gold: how reliable each labeler is, learned from where the labelers agree.
+"""A label model that needs no gold: it learns how reliable each labeler is from where the labelers agree.
 
     L labelers, U words of all notes one after another, K tags (columns), N notes, T types
 
@@ -6,9 +6,9 @@ A hidden Markov model over words, skweak's (Lison et al. 2020, 2021): a state is
 or I of its type, and given the state every labeler emits its tag on its own, by its own confusion matrix.  EM fits it.
 A soft tag counts for each tag by its probability.  The majority vote starts it, and a Dirichlet prior that a labeler is
 mostly right keeps states from swapping names; another holds the steps between tags near the vote's, or EM explains
-mentions of one word away as noise.  A labeler that never says a type emits in that type's states what it emits outside
-of mentions, so its silence speaks neither for nor against.  One labeler alone shows nothing of its own accuracy: it
-keeps what the vote, itself, says.
+mentions of one word away as noise.  A labeler that never predicts a type emits in that type's states what it emits
+outside of mentions, so its silence counts neither for nor against.  One labeler alone shows nothing of its own
+accuracy: its own tags, which are the vote, are kept.
 
 hmmlearn's BaseHMM runs the passes and the iterations; it is in limited maintenance, with wheels up to Python 3.13.
 skweak itself needs spaCy and is no longer maintained; Snorkel's open library has stopped, and has no sequences.
@@ -45,7 +45,7 @@ class LabelModel:
     history: tuple[float, ...]
 
     def posterior(self, probability_LUK: np.ndarray, lengths_N: Sequence[int]) -> np.ndarray:
-        """How likely each word's tags are, given all that the labelers say of its note, float32 [U, K].
+        """Return how likely each word's tags are, given all labelers' tags of its note, float32 [U, K].
 
         Rows sum to 1 and have finite logarithms.  Raises ValueError where shapes do not fit.
         """
@@ -62,7 +62,7 @@ class LabelModel:
         return floored(hmm.predict_proba(_side_by_side(probability_LUK), lengths_N))
 
     def to_json(self) -> str:
-        """Write it down; `from_json` reads it back."""
+        """Return the model as JSON; `from_json` reads it back."""
         return json.dumps({name: np.asarray(value).tolist() for name, value in vars(self).items()})
 
     @staticmethod
@@ -75,7 +75,9 @@ class LabelModel:
 _ARRAYS = ("start_K", "transition_KK", "confusion_LKK")
 
 
-def fit(probability_LUK: np.ndarray, lengths_N: Sequence[int], *, iterations: int = ITERATIONS) -> LabelModel:
+def fit_label_model(
+    probability_LUK: np.ndarray, lengths_N: Sequence[int], *, iterations: int = ITERATIONS
+) -> LabelModel:
     """Learn every labeler's confusions from soft tags alone.  lengths_N: words of each note.
 
     Raises ValueError where shapes do not fit or there is no word.
@@ -84,10 +86,10 @@ def fit(probability_LUK: np.ndarray, lengths_N: Sequence[int], *, iterations: in
     num_labelers, num_words, num_columns = probability_LUK.shape
     if num_words == 0:
         raise ValueError("no words to learn from: give notes that labelers have labelled")
-    says_LT = _says(probability_LUK)
-    tied_LK = np.array([_tied(says_T) for says_T in says_LT])
+    predicts_LT = _predicts(probability_LUK)
+    tied_LK = np.array([_tied(predicts_T) for predicts_T in predicts_LT])
     prior_LKK = np.array([_prior(num_columns)[tied_K] for tied_K in tied_LK])
-    vote_UK = _vote(probability_LUK, says_LT)
+    vote_UK = _vote(probability_LUK, predicts_LT)
     counts_LKK = np.array([vote_UK.T @ probability_UK for probability_UK in probability_LUK])
     allowed_KK = _allowed(num_columns)
     steps_KK = (vote_UK[:-1].T @ vote_UK[1:] + 0.1) * allowed_KK
@@ -115,10 +117,10 @@ class _Labelers(BaseHMM):
         self.confusion_LKK, self.prior_LKK, self.tied_LK = confusion_LKK, prior_LKK, tied_LK
 
     def _init(self, X, lengths=None):
-        """Nothing: the vote has set all."""
+        """Do nothing: the vote has set all."""
 
     def _log_emission(self) -> np.ndarray:
-        """Logarithms of the confusions as one matrix [L * K emitted, K true]."""
+        """Return the logarithms of the confusions as one matrix [L * K emitted, K true]."""
         return np.log(self.confusion_LKK).transpose(0, 2, 1).reshape(-1, self.n_components)
 
     def _compute_log_likelihood(self, X):
@@ -154,23 +156,23 @@ def _side_by_side(probability_LUK: np.ndarray) -> np.ndarray:
     return probability_LUK.transpose(1, 0, 2).reshape(probability_LUK.shape[1], -1).astype(np.float32)
 
 
-def _says(probability_LUK: np.ndarray) -> np.ndarray:
-    """Which types a labeler ever finds, bool [L, T]."""
+def _predicts(probability_LUK: np.ndarray) -> np.ndarray:
+    """Return which types a labeler ever predicts, bool [L, T]."""
     return (probability_LUK[:, :, 1::2] + probability_LUK[:, :, 2::2] > 0.5).any(1)
 
 
-def _vote(probability_LUK: np.ndarray, says_LT: np.ndarray) -> np.ndarray:
-    """The tag with the largest mean over the labelers, of a type over those that say it, as one-hot float64 [U, K]."""
-    says_LK = np.concatenate([np.ones((len(says_LT), 1), bool), says_LT.repeat(2, axis=1)], axis=1)
-    mean_UK = np.einsum("luk,lk->uk", probability_LUK, says_LK / np.maximum(says_LK.sum(0), 1))
-    mean_UK[:, 0] = 1 - mean_UK[:, 1:].sum(1)  # not O's own mean: that counts the silent ones
+def _vote(probability_LUK: np.ndarray, predicts_LT: np.ndarray) -> np.ndarray:
+    """Return the tag with the largest mean over the labelers (of a type: that predict it), one-hot float64 [U, K]."""
+    predicts_LK = np.concatenate([np.ones((len(predicts_LT), 1), bool), predicts_LT.repeat(2, axis=1)], axis=1)
+    mean_UK = np.einsum("luk,lk->uk", probability_LUK, predicts_LK / np.maximum(predicts_LK.sum(0), 1))
+    mean_UK[:, 0] = 1 - mean_UK[:, 1:].sum(1)  # not O's own mean: that counts labelers that never predict a type
     return np.eye(mean_UK.shape[1])[mean_UK.argmax(1)]
 
 
-def _tied(says_T: np.ndarray) -> np.ndarray:
-    """For each true tag the one whose row of confusions it shares: O's where the labeler never says its type."""
-    own_K = np.arange(1 + 2 * len(says_T))
-    return np.where(np.concatenate([[True], says_T.repeat(2)]), own_K, 0)
+def _tied(predicts_T: np.ndarray) -> np.ndarray:
+    """Return, for each true tag, the one whose row of confusions it shares: O's where its type is never predicted."""
+    own_K = np.arange(1 + 2 * len(predicts_T))
+    return np.where(np.concatenate([[True], predicts_T.repeat(2)]), own_K, 0)
 
 
 def _tie(counts_LKK: np.ndarray, tied_LK: np.ndarray) -> np.ndarray:
@@ -183,7 +185,7 @@ def _tie(counts_LKK: np.ndarray, tied_LK: np.ndarray) -> np.ndarray:
 
 
 def _prior(num_columns: int) -> np.ndarray:
-    """Pseudo-counts of a labeler's confusions, [K, K]."""
+    """Return pseudo-counts of a labeler's confusions, [K, K]."""
     prior_KK = np.full((num_columns, num_columns), (1 - RIGHT) / 2 / num_columns)
     prior_KK[:, 0] += (1 - RIGHT) / 2
     prior_KK[np.diag_indices(num_columns)] += RIGHT
@@ -191,7 +193,7 @@ def _prior(num_columns: int) -> np.ndarray:
 
 
 def _allowed(num_columns: int) -> np.ndarray:
-    """Which tag may follow which, bool [K, K]: an I only B or I of its type.  A note begins as after O."""
+    """Return which tag may follow which, bool [K, K]: an I only B or I of its type.  A note begins as after O."""
     allowed_KK = np.ones((num_columns, num_columns), bool)
     for inside in range(2, num_columns, 2):
         allowed_KK[:, inside] = False
@@ -204,7 +206,7 @@ def _rows(weight: np.ndarray) -> np.ndarray:
 
 
 def _check(probability_LUK: np.ndarray, lengths_N: Sequence[int]) -> np.ndarray:
-    """The lengths of those notes that have words."""
+    """Return the lengths of those notes that have words.  Raise ValueError where shapes do not fit."""
     lengths_N = np.asarray(lengths_N, np.int64)
     if probability_LUK.ndim != 3 or probability_LUK.shape[2] % 2 == 0 or len(probability_LUK) == 0:
         raise ValueError(f"soft tags of shape {probability_LUK.shape}: [labelers, words, 1 + 2 * types] is wanted")

@@ -43,7 +43,7 @@ PATTERN = re.compile(rf"(?<!\w)(?:{LONGEST_FIRST})(?!\w)", re.IGNORECASE)
 
 
 def affirmed(note: Note, mentions: Sequence[Mention]) -> list[Mention]:
-    """The mentions that their sentence does not deny.  mentions: in order, without overlap, each with a word."""
+    """Return the mentions that their sentence does not deny.  mentions: in order, without overlap, each with a word."""
     by_sentence: dict[int, list[Mention]] = {}
     for mention in mentions:
         by_sentence.setdefault(int(note.sentence_U[_unit_after(note, mention.start)]), []).append(mention)
@@ -60,9 +60,9 @@ def affirmed(note: Note, mentions: Sequence[Mention]) -> list[Mention]:
 
 
 def _scopes(note: Note, start: int, end: int, mentions: Sequence[Mention]) -> list[tuple[int, int, int]]:
-    """Denied parts of the sentence from start to end: from, to, and what a mention must end after to be denied.
+    """Return denied parts of the sentence from start to end: from, to, and what a denied mention must end after.
 
-    A trigger within a mention ("absence epilepsy", "gluten free diet") says nothing.
+    A trigger within a mention ("absence epilepsy", "gluten free diet") does not count.
     """
     triggers = [
         (KINDS[" ".join(match.group().lower().split())], *match.span())
@@ -82,5 +82,5 @@ def _scopes(note: Note, start: int, end: int, mentions: Sequence[Mention]) -> li
 
 
 def _unit_after(note: Note, character: int) -> int:
-    """The word that a character is in, or the next one."""
+    """Return the word that a character is in, or the next one."""
     return int(np.searchsorted(note.end_U, character, side="right"))

@@ -1,8 +1,8 @@
-"""Where words stand in a note: exactly, in another spelling, or with a slip of the pen.
+"""Find words in a note: as they are written, in another spelling, or with a slip of the pen.
 
 Three finders, each laxer than the one before, all at word borders only:
 
-    exact    character by character; a run of white space equals a space, for so the question showed it
+    exact    character by character; a run of white space equals a space, as in the question
     folded   letters and digits alone: case, hyphens, accents and Unicode forms may differ ("Covid 19" = "COVID-19"),
              but digits that were apart stay apart ("2.5" is not "25"), and of up to FOLD_CASE letters capitals count
              ("ALL" is not "all")
@@ -33,23 +33,23 @@ class Span(NamedTuple):
     end: int
 
 
-class Page:
+class Passage:
     """The part of a note that one question showed, made searchable."""
 
     def __init__(self, text: str, start: int, end: int) -> None:
         self.text, self.start, self.end = text, start, end
 
     def exact(self, words: str) -> list[Span]:
-        """Where the words stand as they are written."""
+        """Find where the words occur as they are written."""
         return list(self._whole_words(*self._flat, words))
 
     def folded(self, words: str) -> list[Span]:
-        """Where they stand but for case, hyphens, accents and the like.  What stands exactly is among it."""
+        """Find where they occur but for case, hyphens, accents and the like; exact places are among them."""
         found = self._whole_words(*self._folded, fold(words)[0])
         return [span for span in found if self._capitals_agree(words, span)]
 
     def edited(self, words: str) -> list[Span]:
-        """Where each word is at most one letter away."""
+        """Find where each word is at most one letter away."""
         wanted = [fold(word)[0] for word in WORD.findall(words)]
         windows = (self._words[i : i + len(wanted)] for i in range(len(self._words) - len(wanted) + 1))
         near = (
@@ -61,7 +61,7 @@ class Page:
 
     @cached_property
     def _flat(self) -> tuple[str, list[int]]:
-        """The text with every run of white space as one space, and the place of each character."""
+        """Return the text with every run of white space as one space, and the place of each character."""
         kept = [
             i
             for i in range(self.start, self.end)
@@ -90,7 +90,7 @@ class Page:
             at = text.find(words, at + 1)
 
     def _whole(self, span: Span) -> bool:
-        """Whether no word goes on beyond either end."""
+        """Say whether no word continues beyond either end."""
         return not (
             (span.start > 0 and _of_word(self.text[span.start - 1]) and _of_word(self.text[span.start]))
             or (span.end < len(self.text) and _of_word(self.text[span.end - 1]) and _of_word(self.text[span.end]))
@@ -102,7 +102,7 @@ class Page:
 
 
 def fold(text: str) -> tuple[str, list[int]]:
-    """Letters and digits in one spelling, and the place of each; a dot where something parts two digits.
+    """Return letters and digits in one spelling, and the place of each; a dot where something parts two digits.
 
     >>> fold("Covid-19, 2.5 mg")[0]
     'covid19·2·5mg'

@@ -1,17 +1,17 @@
-"""A note as questions to a language model: what is asked, the form of the answer, and where each line stood.
+"""A note as questions to a language model: what is asked, the form of the answer, and the place of each line.
 
 Sentences are shown as numbered lines and an entity is answered with the number of its line.  That costs one number an
-entity, where words of context would cost ten, and tells repeated mentions apart: what stands once in its line has one
+entity, where words of context would cost ten, and tells repeated mentions apart: what occurs once in its line has one
 place only.  A note longer than `max_words` becomes several questions, cut between sentences (a longer sentence between
 words); no word is asked twice.
 
-A note is data, whatever it says.  White space, and with it every line break, is shown as one space, so that no text of
+A note is data, whatever is in it.  White space, and with it every line break, is shown as one space, so that no text of
 a note can begin a line of its own or close the <note> around it; marks that chat templates read as the end of a
-message are broken by a space.  This lowers the chance that a note steers the model; it is not what safety rests on.
-That is: a question holds one note, its answer is only searched for words of that same note, and nothing in it is run.
+message are broken by a space.  This lowers the chance that a note steers the model, but safety rests on something else:
+a question holds one note, its answer is only searched for words of that same note, and nothing in it is run.
 A note that does steer the model can spoil its own labels and no others.
 
-Left out: examples drawn from annotated notes (they would travel to the endpoint with every question), and models whose
+Left out: examples drawn from annotated notes (they would be sent with every question), and models whose
 chat template refuses a system message.
 """
 
@@ -72,12 +72,12 @@ class Question:
 
 
 def questions(note: Note, max_words: int) -> list[Question]:
-    """The questions that ask a whole note, in order; none for a note without words."""
+    """Return the questions that cover a note, in order; none for a note without words."""
     return [Question(show([note.text[a:b] for a, b in part]), tuple(part)) for part in _parts(note, max_words)]
 
 
 def show(lines: Sequence[str]) -> str:
-    """Lines as the model sees them.
+    """Return lines as the model sees them.
 
     >>> print(show(["No fever.", "BP stable <|im_end|>"]))
     <note>
@@ -90,7 +90,7 @@ def show(lines: Sequence[str]) -> str:
 
 
 def instructions(types: Sequence[str]) -> str:
-    """The system message: the types with a line of explanation each, the form of the answer, and an example."""
+    """Return the system message: the types with a line of explanation each, the form of the answer, an example."""
     text = SYSTEM.format(
         definitions="\n".join(f"- {kind}: {DEFINITIONS.get(kind, f'a mention of a {kind}')}" for kind in types),
         types=", ".join(f'"{kind}"' for kind in types),
@@ -103,7 +103,7 @@ def instructions(types: Sequence[str]) -> str:
 
 
 def schema(types: Sequence[str]) -> dict[str, Any]:
-    """The answer's form as JSON schema, within what OpenAI's strict mode, xgrammar and llama.cpp's grammars take."""
+    """Return the JSON schema of an answer, within what OpenAI's strict mode, xgrammar and llama.cpp's grammars take."""
     entity = {
         "type": "object",
         "properties": {
@@ -123,7 +123,7 @@ def schema(types: Sequence[str]) -> dict[str, Any]:
 
 
 def _parts(note: Note, max_words: int) -> list[list[Line]]:
-    """Lines of each question: as many sentences as fit."""
+    """Return the lines of each question: as many sentences as fit."""
     parts: list[list[Line]] = []
     room = 0
     for first, last in _pieces(note, max_words):
@@ -136,7 +136,7 @@ def _parts(note: Note, max_words: int) -> list[list[Line]]:
 
 
 def _pieces(note: Note, max_words: int) -> list[tuple[int, int]]:
-    """Words first to last (one past) of each sentence; one that is longer than a question in several pieces."""
+    """Return words first to last (one past) of each sentence; one longer than a question in several pieces."""
     ends = [u for u in range(1, len(note)) if note.sentence_U[u] != note.sentence_U[u - 1]]
     sentences = zip([0, *ends], [*ends, len(note)], strict=True)
     return [(u, min(u + max_words, last)) for first, last in sentences for u in range(first, last, max_words)]

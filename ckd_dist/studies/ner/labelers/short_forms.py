@@ -14,9 +14,9 @@ from ckd_dist.notes.note import Mention, Note
 BEHIND = re.compile(r"\s*[(\[]\s*([^\W_][\w./-]{1,9})\s*[)\],;]")  # one word of at most ten characters, as in the paper
 
 
-def elsewhere(note: Note, mentions: Sequence[Mention]) -> list[Mention]:
-    """The short forms of these mentions wherever the note has them, but not over a mention."""
-    types = defined(note.text, mentions)
+def find_short_forms(note: Note, mentions: Sequence[Mention]) -> list[Mention]:
+    """Find the short forms of these mentions wherever the note has them, but not over a mention."""
+    types = defined_short_forms(note.text, mentions)
     if not types:
         return []
     taken = {character for mention in mentions for character in range(mention.start, mention.end)}
@@ -29,10 +29,10 @@ def elsewhere(note: Note, mentions: Sequence[Mention]) -> list[Mention]:
     ]
 
 
-def defined(text: str, mentions: Sequence[Mention]) -> dict[str, str]:
-    """Short form -> type, of every short form in brackets behind a mention of that type; a plural s is taken off.
+def defined_short_forms(text: str, mentions: Sequence[Mention]) -> dict[str, str]:
+    """Return short form -> type for every short form in brackets behind a mention; a plural s is taken off.
 
-    >>> defined("lung cancer (LC), pain (see below)", [Mention(0, 11, "disease"), Mention(18, 22, "symptom")])
+    >>> defined_short_forms("lung cancer (LC), pain (left)", [Mention(0, 11, "disease"), Mention(18, 22, "symptom")])
     {'LC': 'disease'}
     """
     types: dict[str, str] = {}
@@ -46,7 +46,7 @@ def defined(text: str, mentions: Sequence[Mention]) -> dict[str, str]:
 
 
 def stands_for(short: str, long: str) -> bool:
-    """Whether `short`, which has a capital, has its letters in `long` in order, the first at the beginning of a word.
+    """Say whether `short`, which has a capital, has its letters in `long` in order, the first at a word's beginning.
 
     >>> stands_for("DMD", "Duchenne muscular dystrophy"), stands_for("DMD", "dystrophy"), stands_for("see", "disease")
     (True, False, False)

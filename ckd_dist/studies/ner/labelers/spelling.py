@@ -66,7 +66,7 @@ PLURALS = [  # the first that fits
 
 
 def pieces(text: str, loose: bool) -> Iterator[tuple[str, int, int]]:
-    """Words and signs of a text, with their first character and one past their last.
+    """Yield words and signs of a text, with their first character and one past their last.
 
     loose: hyphens, apostrophes and a possessive s are passed over.
 
@@ -90,13 +90,13 @@ def pieces(text: str, loose: bool) -> Iterator[tuple[str, int, int]]:
 
 
 def written(word: str) -> str:
-    """The word as it is written, composed characters for decomposed ones."""
+    """Return the word as it is written, composed characters for decomposed ones."""
     return unicodedata.normalize("NFC", word)
 
 
 @lru_cache(WORDS_REMEMBERED)
 def folded(word: str, loose: bool) -> str:
-    """The form that variants of a word share: case and accents; where `loose`, number and American or British too.
+    """Return the form that variants of a word share: without case and accents; `loose`: singular and American too.
 
     >>> folded("Tumours", True), folded("Tumours", False)
     ('tumor', 'tumours')

@@ -1,4 +1,4 @@
-"""Names of one type of entity, out of the files that terminologies are published as.
+"""Read names of one type of entity from the files that terminologies are published as.
 
     disease=do:DIR            HumanDO.tsv, and doid_synonyms_en.tsv where it is there
     symptom=obo:FILE          any ontology that `pronto` reads: OBO, OBO graphs, OWL
@@ -10,7 +10,7 @@
 
 Every file may be gzipped.  Obsolete and suppressed entries are left out, and so are broad synonyms ("lung disease" for
 pneumonia): a broad name is right only where the narrow thing is meant.  Names too general or too ambiguous to look for
-are not this file's business: stop_list.txt says which and why.
+are in stop_list.txt, with the reason.
 
 OBO goes through `pronto` because its users' files are seldom as simple as SYMP: escapes, modifiers, xref lists, and
 the same ontology as OWL or JSON, for 0.05 s of import.  Imports that an ontology names are not followed: nothing is
@@ -134,7 +134,7 @@ def _snomed(folder: Path, kind: str) -> Iterator[str]:
 
 
 def _full_names(files: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
-    """Concept, name and tag of every active full name: "Asthma (disorder)" is Asthma, disorder."""
+    """Yield concept, name and tag of every active full name: "Asthma (disorder)" is Asthma, disorder."""
     for file in files:
         for active, concept, language, sort, term in _columns(file, SNOMED_COLUMNS, "\t", quoted=False):
             if (active, language, sort) == ("1", "en", SNOMED_FULL_NAME):
@@ -167,7 +167,7 @@ def _check(file: Path) -> None:
 
 
 def _text(file: Path) -> TextIO:
-    """The file's text; its name decides whether it is gzipped."""
+    """Open the file's text; its name decides whether it is gzipped."""
     _check(file)
     return (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8", newline="")
 
@@ -185,7 +185,7 @@ def _only(folder: Path, name: str) -> Path:
 def _columns(
     file: Path, names: Sequence[str], delimiter: str, skip: int = 0, quoted: bool = True
 ) -> Iterator[list[str]]:
-    """These columns of a table with a header, which follows `skip` lines."""
+    """Yield these columns of a table with a header, which follows `skip` lines."""
     with _text(file) as lines:
         for _ in range(skip):
             lines.readline()
@@ -201,7 +201,7 @@ def _columns(
 
 
 def _rrf(file: Path, num_fields: int = RRF_FIELDS) -> Iterator[list[str]]:
-    """Fields of every line; each ends in a bar, so there is an empty one after the last."""
+    """Yield the fields of every line; each ends in a bar, so there is an empty one after the last."""
     with _text(file) as lines:
         for number, line in enumerate(lines, 1):
             row = line.rstrip("\r\n").split("|")

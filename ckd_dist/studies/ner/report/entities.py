@@ -1,10 +1,10 @@
-"""How well mentions were found: correct, incorrect, partial, missed and spurious ones of each note, then P, R and F1.
+"""Score mentions: count correct, incorrect, partial, missed and spurious ones of each note, then P, R and F1.
 
     N notes, G groups: each type by itself, then all of them together, S schemas, C classes of count, D bootstrap draws
 
 Schemas are nervaluate's, after SemEval 2013 task 9.1: `strict` wants place and type, `exact` the place, `partial` takes
 half for an overlap, `ent_type` wants the type and an overlap.  Group "micro" is nervaluate's overall: mentions of all
-types in one pot, so exact and partial there forgive a wrong type; among mentions of one type exact is strict.  "macro"
+types pooled, so exact and partial there forgive a wrong type; among mentions of one type exact is strict.  "macro"
 is the mean over types.  Strict micro F1 is seqeval's.
 
 nervaluate does all counting.  It compares every found mention with every gold one, so a note of 40 takes it 1 ms and
@@ -46,15 +46,15 @@ class Estimates:
     value_SGMD: np.ndarray
 
     def draws(self, schema: str, group: str, measure: str) -> np.ndarray:
-        """One score in every draw, [D]."""
+        """Return one score in every draw, [D]."""
         return self.value_SGMD[SCHEMAS.index(schema), self.groups.index(group), MEASURES.index(measure)]
 
     def estimate(self, schema: str = "strict", group: str = "micro", measure: str = "f1") -> Estimate:
-        """One score and its interval."""
+        """Return one score and its interval."""
         return interval(self.draws(schema, group, measure))
 
     def minus(self, other: "Estimates", schema: str = "strict", group: str = "micro", measure: str = "f1") -> Estimate:
-        """How far this system is ahead of another that was scored on the same draws, and the paired interval."""
+        """Return how far this system is ahead of another scored on the same draws, and the paired interval."""
         return difference(self.draws(schema, group, measure), other.draws(schema, group, measure))
 
 
@@ -74,7 +74,7 @@ def count(gold: Sequence[Sequence[Mention]], found: Sequence[Sequence[Mention]],
 
 
 def scores(counts: Counts, resamples: Resamples) -> Estimates:
-    """Precision, recall and F1 of every group and schema in every draw.  resamples: over the same notes.
+    """Return precision, recall and F1 of every group and schema in every draw.  resamples: over the same notes.
 
     To compare systems draw once, by subject where one is known and else by note, and pass it for each.
     """
@@ -86,8 +86,8 @@ def scores(counts: Counts, resamples: Resamples) -> Estimates:
     drawn_GSCD = np.tensordot(by_subject, resamples.counts_SD, axes=(0, 0))
     correct, incorrect, partial, missed, spurious = np.moveaxis(drawn_GSCD, 2, 0)
     credit, both = correct + partial / 2, correct + incorrect + partial
-    said, wanted = both + spurious, both + missed
-    value_GMSD = np.stack([_ratio(credit, said), _ratio(credit, wanted), _ratio(2 * credit, said + wanted)], axis=1)
+    found, wanted = both + spurious, both + missed
+    value_GMSD = np.stack([_ratio(credit, found), _ratio(credit, wanted), _ratio(2 * credit, found + wanted)], axis=1)
     value_GMSD = np.where((wanted > 0)[:, None], value_GMSD, np.nan)
     return Estimates((*counts.types, "micro", "macro"), _with_macro(value_GMSD).transpose(2, 0, 1, 3))
 
@@ -102,7 +102,7 @@ def _with_macro(value_GMSD: np.ndarray) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, 0 where there is no whole, as nervaluate and seqeval have it."""
+    """Return part / whole, 0 where there is no whole, as in nervaluate and seqeval."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
@@ -110,7 +110,7 @@ Spans = tuple[tuple[int, int, str], ...]  # start, one past the end, type
 
 
 def _clumps(gold: Sequence[Mention], found: Sequence[Mention], types: tuple[str, ...]) -> Iterator[tuple[Spans, Spans]]:
-    """Gold and found mentions of a note in groups such that none overlaps one of another group, each moved to 0."""
+    """Yield gold and found mentions of a note in groups, none overlapping one of another group, each moved to 0."""
     mentions = [(*mention, side) for side, of in enumerate((gold, found)) for mention in of if mention.type in types]
     clump, first, reach, found_reach = ([], []), 0, 0, 0
     for start, end, kind, side in sorted(mentions):
@@ -128,7 +128,7 @@ def _clumps(gold: Sequence[Mention], found: Sequence[Mention], types: tuple[str,
 
 @lru_cache(maxsize=1 << 14)
 def _count(gold: Spans, found: Spans, types: tuple[str, ...]) -> np.ndarray:
-    """nervaluate's counts of one clump, [G, S, C].  Its ends are the last characters."""
+    """Return nervaluate's counts of one clump, [G, S, C].  Its ends are the last characters."""
     gold_, found_ = ([{"start": s, "end": e - 1, "label": kind} for s, e, kind in side] for side in (gold, found))
     counted = Evaluator([gold_], [found_], tags=list(types), loader="dict").evaluate()
     counts_GSC = np.zeros((len(types) + 1, len(SCHEMAS), len(CLASSES)), np.int64)

@@ -1,9 +1,9 @@
-"""A page that shows notes with their entities marked, for a clinician to look at before anyone trusts the numbers.
+"""Write a page of notes with their entities marked, for a clinician to look at before anyone trusts the numbers.
 
-One self-contained file: no script, nothing fetched, so it opens on a ward's computer and can be printed.  A type is
-told by its colour (Okabe and Ito's, which colour-blind eyes tell apart), by the line under it, and by letters after it,
-so black and white will do.  The surer, the darker; the number is said where the pointer rests.  Where gold is given,
-what was missed is framed and what is not gold bears a cross.  Control characters are shown as one � each.
+One self-contained file: no script, nothing fetched, so it opens on a ward's computer and can be printed.  A type has
+its colour (Okabe and Ito's, which colour-blind eyes tell apart), its line under the text, and letters after it, so
+black and white will do.  The surer, the darker; the number appears where the pointer rests.  Where gold is given, what
+was missed is framed and what is not gold bears a cross.  Control characters are shown as one � each.
 
 The page holds patients' text: it is for those who may read the notes.  Left out: editing (that is what brat is for).
 """
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jinja2
 
-from ckd_dist.notes.note import Found, Mention
+from ckd_dist.notes.note import Mention, Prediction
 from ckd_dist.studies.ner.standoff import check, encoded, published
 
 MOST_NOTES = 50
@@ -28,22 +28,22 @@ UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202
 
 
 class Marked(NamedTuple):
-    """A note to be shown.  gold: what should have been found; None: nobody annotated it."""
+    """A note to be shown.  gold: what should have been found; None: not annotated."""
 
     name: str
     text: str
-    found: Sequence[Found]
+    predictions: Sequence[Prediction]
     gold: Sequence[Mention] | None = None
 
 
 class Piece(NamedTuple):
-    """Text between two places where a mention begins or ends, and what is said of it."""
+    """Text between two places where a mention begins or ends, and how it is shown."""
 
     text: str = ""
     style: str = ""  # CSS classes
     shade: float = 0.0
     colour: str = ""
-    says: str = ""  # where the pointer rests
+    hint: str = ""  # shown where the pointer rests
     ends: str = ""  # letters after it
 
 
@@ -63,20 +63,26 @@ def write_page(
     """
     chosen = [notes[number] for number in evenly(len(notes), most)]
     for number, note in enumerate(chosen, 1):
-        claims = [*note.found, *(Found(mention, 1.0) for mention in note.gold or ())]
-        check(claims, note.text, f"shown note {number}")
+        check(
+            [*note.predictions, *(Prediction(mention, 1.0) for mention in note.gold or ())],
+            note.text,
+            f"shown note {number}",
+        )
     total = len(notes) if total is None else total
-    counts = Counter(mention.type for note in chosen for mention, _ in note.found)
-    occurring = {m.type for note in chosen for m in (*(f.mention for f in note.found), *(note.gold or ()))}
+    counts = Counter(mention.type for note in chosen for mention, _ in note.predictions)
+    occurring = {m.type for note in chosen for m in (*(p.mention for p in note.predictions), *(note.gold or ()))}
     types = [*types, *sorted(occurring - set(types))]
     letters = dict(zip(types, abbreviations(types), strict=True))
     page = template().render(
         title=title,
-        told=told(len(chosen), total),
-        legend=[{"type": kind, "count": counts[kind], "letters": letters[kind], **look(kind, types)} for kind in types],
+        choice=choice_in_words(len(chosen), total),
+        legend=[
+            {"type": kind, "count": counts[kind], "letters": letters[kind], **look_of(kind, types)} for kind in types
+        ],
         with_gold=any(note.gold is not None for note in chosen),
         notes=[
-            {"name": shown(note.name), "pieces": pieces(note, types, letters), "told": tally(note)} for note in chosen
+            {"name": shown(note.name), "pieces": pieces_of(note, types, letters), "counts": counts_in_words(note)}
+            for note in chosen
         ],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +91,7 @@ def write_page(
 
 
 def evenly(total: int, most: int = MOST_NOTES) -> list[int]:
-    """Numbers of at most `most` of `total` notes, at even steps from the first on.
+    """Return the numbers of at most `most` of `total` notes, at even steps from the first on.
 
     >>> evenly(3, 50), evenly(1000, 4)
     ([0, 1, 2], [0, 250, 500, 750])
@@ -94,9 +100,10 @@ def evenly(total: int, most: int = MOST_NOTES) -> list[int]:
     return [place * total // num for place in range(num)]
 
 
-def told(num: int, total: int) -> str:
-    """
-    >>> told(2, 2), told(50, 1234)
+def choice_in_words(num: int, total: int) -> str:
+    """Say how many of the notes are shown.
+
+    >>> choice_in_words(2, 2), choice_in_words(50, 1234)
     ('All 2 notes.', '50 of 1,234 notes, chosen at even steps; the others are not on this page.')
     """
     if num == total:
@@ -104,36 +111,36 @@ def told(num: int, total: int) -> str:
     return f"{num:,} of {total:,} notes, chosen at even steps; the others are not on this page."
 
 
-def pieces(note: Marked, types: Sequence[str], letters: dict[str, str]) -> list[Piece]:
-    """The whole text, cut where mentions begin and end."""
+def pieces_of(note: Marked, types: Sequence[str], letters: dict[str, str]) -> list[Piece]:
+    """Return the whole text, cut where mentions begin and end."""
     text = shown(note.text)
-    claims = sorted(note.found, key=lambda claim: shortest_first(claim.mention))
+    predictions = sorted(note.predictions, key=lambda prediction: shortest_first(prediction.mention))
     gold = None if note.gold is None else set(note.gold)
-    missed = sorted((gold or set()) - {mention for mention, _ in claims}, key=shortest_first)
-    every = [*(mention for mention, _ in claims), *missed]
+    missed = sorted((gold or set()) - {mention for mention, _ in predictions}, key=shortest_first)
+    every = [*(mention for mention, _ in predictions), *missed]
     cuts = sorted({0, len(text), *(place for mention in every for place in (mention.start, mention.end))})
     result = []
     for start, end in pairwise(cuts):
-        over = [claim for claim in claims if claim.mention.start <= start and end <= claim.mention.end]
+        over = [each for each in predictions if each.mention.start <= start and end <= each.mention.end]
         lacking = [mention for mention in missed if mention.start <= start and end <= mention.end]
-        marked = piece(start, end, over, lacking, gold, types, letters) if over or lacking else Piece()
+        marked = piece_of(start, end, over, lacking, gold, types, letters) if over or lacking else Piece()
         result.append(marked._replace(text=text[start:end]))
     return result
 
 
-def piece(
+def piece_of(
     start: int,
     end: int,
-    over: Sequence[Found],
+    over: Sequence[Prediction],
     lacking: Sequence[Mention],
     gold: set[Mention] | None,
     types: Sequence[str],
     letters: dict[str, str],
 ) -> Piece:
-    """How a part of the text is marked over which these mentions lie; the first of them, the shortest, colours it."""
+    """Return how a part of the text under these mentions is marked; the first of them, the shortest, colours it."""
     mentions = [*(mention for mention, _ in over), *lacking]
     wrong = [mention for mention, _ in over if gold is not None and mention not in gold]
-    kind = look(mentions[0].type, types)
+    kind = look_of(mentions[0].type, types)
     styles = {
         "found": over,
         "wrong": wrong,
@@ -142,39 +149,39 @@ def piece(
         "last": any(mention.end == end for mention in mentions),
         kind["line"]: True,
     }
-    says = [f"{m.type}, {confidence:.2f}{', not in gold' if m in wrong else ''}" for m, confidence in over]
+    hints = [f"{m.type}, {confidence:.2f}{', not in gold' if m in wrong else ''}" for m, confidence in over]
     ends = [letters[m.type] + ("✗" if m in wrong else "?" if m in lacking else "") for m in mentions if m.end == end]
     return Piece(
         style=" ".join(style for style, given in styles.items() if given),
         shade=round(PALEST + (DARKEST - PALEST) * over[0].confidence, 2) if over else 0.0,
         colour=kind["colour"],
-        says="; ".join([*says, *(f"{mention.type}, missed" for mention in lacking)]),
+        hint="; ".join([*hints, *(f"{mention.type}, missed" for mention in lacking)]),
         ends=" ".join(ends),
     )
 
 
 def shortest_first(mention: Mention) -> tuple[int, Mention]:
+    """Return a mention's length and itself, to sort by."""
     return mention.end - mention.start, mention
 
 
-def tally(note: Marked) -> str:
-    """How many of what, a line under the note's name."""
-    num = len(note.found)
-    said = f"{num:,} found"
+def counts_in_words(note: Marked) -> str:
+    """Return how many were found, right and missed: the line under the note's name."""
+    found = f"{len(note.predictions):,} found"
     if note.gold is None:
-        return said
-    right = len({f.mention for f in note.found} & set(note.gold))
-    return f"{said}, {right:,} of them as annotated; {len(set(note.gold)) - right:,} missed"
+        return found
+    right = len({prediction.mention for prediction in note.predictions} & set(note.gold))
+    return f"{found}, {right:,} of them as annotated; {len(set(note.gold)) - right:,} missed"
 
 
-def look(kind: str, types: Sequence[str]) -> dict[str, str]:
-    """Colour and line of a type: 28 pairs, then they come again."""
+def look_of(kind: str, types: Sequence[str]) -> dict[str, str]:
+    """Return colour and line of a type: 28 pairs, then they repeat."""
     place = list(types).index(kind)
     return {"colour": COLOURS[place % len(COLOURS)], "line": LINES[place % len(LINES)]}
 
 
 def abbreviations(types: Sequence[str]) -> list[str]:
-    """The shortest beginning of each type that no other has, in capitals.
+    """Return the shortest beginning of each type that no other has, in capitals.
 
     >>> abbreviations(["disease", "symptom", "drug", "dis"])
     ['DISE', 'S', 'DR', 'DIS']
@@ -189,11 +196,12 @@ def abbreviations(types: Sequence[str]) -> list[str]:
 
 
 def shown(text: str) -> str:
-    """What a browser would swallow, refuse, or let turn the text around, as one � each."""
+    """Replace what a browser would drop, refuse, or let turn the text around, by one � each."""
     return UNSHOWN.sub("\ufffd", text.replace("\r\n", " \n").replace("\r", "\n"))
 
 
 def template() -> jinja2.Template:
+    """Load the page's template."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "."),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The second study's plots, in the look of plots.py: strict F1 of every system, and over the number of gold notes."""
+"""The second study's plots, in the look of ckd_dist/report/plots.py: strict F1 of every system, and over gold notes."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from ckd_dist.studies.ner.report.results import MICRO
 
 MOST_PANELS = 4
 WIDTH = 9.2  # inches: that of the page's text, so letters have the page's size
-WAYS = (  # the first way is what the page is about
+ARM_STYLES = (  # the first arm is what the page is about
     {"color": ACCENT, "linewidth": 2.0, "marker": "o", "zorder": 4},
     {"color": INK, "linewidth": 1.2, "marker": "s", "linestyle": (0, (5, 2)), "zorder": 3},
     {"color": GREY, "linewidth": 1.2, "marker": "^", "linestyle": (0, (1, 1.2)), "zorder": 2},
@@ -20,31 +20,31 @@ WAYS = (  # the first way is what the page is about
 
 
 def system_plot(numbers: dict[str, Any]) -> str:
-    """Strict F1 of every system with its interval: all types pooled, and each beside it where they are few."""
+    """Draw strict F1 of every system with its interval: all types pooled, and each beside it where they are few."""
     systems, types = numbers["systems"], numbers["types"]
     panels = [MICRO, *(types if 1 < len(types) < MOST_PANELS else ())]
     with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(WIDTH, 0.6 + 0.26 * len(systems)), layout="constrained")
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, kind in zip(grid, panels, strict=True):
-            cells = [system["scores"]["strict"][kind]["f1"] for system in systems]
-            dots(axes, cells, [system["title"] for system in systems], systems, numbers["primary"])
+            estimates = [system["scores"]["strict"][kind]["f1"] for system in systems]
+            dots(axes, estimates, [system["title"] for system in systems], systems, numbers["primary"])
             axes.set_title(kind if kind != MICRO else "all types" if len(panels) > 1 else "strict F1")
             axes.set_xlim(*limits(systems, panels))
         return svg(figure, "strict F1 of every system")
 
 
 def limits(systems: list[dict[str, Any]], panels: list[str]) -> tuple[float, float]:
-    """One scale for all panels, from a tenth below the lowest to a tenth above the highest, within 0 and 1."""
-    cells = [system["scores"]["strict"][kind]["f1"] for system in systems for kind in panels]
-    ends = [end for cell in cells for end in cell.values() if end is not None] or [0.0, 1.0]
+    """Return one scale for all panels, from a tenth below the lowest to a tenth above the highest, within 0 and 1."""
+    estimates = [system["scores"]["strict"][kind]["f1"] for system in systems for kind in panels]
+    ends = [end for estimate in estimates for end in estimate.values() if end is not None] or [0.0, 1.0]
     return max(0.0, np.floor(10 * min(ends)) / 10), min(1.0, np.ceil(10 * max(ends)) / 10) + 0.005
 
 
 def curve_plot(numbers: dict[str, Any]) -> str:
-    """Strict F1 over the number of annotated notes, a line a way; empty where there is no curve.
+    """Draw strict F1 over the number of annotated notes, a line an arm; empty where there is no curve.
 
-    The sizes stand evenly: 0, 10, 50 and all are steps of a study, not places on a scale.
+    The sizes are evenly spaced: 0, 10, 50 and all are steps of a study, not places on a scale.
     """
     points = numbers["curve"]
     if not points:
@@ -53,13 +53,13 @@ def curve_plot(numbers: dict[str, Any]) -> str:
     with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
         axes = figure.subplots()
-        ways = list(dict.fromkeys(point["way"] for point in points))
-        for place, way in enumerate(ways):
-            own = sorted((p for p in points if p["way"] == way and p["f1"]["value"] is not None), key=by_size)
-            x = np.array([sizes.index(point["gold_notes"]) for point in own]) + 0.05 * (place - (len(ways) - 1) / 2)
+        arms = list(dict.fromkeys(point["arm"] for point in points))
+        for place, arm in enumerate(arms):
+            own = sorted((p for p in points if p["arm"] == arm and p["f1"]["value"] is not None), key=by_size)
+            x = np.array([sizes.index(point["gold_notes"]) for point in own]) + 0.05 * (place - (len(arms) - 1) / 2)
             y, low, high = (np.array([point["f1"][key] for point in own], float) for key in ("value", "low", "high"))
-            style = WAYS[min(place, len(WAYS) - 1)]
-            axes.plot(x, y, label=way, markersize=5, **style)
+            style = ARM_STYLES[min(place, len(ARM_STYLES) - 1)]
+            axes.plot(x, y, label=arm, markersize=5, **style)
             axes.vlines(x, low, high, color=style["color"], linewidth=1)
         axes.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
         axes.set(xlabel="Annotated notes learned from", ylabel="Strict F1", ylim=(0, 1.02))
@@ -70,4 +70,5 @@ def curve_plot(numbers: dict[str, Any]) -> str:
 
 
 def by_size(point: dict[str, Any]) -> int:
+    """Return the number of annotated notes of a point, to sort by."""
     return point["gold_notes"]

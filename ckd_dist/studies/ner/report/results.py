@@ -1,8 +1,8 @@
-"""What the second study's report is made from: one plain structure, filled by the pipeline, with every number computed.
+"""What the second study's report is made from: one plain structure with every number computed.
 
-Scores are entity-level on held-out notes (entities.py), intervals over notes or patients (bootstrap.py).  Three ways to
-match, as SemEval 2013 task 9 has them: strict (same characters, same type), exact (same characters), partial (as exact,
-and half a point for some of them).
+Scores are entity-level on held-out notes (entities.py), intervals over notes or patients (bootstrap.py).  A match has
+three definitions, those of SemEval 2013 task 9: strict (same characters, same type), exact (same characters), partial
+(as exact, and half a point for some of them).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.studies.ner.report.entities import MEASURES, Estimates
 
-Role = Literal["labeler", "combination", "student", "human", "floor"]
+Role = Literal["labeler", "combination", "student", "human"]
 Kind = Literal["", "ontology", "llm", "teacher"]
 Match = Literal["strict", "exact", "partial"]
 
@@ -34,7 +34,7 @@ F1 = Mapping[Match, Mapping[str, Estimate]]  # of the same
 
 
 def scores_of(found: Estimates) -> Scores:
-    """What a system's tables show of its scores."""
+    """Return what a system's tables show of its scores."""
     return {
         match: {
             group: Quality(*(found.estimate(match, group, measure) for measure in MEASURES)) for group in groups(found)
@@ -44,25 +44,25 @@ def scores_of(found: Estimates) -> Scores:
 
 
 def f1_minus(first: Estimates, second: Estimates) -> F1:
-    """First minus second in F1.  Both must have been scored on the same draws."""
+    """Return first minus second in F1.  Both must have been scored on the same draws."""
     return {match: {group: first.minus(second, match, group) for group in groups(first)} for match in MATCHES}
 
 
 def groups(found: Estimates) -> list[str]:
-    """MICRO and every type; macro is left out."""
+    """Return MICRO and every type; macro is left out."""
     return [group for group in found.groups if group != "macro"]
 
 
 @dataclass(frozen=True)
 class System:
-    """Whatever finds entities."""
+    """A labeler, the combination or a student."""
 
     name: str
     title: str
     role: Role
     scores: Scores
     kind: Kind = ""  # of a labeler
-    in_sample: bool = False  # it labeled notes that it was trained on
+    in_sample: bool = False  # it labelled notes that it was trained on
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the search took for one type."""
+    """What the search chose for one type."""
 
     type: str
     members: tuple[str, ...]  # labelers by name
@@ -90,7 +90,7 @@ class Point:
     """A student trained with so many annotated notes."""
 
     gold_notes: int
-    way: str  # shown: "distilled", "human labels alone"
+    arm: str  # shown: "distilled", "human labels alone"
     f1: Estimate  # strict, all types
 
 
@@ -108,7 +108,7 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Cost:
-    """What 1,000 notes take; None where it does not apply or nobody measured it."""
+    """What 1,000 notes cost; None where it does not apply or was not measured."""
 
     system: str
     seconds: float | None = None
@@ -133,16 +133,25 @@ class Split:
 
 
 @dataclass(frozen=True)
-class NerResults:
-    """Everything that the report says."""
+class Provenance:
+    """Where the numbers of a report come from; names neither a path nor a person."""
 
     title: str  # of the page: the recipe's name
-    source: str  # in words: "NCBI Disease", "notes of a synthetic hospital of 800 patients"
+    source: str  # "NCBI Disease", "notes of a synthetic hospital of 800 patients"
+    date: str  # ISO; when the report was made
+    recipe: Mapping[str, Any]  # dotted field -> value
+    versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
+    notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
+
+
+@dataclass(frozen=True)
+class NerResults:
+    """All that a report is made from."""
+
+    provenance: Provenance
     types: tuple[str, ...]
     systems: Sequence[System]  # in the order of the tables
     corpus: Sequence[Split]  # train, tuning, held_out
-    date: str  # ISO; when the report was made
-    recipe: Mapping[str, Any]  # dotted field -> value
     differences: Sequence[Difference] = ()
     choices: Sequence[Choice] = ()  # empty where a label model combined
     curve: Sequence[Point] = ()
@@ -150,23 +159,21 @@ class NerResults:
     costs: Sequence[Cost] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)  # reading the corpus: "discontinuous" -> mentions
     answers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # LLM -> "invented" -> mentions
-    versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
-    notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
     primary: str = "student"  # the system that the page is about
     drawn: Literal["notes", "patients"] = "notes"  # what the bootstrap draws
     bootstrap_draws: int = 1000
     seed: int = 0
 
     def titles(self) -> dict[str, str]:
-        """Name to title of every system."""
+        """Return the title of every system, by name."""
         return {system.name: system.title for system in self.systems}
 
     def held_out(self) -> Split:
-        """The part that all scores are of.  Raises ValueError where it is not there or empty."""
-        found = [split for split in self.corpus if split.name == "held_out"]
-        if len(found) != 1 or found[0].notes == 0:
+        """Return the part that all scores are of.  Raise ValueError where it is not there or empty."""
+        held_out = [split for split in self.corpus if split.name == "held_out"]
+        if len(held_out) != 1 or held_out[0].notes == 0:
             raise ValueError("held_out has no note to score: give it more notes or another split seed")
-        return found[0]
+        return held_out[0]
 
     def check(self) -> None:
         """Raise ValueError where the parts do not fit together."""
@@ -181,8 +188,8 @@ class NerResults:
             lacking = [match for match in MATCHES if wanted - set(scores.get(match, {}))]
             if lacking:
                 raise ValueError(f"{name}: scores by {', '.join(lacking)} match must be of {sorted(wanted)}")
-        said = {name for line in self.differences for name in (line.first, line.second)}
-        said |= {name for choice in self.choices for name in choice.members}
-        said |= {line.system for line in (*self.elsewhere, *self.costs)} | set(self.answers)
-        if unknown := said - set(names):
-            raise ValueError(f"{sorted(unknown)} are spoken of, but the systems are {names}")
+        mentioned = {name for line in self.differences for name in (line.first, line.second)}
+        mentioned |= {name for choice in self.choices for name in choice.members}
+        mentioned |= {line.system for line in (*self.elsewhere, *self.costs)} | set(self.answers)
+        if unknown := mentioned - set(names):
+            raise ValueError(f"{sorted(unknown)} are mentioned, but the systems are {names}")

@@ -1,21 +1,21 @@
 """Discharge notes of the synthetic hospital, their entities, and vocabularies that hold some of the names.
 
-    visits (visits.py) -> what a note has to tell -> pieces (prose.py): text, or a name with its type
+    visits (hospital/visits.py) -> content of a note -> pieces (prose.py): text, or a name with its type
         -> the whole text, and the place of every name
 
 A place is where the piece was put, so the gold is exact.  The law that a labeler has to find: what a visit has decides
-which diseases, symptoms and drugs its note names (phrases.py: names; sentences.py: what stands around them); one name
-in 20 is misspelled, half of the notes break their lines at 70 columns, and every name counts, denied or a relative's.
-No dictionary will do.  Of the mentions of its type a vocabulary has the name of
+which diseases, symptoms and drugs its note names (diseases.py, symptoms.py, medications.py; sentences.py: what is
+written around the names); one name in 20 is misspelled, half of the notes break their lines at 70 columns, and every
+name counts, denied or a relative's.  No dictionary will do.  Of the mentions of its type a vocabulary has the name of
 
     disease 66 %    symptom 65 %    medication 55 %    problems 11 % (of diseases)    formulary 19 % (of medications)
 
-and of all that it finds, word for word and the longest first, this share is right, because the same words stand for
+and of all that it finds, word for word and the longest first, this share is right, because the same words mean
 something else ("MS: alert and oriented", "albumin 3.1 g/dL") or are part of a longer name:
 
     disease 81 %    symptom 84 %    medication 85 %    problems 50 %                  formulary 89 %
 
-Nor will a memory: 60 notes hold the names of 72 % (disease), 79 % (symptom) and 80 % (medication) of others' mentions.
+Nor will memory: 60 notes hold the names of 72 % (disease), 79 % (symptom) and 80 % (medication) of others' mentions.
 
 Subjects have a seed of their own within chunks of fixed size, so a subject's notes do not depend on how many there are.
 1,000 subjects, 1,700 notes of 190 words and 29 entities take a second.  Left out: sections that a hospital's note has
@@ -35,17 +35,20 @@ import numpy as np
 from ckd_dist.hospital.catalogue import OTHER_DRUGS, PHENOTYPES
 from ckd_dist.hospital.records import FIRST_SUBJECT
 from ckd_dist.hospital.visits import Subjects, simulate, years
-from ckd_dist.studies.ner.synthetic.phrases import DISEASES, HOME_DRUGS, OTHER_DISEASES, SYMPTOMS_OF, vocabularies
-from ckd_dist.studies.ner.synthetic.prose import Named, Piece, Stay, Told, write
+from ckd_dist.studies.ner.synthetic.diseases import DISEASES, OTHER_DISEASES
+from ckd_dist.studies.ner.synthetic.medications import HOME_DRUGS
+from ckd_dist.studies.ner.synthetic.prose import Named, Piece, Problem, Stay, write_note
+from ckd_dist.studies.ner.synthetic.symptoms import SYMPTOMS_OF
+from ckd_dist.studies.ner.synthetic.vocabulary import vocabularies
 
 CHUNK = 500  # subjects whose visits share a seed
 MEAN_VISITS = 2.0
 MOST_NOTES = 3  # of a subject
 COLUMNS = 70  # of a line, where lines are broken
-MOST_TREATED, MOST_PAST = 4, 5  # diseases that a note tells
+MOST_TREATED, MOST_PAST = 4, 5  # diseases that a note names
 
 
-def write_notes(folder: Path, num_subjects: int, seed: int) -> dict[str, int]:
+def write_synthetic_notes(folder: Path, num_subjects: int, seed: int) -> dict[str, int]:
     """Write folder/notes.jsonl and folder/vocabulary/*.tsv; return how many lines each has, by name.
 
     A line of notes.jsonl: {"name", "subject", "text", "mentions": [{"start", "end", "type"}]}, offsets in characters.
@@ -69,7 +72,7 @@ def write_notes(folder: Path, num_subjects: int, seed: int) -> dict[str, int]:
 
 
 def notes(num_subjects: int, seed: int) -> Iterator[dict]:
-    """Every note, as a line of notes.jsonl holds it, by subject and then time."""
+    """Yield every note, as a line of notes.jsonl holds it, by subject and then time."""
     for first in range(0, num_subjects, CHUNK):
         subjects = simulate(CHUNK, MEAN_VISITS, np.random.default_rng([seed, first]))
         bounds_S1 = np.searchsorted(subjects.visits.subject_V, np.arange(CHUNK + 1))
@@ -78,14 +81,14 @@ def notes(num_subjects: int, seed: int) -> Iterator[dict]:
             rng = random.Random(f"{seed}/{subject}")
             visits = range(bounds_S1[row], bounds_S1[row + 1])[:MOST_NOTES]
             for number, stay in enumerate(_stays(subjects, row, visits, rng), 1):
-                text, mentions = assemble(write(stay, rng))
+                text, mentions = assemble(write_note(stay, rng))
                 spans = [{"start": start, "end": end, "type": kind} for start, end, kind in mentions]
                 text = broken(text) if rng.random() < 0.5 else text
                 yield {"name": f"{subject}-{number}", "subject": str(subject), "text": text, "mentions": spans}
 
 
 def assemble(pieces: Sequence[Piece]) -> tuple[str, list[tuple[int, int, str]]]:
-    """The text, and first character, one past the last and type of every entity.
+    """Return the text, and first character, one past the last and type of every entity.
 
     >>> assemble(["No ", Named("symptom", "cough"), "."])
     ('No cough.', [(3, 8, 'symptom')])
@@ -101,7 +104,7 @@ def assemble(pieces: Sequence[Piece]) -> tuple[str, list[tuple[int, int, str]]]:
 
 
 def broken(text: str) -> str:
-    """The text with line breaks for blanks, so that lines have 70 columns; no character moves.
+    """Return the text with line breaks for blanks, so that lines have 70 columns; no character moves.
 
     >>> broken("word " * 20)[60:72]
     'word word\\nwo'
@@ -116,7 +119,7 @@ def broken(text: str) -> str:
 
 
 def _stays(subjects: Subjects, row: int, visits: Sequence[int], rng: random.Random) -> Iterator[Stay]:
-    """What each of a subject's visits tells; a subject keeps its kind of a disease, and takes home what it got."""
+    """Yield the content of a note for each visit; a subject keeps its kind of a disease, and takes home what it got."""
     record = subjects.visits
     kind_of = {p.name: rng.choice(DISEASES[p.name]) for p in PHENOTYPES}
     elsewhere = [names for share, names in OTHER_DISEASES if rng.random() < share]
@@ -128,7 +131,7 @@ def _stays(subjects: Subjects, row: int, visits: Sequence[int], rng: random.Rand
             phenotype = PHENOTYPES[k]
             drugs = [phenotype.effective[record.drug_VK[visit, k]][0]] if record.drug_VK[visit, k] >= 0 else []
             drugs += [phenotype.decoy] if record.decoy_VK[visit, k] else []
-            present.append(Told(kind_of[phenotype.name], SYMPTOMS_OF[phenotype.name], tuple(drugs)))
+            present.append(Problem(kind_of[phenotype.name], SYMPTOMS_OF[phenotype.name], tuple(drugs)))
             if phenotype.chronic:
                 lasting.append(kind_of[phenotype.name])
                 taken += drugs
@@ -146,7 +149,7 @@ def _stays(subjects: Subjects, row: int, visits: Sequence[int], rng: random.Rand
 
 @contextmanager
 def _whole(path: Path) -> Iterator[TextIO]:
-    """A text file that is under its name when it is whole, or not at all."""
+    """Open a text file that is under its name when it is whole, or not at all."""
     part = path.with_name(path.name + ".part")
     with open(part, "w", encoding="utf-8", newline="\n") as file:
         yield file

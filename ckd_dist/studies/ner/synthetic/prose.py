@@ -1,7 +1,7 @@
-"""What a stay has to tell -> the pieces of its discharge note: plain text, and names with the type of what they name.
+"""Content of a stay -> the pieces of its discharge note: plain text, and names with the type of what they name.
 
-Sentences (sentences.py) are drawn, their gaps filled with names (phrases.py) of what the stay has; a name is misspelled
-now and then.  Seven sections, and habits that differ from note to note: headings, lists, blanks.
+Sentences (sentences.py) are drawn, their gaps filled with names of what the stay has; a name is misspelled now and
+then.  Seven sections, and habits that differ from note to note: headings, lists, blanks.
 """
 
 import random
@@ -12,7 +12,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ckd_dist.studies.ner.synthetic import sentences
-from ckd_dist.studies.ner.synthetic.phrases import DISEASES, MEDICATIONS, OTHER_DISEASES, SYMPTOMS, Names, said
+from ckd_dist.studies.ner.synthetic.diseases import DISEASES, OTHER_DISEASES
+from ckd_dist.studies.ner.synthetic.medications import MEDICATIONS
+from ckd_dist.studies.ner.synthetic.names import Names, without_mark
+from ckd_dist.studies.ner.synthetic.symptoms import SYMPTOMS
 
 MISSPELLED = 0.05  # of names
 SHORTNESS = 2.3  # 1: all names of a thing alike; above: those in front more often
@@ -20,7 +23,7 @@ MOST_LISTED = 5  # drugs in a list
 NUM_TRAPS = 2  # in story and course; the end may have one more
 
 ALL_DISEASES = [names for kinds in DISEASES.values() for names in kinds] + [names for _, names in OTHER_DISEASES]
-UNEXPLAINED = ("fall", "pain", "fatigue", "insomnia", "constipation")  # where no disease is told
+UNEXPLAINED = ("fall", "pain", "fatigue", "insomnia", "constipation")  # where the stay has no disease
 PRONOUNS = {"sex": ("man", "woman"), "he": ("he", "she"), "him": ("him", "her"), "his": ("his", "her")}
 WORDS = {
     "side": ("left", "right", "L", "R"),
@@ -47,8 +50,8 @@ class Named(NamedTuple):
 Piece = str | Named
 
 
-class Told(NamedTuple):
-    """A disease that a visit treats, as its note tells it."""
+class Problem(NamedTuple):
+    """A disease that a visit treats: its names, symptoms and drugs."""
 
     names: Names
     symptoms: tuple[str, ...]
@@ -57,48 +60,48 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Stay:
-    """What the note of a visit has to tell."""
+    """Content of the note of a visit."""
 
     age: int
     female: bool
     died: bool
-    present: list[Told]
+    present: list[Problem]
     past: list[Names]  # diseases that the patient has had, the present ones among them if they are chronic
     home: list[str]  # drugs taken before
     usual: list[str]  # drugs of the stay that no disease asks for
 
 
-def write(stay: Stay, rng: random.Random) -> list[Piece]:
-    """A note in seven sections, in one of the hospital's habits."""
+def write_note(stay: Stay, rng: random.Random) -> list[Piece]:
+    """Return a note in seven sections, in one of the hospital's habits."""
     mark, gap = rng.choice(("{}. ", "- ", ", ")), rng.choice((":\n", ": "))
     trap, *traps = rng.sample(sentences.TRAPS, NUM_TRAPS)
 
-    def say(*kinds: Sequence[str], about: Told | None = None) -> list[Piece]:
-        spoken = [_sentence(_possible(kind, stay, about, rng), stay, about, rng) for kind in kinds]
-        return [piece for sentence in spoken for piece in (*sentence, " ")][:-1]
+    def drawn(*kinds: Sequence[str], about: Problem | None = None) -> list[Piece]:
+        lines = [_sentence(_possible(kind, stay, about, rng), stay, about, rng) for kind in kinds]
+        return [piece for sentence in lines for piece in (*sentence, " ")][:-1]
 
     opening = sentences.OPENINGS if stay.past else sentences.HEALTHY_OPENINGS
     story = [opening, sentences.STORIES, sentences.DENIALS, rng.choice((sentences.ASIDES, sentences.STORIES)), [trap]]
-    course = [say(sentences.TREATED if each.drugs else sentences.WATCHED, about=each) for each in stay.present]
-    course += [say([line]) for line in traps] + [say(sentences.FILLERS)]
+    course = [drawn(sentences.TREATED if each.drugs else sentences.WATCHED, about=each) for each in stay.present]
+    course += [drawn([line]) for line in traps] + [drawn(sentences.FILLERS)]
     rng.shuffle(course)
     ending = (sentences.DEATHS,) if stay.died else (sentences.ENDINGS, sentences.CLOSINGS)
     taken = list(dict.fromkeys([*stay.home, *(drug for each in stay.present for drug in each.drugs), *stay.usual]))
     sections = (
-        say(sentences.COMPLAINTS),
-        say(*story),
+        drawn(sentences.COMPLAINTS),
+        drawn(*story),
         _listed([[_called("disease", names, rng)] for names in stay.past], mark),
         _listed([_prescribed(drug, rng) for drug in stay.home[:MOST_LISTED]], mark),
         [piece for sentence in course for piece in (*sentence, " ")][:-1],
         _listed([] if stay.died else [_prescribed(drug, rng) for drug in taken[:MOST_LISTED]], mark),
-        say(*ending),
+        drawn(*ending),
     )
     headings = rng.choice(sentences.HEADINGS)
     return [piece for head, body in zip(headings, sections, strict=True) for piece in (head, gap, *body, "\n\n")][:-1]
 
 
 def _listed(items: list[list[Piece]], mark: str) -> list[Piece]:
-    """Items below each other, numbered or with dashes, or one after the other."""
+    """Return items below each other, numbered or with dashes, or one after the other."""
     if mark == ", ":
         return [*[piece for item in items for piece in (*item, mark)][:-1], "." if items else "None."]
     lines = ([("\n" if i else "") + mark.format(i + 1), *_capital(item)] for i, item in enumerate(items))
@@ -111,26 +114,26 @@ def _prescribed(drug: str, rng: random.Random) -> list[Piece]:
 
 
 def _called(kind: str, names: Names, rng: random.Random) -> Named:
-    """One of the names, those in front more often, misspelled now and then."""
-    name = said(names[int(len(names) * rng.random() ** SHORTNESS)])
+    """Return one of the names, those in front more often, misspelled now and then."""
+    name = without_mark(names[int(len(names) * rng.random() ** SHORTNESS)])
     name = re.sub(r"{(\w+)}", lambda gap: _value(gap[1], rng), name) if "{" in name else name
     return Named(kind, misspelled(name, rng) if rng.random() < MISSPELLED else name)
 
 
 def _capital(pieces: list[Piece]) -> list[Piece]:
-    """The pieces, the first with a capital."""
+    """Return the pieces, the first with a capital."""
     first = pieces[0]
     if isinstance(first, Named):
         return [Named(first.type, first.text[0].upper() + first.text[1:]), *pieces[1:]]
     return [first[:1].upper() + first[1:], *pieces[1:]]
 
 
-def _possible(templates: Sequence[str], stay: Stay, about: Told | None, rng: random.Random) -> str:
-    """One of the sentences whose gaps this stay can fill."""
-    told = [about] if about else stay.present
+def _possible(templates: Sequence[str], stay: Stay, about: Problem | None, rng: random.Random) -> str:
+    """Draw one of the sentences whose gaps this stay can fill."""
+    problems = [about] if about else stay.present
     lacking = {
         kind
-        for kind, there in (("past", stay.past), ("present", told), ("drug", any(each.drugs for each in told)))
+        for kind, there in (("past", stay.past), ("present", problems), ("drug", any(each.drugs for each in problems)))
         if not there
     }
     return rng.choice([template for template in templates if not lacking & {kind.lower() for kind in _gaps(template)}])
@@ -141,8 +144,8 @@ def _gaps(template: str) -> list[str]:
     return re.findall(r"{(\w+)}", template)
 
 
-def _sentence(template: str, stay: Stay, about: Told | None, rng: random.Random) -> list[Piece]:
-    """The template with its gaps filled; it speaks of one disease, its symptoms and one of its drugs."""
+def _sentence(template: str, stay: Stay, about: Problem | None, rng: random.Random) -> list[Piece]:
+    """Return the template with its gaps filled: about one disease, its symptoms and one of its drugs."""
     if about is None and stay.present:
         wants_drug = "drug" in template.lower()
         about = rng.choice([each for each in stay.present if each.drugs or not wants_drug])
@@ -163,8 +166,8 @@ def _sentence(template: str, stay: Stay, about: Told | None, rng: random.Random)
     return [piece for piece in pieces if piece]
 
 
-def _fill(kind: str, stay: Stay, about: Told | None, drug: str, rng: random.Random) -> Piece:
-    """What goes into a gap, in small letters."""
+def _fill(kind: str, stay: Stay, about: Problem | None, drug: str, rng: random.Random) -> Piece:
+    """Return what goes into a gap, in small letters."""
     match kind:
         case "present":
             return _called("disease", about.names, rng)
@@ -194,7 +197,7 @@ def _fill(kind: str, stay: Stay, about: Told | None, drug: str, rng: random.Rand
 
 
 def _value(kind: str, rng: random.Random) -> str:
-    """A number, a side or a place of the body."""
+    """Return a number, a side or a place of the body."""
     if kind in WORDS:
         return rng.choice(WORDS[kind])
     low, high, unit = NUMBERS[kind]
@@ -202,7 +205,7 @@ def _value(kind: str, rng: random.Random) -> str:
 
 
 def misspelled(name: str, rng: random.Random) -> str:
-    """The name with a letter of a long word gone, doubled, or before its neighbour; short names stay as they are."""
+    """Return the name with a letter of a long word gone, doubled, or swapped; short names stay as they are."""
     places = [match for match in re.finditer(r"[a-z]{6,}", name)]
     if not places:
         return name

@@ -1,4 +1,4 @@
-"""What the synthetic hospital's notes are made of besides names: sentences with gaps, headings, traps.
+"""Sentences with gaps, headings and traps: what the synthetic hospital's notes are made of besides names.
 
 A gap is {kind}; {Kind} begins with a capital.  Gaps for entities:
 
@@ -8,8 +8,8 @@ A gap is {kind}; {Kind} begins with a capital.  Gaps for entities:
     {drug} {dose}     given for {present}, and how much of it
     {home} {allergen} taken before; any drug
 
-Every entity counts, denied, feared or a relative's.  What no gap says is no entity, however it reads: that is what the
-traps are for.
+Every entity counts, denied, feared or a relative's.  What is in no gap is no entity, however it reads: that is what
+the traps are for.
 """
 
 HEADINGS = (  # three habits of the seven headings

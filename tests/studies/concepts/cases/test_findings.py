@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ckd_dist import schema
 from ckd_dist.ehr.flow import Flow
+from ckd_dist.studies.concepts.cases import table
 from ckd_dist.studies.concepts.cases.built import Built, join_sources
 from ckd_dist.studies.concepts.cases.findings import read_findings
 from ckd_dist.studies.concepts.config import Sites
@@ -46,7 +46,7 @@ def said(built: Built) -> list[list[str]]:
 
 def test_present_absent_and_missing(tmp_path):
     built = read_findings(write(tmp_path), Sites())
-    assert built.cases.schema == schema.CASES and built.concepts.schema == schema.CONCEPTS
+    assert built.cases.schema == table.CASES and built.concepts.schema == table.CONCEPTS
     assert said(built) == [["cough", "Not fever"], [], ["rash, itching", "fever"]]
     assert built.concepts["concept"].to_list() == list(range(4))
     assert built.concepts.select("text").to_series().to_list() == sorted(
@@ -150,11 +150,11 @@ def built_of(source: str, cases: list[tuple], texts: list[str], outcomes=("flu",
             "code": [f"{source} {text}" for text in texts],
             "absent": [False] * len(texts),
         },
-        schema=schema.CONCEPTS,
+        schema=table.CONCEPTS,
     )
     frame = pl.DataFrame(
         [(i, subject, site, split, said, [i % 2], None) for i, (subject, site, split, said) in enumerate(cases)],
-        schema=schema.CASES,
+        schema=table.CASES,
         orient="row",
     )
     return Built(frame, concepts, outcomes, Flow((("cases", 0, len(cases)),), {"notes": 1}), source)
@@ -168,7 +168,7 @@ def test_joined_cases_say_what_they_said():
     assert joined.concepts["text"].to_list() == ["ache", "cough", "fever"]
     assert joined.concepts["code"].to_list() == ["other ache", "one cough", "one fever"]
     assert joined.cases["case_id"].to_list() == [0, 1, 2, 3]
-    assert joined.cases.schema == schema.CASES and joined.concepts.schema == schema.CONCEPTS
+    assert joined.cases.schema == table.CASES and joined.concepts.schema == table.CONCEPTS
     assert joined.cases["split"].null_count() == 0
     backwards = join_sources([other, one], Sites(min_cases=1))
     assert backwards.concepts.equals(joined.concepts)

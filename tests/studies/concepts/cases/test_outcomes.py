@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ckd_dist import schema
 from ckd_dist.studies.concepts.cases.outcomes import build_cases
+from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
 from ckd_dist.studies.concepts.config import Sites
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -68,7 +69,7 @@ def test_a_case_says_what_was_known_by_its_prediction():
             discharge="DIED",
         )
     )
-    assert built.cases.schema == schema.CASES and built.concepts.schema == schema.CONCEPTS
+    assert built.cases.schema == CASES and built.concepts.schema == CONCEPTS
     assert said(built) == [["before admission", "sepsis", "at the prediction"]]
     assert built.concepts.rows() == [
         (0, "drug", "at the prediction", "MEDICATION//at the prediction", False),
@@ -222,7 +223,7 @@ def test_next_visits_are_those_of_the_first_study():
 
 def test_nobody_is_no_error():
     built = build(visit(1, 10, 0, 1))
-    assert built.cases.schema == schema.CASES and len(built.cases) == len(built.concepts) == 0
+    assert built.cases.schema == CASES and len(built.cases) == len(built.concepts) == 0
 
 
 def test_events_without_a_column_are_refused():

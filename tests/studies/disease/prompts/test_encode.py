@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.studies.disease.prompts.encode import Reader, encode, student_reader, table_of, teacher_reader
+from ckd_dist.studies.disease.prompts.encode import PromptRole, encode, student_role, table_of, teacher_role
 from ckd_dist.studies.disease.prompts.render import KINDS, cut, lay_out, num_items, question, record_of
 from tests.studies.disease.prompts.samples import LABELS, NAMES, byte_level_bpe, sample, samples
 
@@ -19,31 +19,29 @@ def record(row: dict):
     return record_of(row, NAMES.__getitem__, lambda name: " ".join(name.split()), ["d5w for Gout, acute (61%)"])
 
 
-def readers(teacher_tokenizer, student_tokenizer, budget: int = 10_000) -> list[Reader]:
+def roles(teacher_tokenizer, student_tokenizer, budget: int = 10_000) -> list[PromptRole]:
     return [
-        teacher_reader(teacher_tokenizer, QUESTION, budget),
-        student_reader(student_tokenizer, budget),
-        student_reader(student_tokenizer, budget, QUESTION),
+        teacher_role(teacher_tokenizer, QUESTION, budget),
+        student_role(student_tokenizer, budget),
+        student_role(student_tokenizer, budget, QUESTION),
     ]
 
 
-def least(reader: Reader) -> int:
+def least(role: PromptRole) -> int:
     """Tokens of a text without a record."""
-    return len(
-        reader.tokenizer(reader.before + reader.after, add_special_tokens=reader.adds_special_tokens)["input_ids"]
-    )
+    return len(role.tokenizer(role.before + role.after, add_special_tokens=role.adds_special_tokens)["input_ids"])
 
 
 @settings(max_examples=60, deadline=None)
 @given(row=samples())
 def test_pieces_give_what_the_whole_text_gives(row, teacher_tokenizer, student_tokenizer):
     page = lay_out(record(row))
-    for reader in readers(teacher_tokenizer, student_tokenizer):
-        (by_pieces,) = reader.pieces.read([page])
-        (whole,) = reader.read_whole([page])
+    for role in roles(teacher_tokenizer, student_tokenizer):
+        (by_pieces,) = role.pieces.tokenize([page])
+        (whole,) = role.tokenize_whole([page])
         assert by_pieces.ids.tolist() == whole.ids.tolist()
         assert by_pieces == whole
-        direct = reader.tokenizer(reader.text(page), add_special_tokens=reader.adds_special_tokens)["input_ids"]
+        direct = role.tokenizer(role.text(page), add_special_tokens=role.adds_special_tokens)["input_ids"]
         assert whole.ids.tolist() == direct
 
 
@@ -51,13 +49,13 @@ def test_pieces_give_what_the_whole_text_gives(row, teacher_tokenizer, student_t
 @given(row=samples(), share=st.floats(0, 1))
 def test_spans_have_exactly_the_tokens_that_touch_their_text(row, share, teacher_tokenizer, student_tokenizer):
     whole = record(row)
-    for reader in readers(teacher_tokenizer, student_tokenizer):
-        floor, full = least(reader), len(encode(reader, [whole])[0].tokens.ids)
-        budget = floor + int(share * (full - floor))
-        (prompt,) = encode(replace(reader, budget=budget), [whole])
-        chars = reader.tokenizer(
-            prompt.text, add_special_tokens=reader.adds_special_tokens, return_offsets_mapping=True
-        )["offset_mapping"]
+    for role in roles(teacher_tokenizer, student_tokenizer):
+        smallest, full = least(role), len(encode(role, [whole])[0].tokens.ids)
+        budget = smallest + int(share * (full - smallest))
+        (prompt,) = encode(replace(role, budget=budget), [whole])
+        chars = role.tokenizer(prompt.text, add_special_tokens=role.adds_special_tokens, return_offsets_mapping=True)[
+            "offset_mapping"
+        ]
         page = lay_out(cut(whole, prompt.num_cut))
         names = [(span.kind, page.text[span.start : span.end], span.visit) for span in page.spans]
         assert names == [
@@ -67,8 +65,8 @@ def test_spans_have_exactly_the_tokens_that_touch_their_text(row, share, teacher
         for (start, end), (first, last) in zip(prompt.span_chars, prompt.span_tokens, strict=True):
             touching = [t for t, (a, b) in enumerate(chars) if a < end and b > start]
             assert touching == list(range(first, last))
-            said = prompt.text[start:end]
-            if said.isascii() and said.isprintable():  # no character that a tokenizer throws away
+            named = prompt.text[start:end]
+            if named.isascii() and named.isprintable():  # no character that a tokenizer throws away
                 assert chars[first][0] <= start and chars[last - 1][1] >= end
 
 
@@ -76,76 +74,78 @@ def test_spans_have_exactly_the_tokens_that_touch_their_text(row, share, teacher
 @given(row=samples(), share=st.floats(0, 1))
 def test_a_budget_cuts_the_record_and_nothing_else(row, share, teacher_tokenizer, student_tokenizer):
     whole = record(row)
-    for reader in readers(teacher_tokenizer, student_tokenizer):
-        floor, full = least(reader), len(encode(reader, [whole])[0].tokens.ids)
-        reader = replace(reader, budget=floor + int(share * (full - floor)))
-        (prompt,) = encode(reader, [whole])
-        assert len(prompt.tokens.ids) <= reader.budget
-        assert prompt.text == reader.before + lay_out(cut(whole, prompt.num_cut)).text + reader.after
-        assert (prompt.num_cut == 0) == (full <= reader.budget)
+    for role in roles(teacher_tokenizer, student_tokenizer):
+        smallest, full = least(role), len(encode(role, [whole])[0].tokens.ids)
+        role = replace(role, budget=smallest + int(share * (full - smallest)))
+        (prompt,) = encode(role, [whole])
+        assert len(prompt.tokens.ids) <= role.budget
+        assert prompt.text == role.before + lay_out(cut(whole, prompt.num_cut)).text + role.after
+        assert (prompt.num_cut == 0) == (full <= role.budget)
         if prompt.num_cut:  # an item less would not have fitted, but for tokens that a comma or a full stop costs
-            (one_more,) = reader.read_whole([lay_out(cut(whole, prompt.num_cut - 1))])
-            assert len(one_more.ids) > reader.budget - 8
+            (one_more,) = role.tokenize_whole([lay_out(cut(whole, prompt.num_cut - 1))])
+            assert len(one_more.ids) > role.budget - 8
 
 
 def test_question_and_template_survive_the_smallest_budget(teacher_tokenizer):
-    floor = least(teacher_reader(teacher_tokenizer, QUESTION, 10_000))
+    smallest = least(teacher_role(teacher_tokenizer, QUESTION, 10_000))
     whole = record(sample())
-    (prompt,) = encode(teacher_reader(teacher_tokenizer, QUESTION, floor), [whole])
+    (prompt,) = encode(teacher_role(teacher_tokenizer, QUESTION, smallest), [whole])
     assert prompt.text == f"<|im_start|>user\n{QUESTION}\n<|im_end|>\n<|im_start|>assistant\n"
     assert prompt.num_cut == num_items(whole)
-    for budget in range(floor, floor + 40):
-        (prompt,) = encode(teacher_reader(teacher_tokenizer, QUESTION, budget), [whole])
+    for budget in range(smallest, smallest + 40):
+        (prompt,) = encode(teacher_role(teacher_tokenizer, QUESTION, budget), [whole])
         assert prompt.text.startswith(f"<|im_start|>user\n{QUESTION}\n")
         assert prompt.text.endswith("<|im_end|>\n<|im_start|>assistant\n")
         assert len(prompt.tokens.ids) <= budget
 
 
 def test_no_room_for_the_question_is_one_sentence(teacher_tokenizer, student_tokenizer):
-    floor = least(teacher_reader(teacher_tokenizer, QUESTION, 10_000))
-    with pytest.raises(ValueError, match=rf"prompt.teacher_tokens={floor - 1} has no room .* take {floor} tokens"):
-        teacher_reader(teacher_tokenizer, QUESTION, floor - 1)
+    smallest = least(teacher_role(teacher_tokenizer, QUESTION, 10_000))
+    with pytest.raises(
+        ValueError, match=rf"prompt.teacher_tokens={smallest - 1} has no room .* take {smallest} tokens"
+    ):
+        teacher_role(teacher_tokenizer, QUESTION, smallest - 1)
     with pytest.raises(ValueError, match=r"prompt.student_tokens=32 has no room"):
-        student_reader(student_tokenizer, 32, QUESTION)
+        student_role(student_tokenizer, 32, QUESTION)
 
 
 def test_a_tokenizer_that_cannot_serve_is_refused(student_tokenizer):
     with pytest.raises(ValueError, match="no chat template"):
-        teacher_reader(student_tokenizer, QUESTION, 1000)
+        teacher_role(student_tokenizer, QUESTION, 1000)
     slow = SimpleNamespace(is_fast=False, chat_template=None)
     with pytest.raises(ValueError, match="gives no character offsets"):
-        student_reader(slow, 512)
+        student_role(slow, 512)
 
 
 def test_a_chat_template_that_changes_the_words_is_refused(corpus):
     tokenizer = byte_level_bpe(corpus)
     tokenizer.chat_template = "{{ messages[0].content | upper }}"
     with pytest.raises(ValueError, match="chat template does not repeat"):
-        teacher_reader(tokenizer, QUESTION, 1000)
+        teacher_role(tokenizer, QUESTION, 1000)
 
 
-def test_tokens_that_reach_across_spaces_are_read_whole(corpus):
-    """A tokenizer without pre-tokenization: pieces would be wrong, so the reader notices and reads whole texts."""
+def test_tokens_that_reach_across_spaces_are_tokenized_whole(corpus):
+    """A tokenizer without pre-tokenization: pieces would be wrong, so the role notices and tokenizes whole texts."""
     pages = [lay_out(record(sample(medications=["d5w"] * n + ["furosemide"]))) for n in range(3)]
     tokenizer = byte_level_bpe([*corpus, *(page.text for page in pages)], parts_at_spaces=False)
-    reader = teacher_reader(tokenizer, QUESTION, 10_000)
-    by_pieces = reader.pieces.read(pages)
-    assert by_pieces != reader.read_whole(pages), "the tokenizer of this test was meant to reach across spaces"
-    assert reader.read(pages) == reader.read_whole(pages)
+    role = teacher_role(tokenizer, QUESTION, 10_000)
+    by_pieces = role.pieces.tokenize(pages)
+    assert by_pieces != role.tokenize_whole(pages), "the tokenizer of this test was meant to reach across spaces"
+    assert role.tokenize(pages) == role.tokenize_whole(pages)
 
 
 def test_a_prompt_does_not_depend_on_its_neighbours(teacher_tokenizer):
     whole = [record(sample(medications=[f"drug {n}" for n in range(size)])) for size in (0, 40, 3, 90, 7)]
-    reader = teacher_reader(teacher_tokenizer, QUESTION, 420)
-    together, alone = encode(reader, whole), [encode(reader, [one])[0] for one in whole]
+    role = teacher_role(teacher_tokenizer, QUESTION, 420)
+    together, alone = encode(role, whole), [encode(role, [one])[0] for one in whole]
     assert any(prompt.num_cut for prompt in together) and not all(prompt.num_cut for prompt in together)
     for a, b in zip(together, alone, strict=True):
         assert a.text == b.text and a.num_cut == b.num_cut and a.tokens == b.tokens
 
 
 def test_table_holds_every_prompt(teacher_tokenizer):
-    reader = teacher_reader(teacher_tokenizer, QUESTION, 10_000)
-    prompts = encode(reader, [record(sample()), record(sample(diagnoses=[], age=None, sex=None))])
+    role = teacher_role(teacher_tokenizer, QUESTION, 10_000)
+    prompts = encode(role, [record(sample()), record(sample(diagnoses=[], age=None, sex=None))])
     table = table_of([5, 3], prompts)
     assert table.sample_id_N.tolist() == [5, 3]
     for i, prompt in enumerate(prompts):

@@ -59,8 +59,8 @@ def test_an_answer_that_reads_two_ways_is_not_exported(tmp_path):
 def test_their_shorter_names_are_known(tmp_path):
     names = (*SHORT_NAMES.values(), "Shock")
     assert published_names(names) == (*SHORT_NAMES, "Shock")
-    said = "Disease that the patient may acquire: " + ", ".join(SHORT_NAMES)
-    assert labels_of(said, names) == (1,) * len(SHORT_NAMES) + (0,)
+    listed = "Disease that the patient may acquire: " + ", ".join(SHORT_NAMES)
+    assert labels_of(listed, names) == (1,) * len(SHORT_NAMES) + (0,)
     export_soft_labels(tmp_path / "soft.json", np.full((1, len(names)), 0.25), published_names(names))
     assert import_soft_labels(tmp_path / "soft.json", names).tolist() == [[0.25] * len(names)]
 

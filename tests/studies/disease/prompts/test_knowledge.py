@@ -30,21 +30,21 @@ def test_counts_by_hand():
         ([1, 0], ["x"], None),  # no next visit: counts nowhere
     )
     knowledge = Knowledge.fit(train, NAMES, shrinkage=4, min_support=1)
-    # A: 4 visits, gone after 2.  x: given 3, gone after 2.  y: given 2, gone after 1, which is the mean: not told.
+    # A: 4 visits, gone after 2.  x: given 3, gone after 2.  y: given 2, gone after 1, which is the mean: not listed.
     # B: 2 visits, gone after 1.  y: given 1, gone after 1.  x: given 1, stayed.
     assert knowledge.resolved_share == (0.5, 0.5)
-    assert knowledge.tell([1, 1], m=5) == [
+    assert knowledge.best_treatments([1, 1], m=5) == [
         (0, "x", pytest.approx((2 + 4 * 0.5) / (3 + 4))),
         (1, "y", pytest.approx((1 + 4 * 0.5) / (1 + 4))),
     ]
-    assert knowledge.tell([0, 1], m=5) == [(1, "y", pytest.approx(0.6))]
-    assert knowledge.tell([1, 1], m=0) == []
+    assert knowledge.best_treatments([0, 1], m=5) == [(1, "y", pytest.approx(0.6))]
+    assert knowledge.best_treatments([1, 1], m=0) == []
 
 
 def test_a_rare_treatment_and_a_rare_disease_are_not_kept(tmp_path):
     train = pairs(*[([1, 0], ["common"], [0, 0])] * 5, *[([1, 0], [], [1, 0])] * 5, ([1, 1], ["rare"], [0, 0]))
     knowledge = Knowledge.fit(train, NAMES, shrinkage=1, min_support=5)
-    assert [treatment for _, treatment, _ in knowledge.tell([1, 1], m=9)] == ["common"]
+    assert [treatment for _, treatment, _ in knowledge.best_treatments([1, 1], m=9)] == ["common"]
     assert knowledge.resolved_share[1] is None
     knowledge.save(tmp_path / "knowledge.json")
     assert "rare" not in (tmp_path / "knowledge.json").read_text()
@@ -70,8 +70,10 @@ def test_equals_a_loop(train, shrinkage, min_support):
             efficacy = (sum(here) + shrinkage * mean) / (len(here) + shrinkage)
             if len(here) >= min_support and efficacy > mean + 1e-9:
                 expected[drug] = efficacy
-        told = {t.name: t.efficacy for t in knowledge.treatments[k] if t.efficacy > knowledge.resolved_share[k] + 1e-9}
-        assert told == pytest.approx(expected)
+        listed = {
+            t.name: t.efficacy for t in knowledge.treatments[k] if t.efficacy > knowledge.resolved_share[k] + 1e-9
+        }
+        assert listed == pytest.approx(expected)
         ranks = [(-t.efficacy, -t.given, t.name) for t in knowledge.treatments[k]]
         assert ranks == sorted(ranks)
 

@@ -7,14 +7,13 @@ import polars as pl
 import pytest
 
 from ckd_dist import schema
-from ckd_dist.config import Prompt as Settings
-from ckd_dist.config import Select
 from ckd_dist.ehr.samples import build_samples
-from ckd_dist.studies.disease.prompts.write import texts
+from ckd_dist.studies.disease.config import Prompt, Select, criteria_of
+from ckd_dist.studies.disease.prompts.write import Rendering, texts_of
 from tests.studies.disease.prompts.samples import LABELS
 
 DISCHARGE = datetime(2150, 1, 6)
-SETTINGS = Settings(efficacies=0)
+SETTINGS = Prompt(efficacies=0)
 
 
 def event(days_after: float, code: str, hadm: int) -> dict:
@@ -33,19 +32,21 @@ def visit(hadm: int, start: float, end: float, diagnosis: str, drug: str) -> lis
 
 
 def read_of_index_visit(planted: list[dict]) -> str:
-    """All that the two readers read of the first sample: index visit 10, next visit 11."""
+    """All that teacher and student read of the first sample: index visit 10, next visit 11."""
     events = [*visit(10, -5, 0, "old", "aspirin"), *visit(11, 30, 35, "new", "heparin"), *planted]
     frame = pl.DataFrame(events, schema=schema.EVENTS).sort("time", maintain_order=True)
     samples, _ = build_samples(
-        frame.lazy(), SimpleNamespace(names=LABELS), Select(), lambda code: (0,) if code.endswith("new") else ()
+        frame.lazy(),
+        SimpleNamespace(names=LABELS),
+        criteria_of(Select()),
+        lambda code: (0,) if code.endswith("new") else (),
     )
     first = samples.filter(pl.col("hadm_id") == 10)
     assert first["labels"].to_list() == [[1, 0, 0, 0, 0]]
     name_of = {"DIAGNOSIS//ICD//9//old": "old disease"}.get
-    readers = [
-        texts(first, LABELS, lambda code: name_of(code, code), SETTINGS, None, r) for r in ("teacher", "student")
-    ]
-    return "\n".join(text for reader in readers for text in reader if not text.startswith("Disease that"))
+    rendering = Rendering(LABELS, lambda code: name_of(code, code), SETTINGS)
+    read = [text for role in ("teacher", "student") for text in texts_of(first, rendering, role)]
+    return "\n".join(text for text in read if not text.startswith("Disease that"))
 
 
 @pytest.mark.parametrize("days", [0.01, 3, 31])

@@ -1,4 +1,4 @@
-"""A record in words: the golden text, what spans cover, what a cut takes."""
+"""A record as text: the golden text, what spans cover, what a cut takes."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.ehr.codes import ccs_name, load_label_set
-from ckd_dist.studies.disease.prompts.encode import encode, teacher_reader
+from ckd_dist.studies.disease.prompts.encode import encode, teacher_role
 from ckd_dist.studies.disease.prompts.render import (
     answer,
     cut,
@@ -44,8 +44,8 @@ def test_golden_prompt():
     )
     lines = [efficacy_line("furosemide", FAILURE, 0.4213), efficacy_line("dobutamine", FAILURE, 0.398)]
     whole = record_of(row, lambda code: ccs_name(code) or NAMES[code], str, lines)
-    reader = teacher_reader(byte_level_bpe(["a"]), question(names), 10_000)
-    (prompt,) = encode(reader, [whole])
+    role = teacher_role(byte_level_bpe(["a"]), question(names), 10_000)
+    (prompt,) = encode(role, [whole])
     labels = [int(name.startswith(("Acute and", "Chronic kidney"))) for name in names]
     assert prompt.text + answer(labels, names) + "\n" == GOLDEN.read_text(encoding="utf-8")
 
@@ -68,11 +68,11 @@ def test_spans_cover_exactly_what_they_name(row, data):
     shorter = cut(whole, data.draw(st.integers(0, num_items(whole))))
     page = lay_out(shorter)
     text, spans = page.text, page.spans
-    spoken = [
+    named = [
         (section.kind, item, section.visit) for section in shorter for item in section.items if section.items_have_spans
     ]
     items = [span for span in spans if span.kind not in ("visit", "section")]
-    assert [(span.kind, text[span.start : span.end], span.visit) for span in items] == spoken
+    assert [(span.kind, text[span.start : span.end], span.visit) for span in items] == named
     sections = [span for span in spans if span.kind == "section"]
     assert [text[s.start : s.end].endswith(".") for s in sections] == [True] * len(shorter)
     visits = [span for span in spans if span.kind == "visit"]
@@ -117,7 +117,7 @@ def test_order_of_a_cut():
     ]
 
 
-def test_two_codes_of_one_name_are_said_once():
+def test_two_codes_of_one_name_are_named_once():
     text = lay_out(record(sample(medications=["d5w", " d5w", MEDICATIONS[0]]))).text
     assert text.count("d5w") == text.count("Congestive heart failure") == 1
 
@@ -131,5 +131,5 @@ def test_nothing_of_the_next_visit_is_read():
 
 @pytest.mark.parametrize("labels", [[0] * 5, [1] * 5, [0, 1, 0, 1, 0]])
 def test_answer_names_the_bits_in_label_order(labels):
-    said = answer(labels, LABELS).removeprefix("Disease that the patient may acquire: ")
-    assert said == (", ".join(n for n, bit in zip(LABELS, labels, strict=True) if bit) or "None")
+    listed = answer(labels, LABELS).removeprefix("Disease that the patient may acquire: ")
+    assert listed == (", ".join(n for n, bit in zip(LABELS, labels, strict=True) if bit) or "None")

@@ -1,4 +1,4 @@
-"""A small made-up cohort, and results to render."""
+"""A small synthetic cohort, and results to render."""
 
 import datetime
 
@@ -55,9 +55,9 @@ def make_results(num_rows: int, seed: int = 0) -> results.Results:
     label_NK[:, -1] = 0
     share_NK = np.tile(label_NK.mean(axis=0), (num_rows, 1))
     guesses = {
-        "predict_nothing": ("floor", np.zeros(logit_NK.shape)),
-        "prevalence": ("floor", share_NK),
-        "copy_last_visit": ("floor", np.where(random.random(logit_NK.shape) < 0.3, 0.4, 0.2)),
+        "predict_nothing": ("baseline", np.zeros(logit_NK.shape)),
+        "prevalence": ("baseline", share_NK),
+        "copy_last_visit": ("baseline", np.where(random.random(logit_NK.shape) < 0.3, 0.4, 0.2)),
         "student_hard": ("student", calibrate.sigmoid(logit_NK + random.normal(0, 1.0, logit_NK.shape))),
         "student": ("student", calibrate.sigmoid(logit_NK + random.normal(0, 0.5, logit_NK.shape))),
         "teacher": ("teacher", calibrate.sigmoid(logit_NK + random.normal(0, 0.4, logit_NK.shape))),
@@ -65,23 +65,24 @@ def make_results(num_rows: int, seed: int = 0) -> results.Results:
     }
     samples = make_samples(num_rows, seed=9)
     return results.Results(
-        title="a made-up run",
-        source="made-up numbers",
-        label_names=NAMES,
-        labels_NK=label_NK,
-        subject_N=samples["subject_id"].to_numpy(),
+        results.Provenance(
+            title="a synthetic run",
+            source="synthetic numbers",
+            date="2100-01-01",
+            recipe={"student.optim.epochs": 3, "select.labels": "phenotypes25"},
+            versions={"torch": "2"},
+            notes=("A note.",),
+        ),
+        results.HeldOut(NAMES, label_NK, samples["subject_id"].to_numpy(), table1.groups_of(samples)),
+        results.Cohort(
+            flow=[("Visits in the source", 0, num_rows + 3), ("Ended in death", 3, num_rows)],
+            table1=table1.table1({"train": make_samples(40, 1), "held_out": samples}, NAMES),
+        ),
         models=tuple(results.Model(name, role, p, (p > 0.3).astype(int)) for name, (role, p) in guesses.items()),
-        groups=table1.groups(samples),
-        flow=[("Visits in the source", 0, num_rows + 3), ("Ended in death", 3, num_rows)],
-        table1=table1.table1({"train": make_samples(40, 1), "held_out": samples}, NAMES),
-        date="2100-01-01",
-        recipe={"student.optim.epochs": 3, "select.labels": "phenotypes25"},
-        versions={"torch": "2"},
         timings=[
             timing.Timing(name, "a CPU", "torch 2", "float32", 8, 100.0, 200, 4, 1.0, 2.0, 900.0)
             for name in ("student", "teacher")
         ],
-        notes=("A note.",),
         bootstrap_draws=100,
     )
 
@@ -93,6 +94,6 @@ def samples():
 
 
 @pytest.fixture(scope="session")
-def made_up():
+def synthetic_results():
     """make_results(num_rows, seed=0)"""
     return make_results

@@ -1,4 +1,4 @@
-"""Floors are what they say, learn from train alone, and are right on the MIMIC-III demo."""
+"""Baselines are what they say, learn from train alone, and are right on the MIMIC-III demo."""
 
 import gzip
 from collections.abc import Callable
@@ -11,21 +11,21 @@ import yaml
 
 from ckd_dist import schema
 from ckd_dist.report import metrics
-from ckd_dist.studies.disease.report import baselines as floors
+from ckd_dist.studies.disease.report import baselines
 from tests.data import DATA
 
 Make = Callable[..., pl.DataFrame]
 
 
 def test_shapes_and_bits(samples: Make) -> None:
-    found = floors.all_floors(samples(300, 1), samples(100, 2), samples(50, 3))
+    found = baselines.predict_by_baselines(samples(300, 1), samples(100, 2), samples(50, 3))
     assert list(found) == ["predict_nothing", "prevalence", "copy_last_visit", "logistic_regression"]
-    for floor in found.values():
-        assert floor.probabilities_NK.shape == floor.bits_NK.shape == (50, 4)
-        assert ((floor.probabilities_NK >= 0) & (floor.probabilities_NK <= 1)).all()
+    for baseline in found.values():
+        assert baseline.probabilities_NK.shape == baseline.bits_NK.shape == (50, 4)
+        assert ((baseline.probabilities_NK >= 0) & (baseline.probabilities_NK <= 1)).all()
     assert not found["predict_nothing"].bits_NK.any()
     assert found["prevalence"].bits_NK.all()  # the best F1 of a constant is to call everything
-    assert (found["copy_last_visit"].bits_NK == floors.bits_of(samples(50, 3), "current")).all()
+    assert (found["copy_last_visit"].bits_NK == baselines.bits_of(samples(50, 3), "current")).all()
 
 
 def test_numbers_by_hand(samples: Make) -> None:
@@ -34,20 +34,20 @@ def test_numbers_by_hand(samples: Make) -> None:
         current=pl.Series([[0], [1], [1], [1], [0], [0]], dtype=pl.List(pl.Int8)),
         labels=pl.Series([None, [1], [0], [0], [0], None], dtype=pl.List(pl.Int8)),
     )
-    found = floors.copy_last_visit(train, train, train)
+    found = baselines.copy_last_visit(train, train, train)
     bits = [0, 1, 1, 1, 0, 0]
     with_bit, without = (1 + 0.25) / (3 + 1), (0 + 0.25) / (1 + 1)
     assert found.probabilities_NK[:, 0] == pytest.approx([with_bit if bit else without for bit in bits])
-    assert floors.prevalence(train, train, train).probabilities_NK[:, 0] == pytest.approx([0.25] * 6)
+    assert baselines.prevalence(train, train, train).probabilities_NK[:, 0] == pytest.approx([0.25] * 6)
 
 
 def test_regression_finds_what_decides(samples: Make) -> None:
-    """In the made-up cohort a drug decides; nothing else tells anything."""
-    train, tuning, rows = samples(1500, 1), samples(300, 2), floors.labelled(samples(600, 3))
-    labels_NK = floors.bits_of(rows, "labels")
+    """In the synthetic cohort a drug decides; nothing else does."""
+    train, tuning, rows = samples(1500, 1), samples(300, 2), baselines.with_labels(samples(600, 3))
+    labels_NK = baselines.bits_of(rows, "labels")
     scores = {
-        name: metrics.score(labels_NK, floor.probabilities_NK, floor.bits_NK).observed()
-        for name, floor in floors.all_floors(train, tuning, rows).items()
+        name: metrics.score(labels_NK, baseline.probabilities_NK, baseline.bits_NK).observed()
+        for name, baseline in baselines.predict_by_baselines(train, tuning, rows).items()
     }
     assert scores["logistic_regression"]["macro_auroc"] > 0.7
     assert scores["copy_last_visit"]["macro_auroc"] == pytest.approx(0.5, abs=0.05)
@@ -60,33 +60,33 @@ def test_held_out_labels_change_nothing(samples: Make) -> None:
     train, tuning, rows = samples(300, 1), samples(100, 2), samples(60, 3)
     turned = rows.with_columns(labels=pl.col("labels").list.eval(1 - pl.element()))
     hidden = rows.with_columns(labels=pl.lit(None, dtype=pl.List(pl.Int8)))
-    seen = floors.all_floors(train, tuning, rows)
+    seen = baselines.predict_by_baselines(train, tuning, rows)
     for other in (turned, hidden):
-        for name, floor in floors.all_floors(train, tuning, other).items():
-            assert (floor.probabilities_NK == seen[name].probabilities_NK).all(), name
-            assert (floor.bits_NK == seen[name].bits_NK).all(), name
+        for name, baseline in baselines.predict_by_baselines(train, tuning, other).items():
+            assert (baseline.probabilities_NK == seen[name].probabilities_NK).all(), name
+            assert (baseline.bits_NK == seen[name].bits_NK).all(), name
 
 
 def test_works_without_tuning_pairs_and_with_constant_labels(samples: Make) -> None:
     never = pl.when(pl.col("labels").is_not_null()).then(pl.lit([0, 1, 0, 1], dtype=pl.List(pl.Int8)))
     train = samples(40, 1).with_columns(labels=never)
-    found = floors.all_floors(train, samples(10, 2).head(0), samples(5, 3))
-    for floor in found.values():
-        assert floor.bits_NK.shape == (5, 4)
+    found = baselines.predict_by_baselines(train, samples(10, 2).head(0), samples(5, 3))
+    for baseline in found.values():
+        assert baseline.bits_NK.shape == (5, 4)
     assert found["logistic_regression"].probabilities_NK.tolist() == [[0, 1, 0, 1]] * 5
 
 
 def test_code_seen_only_outside_train_is_no_feature(samples: Make) -> None:
     train, rows = samples(200, 1), samples(20, 3)
     strange = rows.with_columns(diagnoses=pl.concat_list("diagnoses", pl.lit("DIAGNOSIS//ICD//9//STRANGE")))
-    vocabulary = floors.vocabulary_of(train)
-    assert (floors.features(rows, vocabulary) != floors.features(strange, vocabulary)).nnz == 0
+    vocabulary = baselines.vocabulary_of(train)
+    assert (baselines.features(rows, vocabulary) != baselines.features(strange, vocabulary)).nnz == 0
 
 
 def test_ragged_labels_are_refused(samples: Make) -> None:
     ragged = samples(2).with_columns(current=pl.Series([[0], [0, 1]], dtype=pl.List(pl.Int8)))
     with pytest.raises(ValueError, match="unequal length"):
-        floors.bits_of(ragged, "current")
+        baselines.bits_of(ragged, "current")
 
 
 # --- the MIMIC-III demo, read without the rooms that read it in earnest -----------------------------------------------
@@ -127,19 +127,19 @@ def demo_pairs() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema.SAMPLES)
 
 
-def test_floors_of_the_mimic_iii_demo() -> None:
+def test_baselines_of_the_mimic_iii_demo() -> None:
     """29 pairs of 14 patients: copying scores micro-F1 0.632, and predicting nothing is right in 0.749 of all cells."""
     pairs = demo_pairs()
     assert (pairs.height, pairs["subject_id"].n_unique()) == (29, 14)
-    labels_NK = floors.bits_of(pairs, "labels")
+    labels_NK = baselines.bits_of(pairs, "labels")
     assert labels_NK.shape == (29, 25)
 
-    def scores(floor: Callable[..., floors.Floor]) -> dict[str, float]:
-        found = floor(pairs, pairs, pairs)
+    def scores(baseline: Callable[..., baselines.Baseline]) -> dict[str, float]:
+        found = baseline(pairs, pairs, pairs)
         return metrics.score(labels_NK, found.probabilities_NK, found.bits_NK).observed()
 
-    assert scores(floors.copy_last_visit)["micro_f1"] == pytest.approx(0.632, abs=0.0005)
-    nothing = scores(floors.predict_nothing)
+    assert scores(baselines.copy_last_visit)["micro_f1"] == pytest.approx(0.632, abs=0.0005)
+    nothing = scores(baselines.predict_nothing)
     assert nothing["cell_accuracy"] == pytest.approx(0.749, abs=0.0005)
     assert nothing["micro_f1"] == 0
     assert nothing["brier"] == pytest.approx(np.mean(labels_NK))

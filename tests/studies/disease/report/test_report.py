@@ -11,17 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ckd_dist.studies.disease.report import page as report
+from ckd_dist.studies.disease.report.page import write_report
 from ckd_dist.studies.disease.report.results import Results
 
 Make = Callable[..., Results]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def with_held_out(results: Results, **changes: object) -> Results:
+    """The results with other held-out rows."""
+    return dataclasses.replace(results, held_out=dataclasses.replace(results.held_out, **changes))
+
+
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, made_up: Make) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory, synthetic_results: Make) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    report.write_report(made_up(300), folder)
+    write_report(synthetic_results(300), folder)
     return folder
 
 
@@ -80,8 +85,8 @@ def test_shows_nobody(written: Path) -> None:
 
 
 @pytest.mark.parametrize("num_rows", [1, 6, 30])
-def test_too_small_for_claims(tmp_path: Path, made_up: Make, num_rows: int) -> None:
-    numbers = report.write_report(made_up(num_rows), tmp_path)
+def test_too_small_for_claims(tmp_path: Path, synthetic_results: Make, num_rows: int) -> None:
+    numbers = write_report(synthetic_results(num_rows), tmp_path)
     assert numbers["warnings"][0].startswith("Too small for claims")
     assert "Too small for claims" in (tmp_path / "report.html").read_text()
     assert "Too small for claims" in (tmp_path / "report.md").read_text()
@@ -95,47 +100,48 @@ def test_large_enough_is_not_warned_of(written: Path) -> None:
     assert any("1 of 4 diseases cannot be scored" in w for w in warnings)
 
 
-def test_small_groups_are_masked(tmp_path: Path, made_up: Make) -> None:
+def test_small_groups_are_masked(tmp_path: Path, synthetic_results: Make) -> None:
     """Three rows of a site of their own: named, masked, not scored."""
-    results = made_up(260)
+    results = synthetic_results(260)
     site_N = np.array(["main"] * 257 + ["tiny"] * 3)
-    numbers = report.write_report(dataclasses.replace(results, groups={"Site": site_N}), tmp_path)
+    numbers = write_report(with_held_out(results, groups={"Site": site_N}), tmp_path)
     main, tiny = numbers["groups"][0]["groups"]
     assert main["name"] == "main"
     assert (main["pairs"], main["metrics"] is None) == ("257", False)
     assert (tiny["pairs"], tiny["patients"], tiny["metrics"]) == ("<5", "<5", None)
 
 
-def test_same_results_same_files(tmp_path: Path, made_up: Make) -> None:
+def test_same_results_same_files(tmp_path: Path, synthetic_results: Make) -> None:
     for name in ("one", "two"):
-        report.write_report(made_up(40), tmp_path / name)
+        write_report(synthetic_results(40), tmp_path / name)
     for file in ("metrics.json", "report.md", "report.html"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_without_oracle_teacher_or_timings(tmp_path: Path, made_up: Make) -> None:
-    """A student on real data, with floors alone."""
-    results = made_up(40)
-    models = tuple(model for model in results.models if model.role == "floor" or model.name == "student")
-    numbers = report.write_report(dataclasses.replace(results, models=models, timings=()), tmp_path)
+def test_without_oracle_teacher_or_timings(tmp_path: Path, synthetic_results: Make) -> None:
+    """A student on real data, with baselines alone."""
+    results = synthetic_results(40)
+    models = tuple(model for model in results.models if model.role == "baseline" or model.name == "student")
+    numbers = write_report(dataclasses.replace(results, models=models, timings=()), tmp_path)
     assert numbers["gaps"] == []
     assert len(numbers["summary"]) == 1
     assert {line["first"] for line in numbers["differences"]} == {"student"}
 
 
-def test_results_that_do_not_fit_are_refused(tmp_path: Path, made_up: Make) -> None:
-    results = made_up(20)
+def test_results_that_do_not_fit_are_refused(tmp_path: Path, synthetic_results: Make) -> None:
+    results = synthetic_results(20)
     bad = dataclasses.replace(results.model("teacher"), bits_NK=results.model("teacher").bits_NK[:1])
+    labels_NK, subject_N = results.held_out.labels_NK, results.held_out.subject_N
     wrong = {
-        "no pair of visits": {"labels_NK": results.labels_NK[:0], "subject_N": results.subject_N[:0]},
-        "names": {"label_names": ("one",)},
-        "'student' among them": {"models": results.models[:2]},
-        "group": {"groups": {"Sex": np.array(["F"])}},
-        "teacher: bits have shape": {"models": (*results.models[:-2], bad)},
+        "no pair of visits": with_held_out(results, labels_NK=labels_NK[:0], subject_N=subject_N[:0]),
+        "names": with_held_out(results, label_names=("one",)),
+        "'student' among them": dataclasses.replace(results, models=results.models[:2]),
+        "group": with_held_out(results, groups={"Sex": np.array(["F"])}),
+        "teacher: bits have shape": dataclasses.replace(results, models=(*results.models[:-2], bad)),
     }
-    for message, change in wrong.items():
+    for message, changed in wrong.items():
         with pytest.raises(ValueError, match=message):
-            report.write_report(dataclasses.replace(results, **change), tmp_path)
+            write_report(changed, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

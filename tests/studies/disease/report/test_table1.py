@@ -34,7 +34,7 @@ def test_all_lines_have_a_cell_for_every_column(samples: Make) -> None:
 
 
 def test_groups(samples: Make) -> None:
-    found = table1.groups(samples(12))
+    found = table1.groups_of(samples(12))
     assert found["Age"][:3].tolist() == ["unknown", "18–44", "18–44"]
     assert found["Sex"][:3].tolist() == ["unknown", "F", "M"]
     assert set(found["Site"]) == {"east", "west"}

@@ -1,4 +1,4 @@
-"""What a model answers is put where it stands in the note or counted as what it is, never guessed silently (row 24)."""
+"""What a model answers is placed where it occurs in the note or counted as what it is, never guessed (row 24)."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def test_the_example_in_the_prompt_aligns_with_itself():
 
 
 # -- repeated ----------------------------------------------------------------------------------------------------------
-def test_repeated_mentions_go_to_the_lines_that_were_said():
+def test_repeated_mentions_go_to_the_lines_that_were_stated():
     sentences = ("Pain since May .", "No pain at rest .", "The pain radiates ; pain at night .")
     found, counts = aligned([entry(3, "pain", S), entry(3, "pain", S), entry(2, "pain", S)], *sentences)
     assert [start for _, start, _ in found] == [20, 39, 55]
@@ -57,11 +57,11 @@ def test_stated_once_but_written_thrice_takes_the_next_in_reading_order_and_says
     assert counts == {"entities": 2, "aligned": 1, "once_of_many": 1}
 
 
-def test_stated_more_often_than_written_is_surplus():
+def test_stated_more_often_than_written_is_extra():
     """Small models repeat themselves until they are stopped."""
     found, counts = aligned([entry(1, "CKD", D)] * 50, "Has CKD .", "Renal clinic .")
     assert found == [("CKD", 4, D)]
-    assert counts == {"entities": 50, "aligned": 1, "surplus": 49}
+    assert counts == {"entities": 50, "aligned": 1, "extra": 49}
 
 
 def test_a_wrong_line_is_forgiven_where_only_one_place_is_left():
@@ -262,7 +262,7 @@ def alike(said, written):
 
 
 @given(sentences, st.lists(stated, max_size=8), st.integers(0, 400))
-def test_every_entity_ends_in_one_count_and_every_span_is_like_what_was_said(sentences, entries, cut_at):
+def test_every_entity_ends_in_one_count_and_every_span_is_like_what_was_stated(sentences, entries, cut_at):
     answer = json.dumps({"entities": entries})
     for text in (answer, answer[:cut_at], f"```{answer[cut_at:]}"):
         found, _ = aligned(text, *sentences)  # asserts the sums and that no two mentions overlap

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.notes.note import Found, Mention, Note, best_tags, decode, tag_names
+from ckd_dist.notes.note import Mention, Note, Prediction, best_tags, decode, tag_names
 from ckd_dist.studies.ner.labelers.combine import RULES, Choice, Combination, search
 from ckd_dist.studies.ner.labelers.labelled import FLOOR, spread
 
@@ -59,7 +59,7 @@ def planted(seed: int, num_notes: int = 4) -> tuple[list[Note], np.ndarray]:
             mention = over(word, word + length - 1, kind)
             gold += [mention] * real
             for name in who:
-                found[name].append(Found(mention, 0.9))
+                found[name].append(Prediction(mention, 0.9))
             word += length
         notes.append(a_note(word + 1, gold))
         soft.append(np.exp([spread(notes[-1], found[name], TYPES) for name in NAMES]))
@@ -150,8 +150,8 @@ def test_one_says_chronic_kidney_disease_the_other_kidney_disease(rule, expected
     The second is the surer one: sharing out B and I word by word would cut the union before "kidney".
     """
     note = a_note(4)
-    first = [Found(over(0, 2, "d"), 0.7), Found(over(3, 3, "d"), 0.7)]
-    second = [Found(over(1, 2, "d"), 0.95), Found(over(3, 3, "d"), 0.95)]
+    first = [Prediction(over(0, 2, "d"), 0.7), Prediction(over(3, 3, "d"), 0.7)]
+    second = [Prediction(over(1, 2, "d"), 0.95), Prediction(over(3, 3, "d"), 0.95)]
     soft_LUK = np.exp([spread(note, first, ["d"]), spread(note, second, ["d"])])
     choice = Choice(("a", "b"), rule, (0.8, 0.8), 0.8, 0.8, 0.8)
     soft_UK = Combination(("a", "b"), {"d": choice}, {"d": (choice,)}).apply(soft_LUK)
@@ -172,8 +172,8 @@ def test_two_types_on_one_word_both_keep_their_share():
     note = a_note(2)
     soft_LUK = np.exp(
         [
-            spread(note, [Found(over(0, 0, "disease"), 0.9)], ["disease", "symptom"]),
-            spread(note, [Found(over(0, 0, "symptom"), 0.6)], ["disease", "symptom"]),
+            spread(note, [Prediction(over(0, 0, "disease"), 0.9)], ["disease", "symptom"]),
+            spread(note, [Prediction(over(0, 0, "symptom"), 0.6)], ["disease", "symptom"]),
         ]
     )
     alone = {

@@ -4,12 +4,13 @@ import socket
 
 import pytest
 
-from ckd_dist.endpoints.client import EndpointError, ask
+from ckd_dist.endpoints.client import Advice, Chat, EndpointError, ask
 from ckd_dist.endpoints.egress import ALLOWED, check_egress, is_loopback
-from ckd_dist.studies.ner.config import Endpoint
+from ckd_dist.studies.ner.config import LabelEndpoint
 from ckd_dist.studies.ner.labelers.endpoint import EndpointLabeler
 from tests.endpoints.server import Reply, entities, note, serve
 
+CHAT = Chat("", {}, 0.0, 16, Advice("labeler", "", "", ""))
 HERE = [
     "http://127.0.0.1:8000/v1",
     "http://127.0.0.1",
@@ -62,31 +63,31 @@ NOT_PLAIN = [
 
 @pytest.mark.parametrize("url", HERE)
 def test_this_machine_needs_no_acknowledgement(url):
-    check_egress(Endpoint(url=url))
+    check_egress(LabelEndpoint(url=url))
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
 def test_elsewhere_needs_the_exact_sentence_and_https(url):
     for egress in ("", "yes", "true", ALLOWED.upper(), ALLOWED + ".", ALLOWED[:-1]):
         with pytest.raises(ValueError, match="not this machine"):
-            check_egress(Endpoint(url=url, egress=egress))
+            check_egress(LabelEndpoint(url=url, egress=egress))
     secure = "https:" + url.partition(":")[2]
-    check_egress(Endpoint(url=secure, egress=ALLOWED))
+    check_egress(LabelEndpoint(url=secure, egress=ALLOWED))
     with pytest.raises(ValueError, match="unencrypted"):
-        check_egress(Endpoint(url="http:" + url.partition(":")[2], egress=ALLOWED))
+        check_egress(LabelEndpoint(url="http:" + url.partition(":")[2], egress=ALLOWED))
 
 
 @pytest.mark.parametrize("url", NOT_PLAIN)
 def test_an_address_that_two_parsers_could_read_differently_is_refused_even_if_acknowledged(url):
     for egress in ("", ALLOWED):
         with pytest.raises(ValueError, match="write it plainly") as refused:
-            check_egress(Endpoint(url=url, egress=egress))
+            check_egress(LabelEndpoint(url=url, egress=egress))
         assert "secret" not in str(refused.value)
     assert not is_loopback(url)
 
 
 def test_the_recipe_describes_the_sentence_that_is_asked_for():
-    assert f'"{ALLOWED}"' in Endpoint.__pydantic_fields__["egress"].description
+    assert f'"{ALLOWED}"' in LabelEndpoint.__pydantic_fields__["egress"].description
 
 
 def test_a_localhost_that_is_not_this_machine_is_elsewhere(monkeypatch):
@@ -94,17 +95,17 @@ def test_a_localhost_that_is_not_this_machine_is_elsewhere(monkeypatch):
     places = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 80)) for host in ("127.0.0.1", "10.0.0.5")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
     with pytest.raises(ValueError, match="not this machine"):
-        check_egress(Endpoint(url="http://localhost:8000/v1"))
+        check_egress(LabelEndpoint(url="http://localhost:8000/v1"))
 
 
 def test_a_labeler_for_elsewhere_is_not_even_made(tmp_path):
     with pytest.raises(ValueError, match="not this machine"):
-        EndpointLabeler(Endpoint(url="https://api.openai.com/v1"), ["disease"], tmp_path)
+        EndpointLabeler(LabelEndpoint(url="https://api.openai.com/v1"), ["disease"], tmp_path)
 
 
 def test_nothing_is_asked_elsewhere_whoever_asks():
     with pytest.raises(ValueError, match="not this machine"):
-        ask({"name": "a note"}, Endpoint(url="https://api.openai.com/v1"), "", {}, lambda *_: None)
+        ask({"name": "a note"}, LabelEndpoint(url="https://api.openai.com/v1"), CHAT, lambda *_: None)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -113,7 +114,7 @@ def test_a_redirect_is_not_followed(status, tmp_path):
     with serve(lambda _: entities()) as other:
         moved = Reply(status, {}, {"Location": f"{other.url}/chat/completions"})
         with serve(lambda _: moved) as server:
-            labeler = EndpointLabeler(Endpoint(url=server.url, retries=0), ["disease"], tmp_path)
+            labeler = EndpointLabeler(LabelEndpoint(url=server.url, retries=0), ["disease"], tmp_path)
             with pytest.raises(EndpointError, match=f"sends elsewhere \\({status}\\)"):
                 labeler([note("Has CKD .")])
             assert len(server.bodies) == 1
@@ -126,6 +127,6 @@ def test_no_proxy_of_the_environment_stands_before_loopback(tmp_path, monkeypatc
             monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        labelled = EndpointLabeler(Endpoint(url=server.url), ["disease"], tmp_path)([note("Has CKD .")])
+        labelled = EndpointLabeler(LabelEndpoint(url=server.url), ["disease"], tmp_path)([note("Has CKD .")])
         assert labelled.counts["aligned"] == 1
         assert proxy.bodies == []

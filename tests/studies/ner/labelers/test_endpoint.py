@@ -20,8 +20,8 @@ from dataclasses import replace
 import pytest
 
 from ckd_dist.endpoints.client import EndpointError, pacer
-from ckd_dist.notes.note import Found, Mention
-from ckd_dist.studies.ner.config import Endpoint
+from ckd_dist.notes.note import Mention, Prediction
+from ckd_dist.studies.ner.config import LabelEndpoint
 from ckd_dist.studies.ner.labelers.align import DROPPED, PLACED
 from ckd_dist.studies.ner.labelers.endpoint import COUNTS, EndpointLabeler
 from tests.data import ROOT
@@ -45,7 +45,9 @@ def key(monkeypatch):
 @pytest.fixture
 def labeler(tmp_path):
     def make(server, types=TYPES, **settings):
-        return EndpointLabeler(Endpoint(**({"url": server.url, "retries": 0} | settings)), types, tmp_path / "answers")
+        return EndpointLabeler(
+            LabelEndpoint(**({"url": server.url, "retries": 0} | settings)), types, tmp_path / "answers"
+        )
 
     return make
 
@@ -69,10 +71,10 @@ def test_answers_become_mentions_with_the_recipes_confidence(labeler):
     with serve(gazetteer) as server:
         labelled = labeler(server, confidence=0.8)(NOTES)
     disease, symptom = (
-        (lambda a, b: Found(Mention(a, b, "disease"), 0.8)),
-        (lambda a, b: Found(Mention(a, b, "symptom"), 0.8)),
+        (lambda a, b: Prediction(Mention(a, b, "disease"), 0.8)),
+        (lambda a, b: Prediction(Mention(a, b, "symptom"), 0.8)),
     )
-    assert labelled.found == [[disease(4, 7), symptom(21, 26)], [disease(0, 3), disease(20, 23)], []]
+    assert labelled.predictions == [[disease(4, 7), symptom(21, 26)], [disease(0, 3), disease(20, 23)], []]
     assert set(labelled.counts) == {*COUNTS, "usd", "seconds"}
     expected = {"notes": 3, "words": 21, "questions": 3, "requests": 3, "entities": 4, "aligned": 4}
     expected |= {"input_tokens": 300, "output_tokens": 60}
@@ -85,7 +87,7 @@ def test_a_long_note_is_asked_in_parts_whose_places_are_those_of_the_note(labele
     with serve(gazetteer) as server:
         labelled = labeler(server, max_words=25)([long])
     assert labelled.counts["questions"] == len(server.bodies) == 15
-    (found,) = labelled.found
+    (found,) = labelled.predictions
     assert [long.text[m.start : m.end] for m, _ in found] == ["CKD", "fever"] * 30
     assert sorted(found) == found
 
@@ -131,13 +133,13 @@ def test_the_same_text_is_asked_once(labeler):
         labelled = labeler(server)([NOTES[0]] * 5)
     assert len(server.bodies) == 1
     assert labelled.counts["cached"] == 4
-    assert labelled.found == [labelled.found[0]] * 5
+    assert labelled.predictions == [labelled.predictions[0]] * 5
 
 
 def test_kept_answers_are_private_whole_and_of_this_question_only(labeler, tmp_path):
     with serve(gazetteer) as server:
         first = labeler(server)
-        found = first(NOTES).found
+        found = first(NOTES).predictions
         files = sorted((tmp_path / "answers").iterdir())
         assert len(files) == 3
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
@@ -145,7 +147,7 @@ def test_kept_answers_are_private_whole_and_of_this_question_only(labeler, tmp_p
         assert KEY not in "".join(file.read_text() for file in files)
         files[0].write_text(files[0].read_text()[:-9])  # torn
         files[1].write_text("[]")
-        assert first(NOTES).found == found
+        assert first(NOTES).predictions == found
         assert len(server.bodies) == 5
         labeler(server, confidence=0.5, parallel=1, timeout=9.0)(NOTES)
         assert len(server.bodies) == 5
@@ -155,14 +157,14 @@ def test_kept_answers_are_private_whole_and_of_this_question_only(labeler, tmp_p
 
 
 def test_the_fingerprint_covers_what_decides_the_mentions_and_nothing_else(tmp_path):
-    base = EndpointLabeler(Endpoint(), TYPES, tmp_path)
+    base = EndpointLabeler(LabelEndpoint(), TYPES, tmp_path)
     settings = {"url": "http://127.0.0.1:1/v1", "key_variable": "K", "timeout": 1.0, "retries": 1, "parallel": 2}
     settings |= {"requests_per_minute": 5.0, "usd_per_million_input": 1.0, "usd_per_million_output": 1.0, "egress": "x"}
-    same = EndpointLabeler(Endpoint(**settings, name="other"), list(TYPES), tmp_path / "elsewhere")
+    same = EndpointLabeler(LabelEndpoint(**settings, name="other"), list(TYPES), tmp_path / "elsewhere")
     assert base.fingerprint == same.fingerprint
     assert (base.name, same.name) == ("llm", "other")
     others = [{"model": "m"}, {"temperature": 0.1}, {"max_words": 99}, {"max_output_tokens": 99}, {"confidence": 0.5}]
-    made = [EndpointLabeler(Endpoint(**other), TYPES, tmp_path) for other in others]
+    made = [EndpointLabeler(LabelEndpoint(**other), TYPES, tmp_path) for other in others]
     made += [replace(base, types=("symptom", "disease")), replace(base, types=("disease",)), base]
     assert len({labeler.fingerprint for labeler in made}) == len(made)
 
@@ -208,7 +210,7 @@ def test_a_server_that_refuses_a_form_is_asked_in_a_lesser_one_from_then_on(labe
 def test_a_poor_answer_is_counted(labeler, reply, counted):
     with serve(lambda _: reply) as server:
         labelled = labeler(server)(NOTES[:1])
-    assert labelled.found == [[]]
+    assert labelled.predictions == [[]]
     names = ("broken_answers", "cut_answers", *PLACED, *DROPPED, "entities")
     assert {name for name in names if labelled.counts[name]} == counted
 
@@ -364,9 +366,9 @@ KILLED = """
     from pathlib import Path
     sys.path.insert(0, {root!r})
     from tests.endpoints.server import note
-    from ckd_dist.studies.ner.config import Endpoint
+    from ckd_dist.studies.ner.config import LabelEndpoint
     from ckd_dist.studies.ner.labelers.endpoint import EndpointLabeler
-    settings = Endpoint(url={url!r}, parallel=2)
+    settings = LabelEndpoint(url={url!r}, parallel=2)
     labeler = EndpointLabeler(settings, ("disease", "symptom"), Path({folder!r}))
     labeler([note(f"Visit {{i}} : CKD .") for i in range(12)])
 """
@@ -412,8 +414,8 @@ def test_a_note_that_gives_orders_spoils_its_own_labels_at_worst(labeler):
         return entities(*((n, word, "disease") for n in (1, 2) for other in NOTES for word in other.words()))
 
     with serve(obedient) as server:
-        alone = labeler(server, model="a")(NOTES).found
-        together = labeler(server, model="b")([*NOTES, orders]).found
+        alone = labeler(server, model="a")(NOTES).predictions
+        together = labeler(server, model="b")([*NOTES, orders]).predictions
     assert together[:3] == alone
     assert len(together[3]) > 1
     assert all(sum(mark in asked for mark in ("stage", "clinic", "Nothing", "Ignore")) == 1 for asked in server.asked())
@@ -424,8 +426,8 @@ def test_no_words_no_questions(labeler):
         labelled = labeler(server)([note(), note("  ")])
         nothing = labeler(server)([])
         assert server.bodies == []
-    assert labelled.found == [[], []]
-    assert nothing.found == []
+    assert labelled.predictions == [[], []]
+    assert nothing.predictions == []
     assert set(nothing.counts) == set(labelled.counts) == {*COUNTS, "usd", "seconds"}
 
 
@@ -467,6 +469,6 @@ def test_the_nonsense_of_a_tiny_model_is_counted(labeler, tmp_path):
     assert counts["broken_answers"] == 3
     assert counts["entities"] == sum(counts[name] for name in (*PLACED, *DROPPED)) > 10
     assert counts["invented"] > 5
-    assert sum(counts[name] for name in PLACED) == sum(map(len, labelled.found)) >= 3
-    for asked, found in zip(notes, labelled.found, strict=True):
+    assert sum(counts[name] for name in PLACED) == sum(map(len, labelled.predictions)) >= 3
+    for asked, found in zip(notes, labelled.predictions, strict=True):
         assert all(0 <= m.start < m.end <= len(asked.text) and m.type in TYPES for m, _ in found)

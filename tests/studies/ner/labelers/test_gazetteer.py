@@ -61,7 +61,7 @@ def labeler(vocabularies=VOCABULARIES, **changes):
 
 def mentions(text, gazetteer=None, **changes):
     """What is found in a text, as "text/type"."""
-    (found,) = (gazetteer or labeler(**changes))([note_of(text)]).found
+    (found,) = (gazetteer or labeler(**changes))([note_of(text)]).predictions
     return [f"{text[m.start : m.end]}/{m.type}" for m, _ in found]
 
 
@@ -95,14 +95,14 @@ def test_of_equally_long_overlapping_names_the_leftmost_stays():
 def test_the_longer_of_two_overlapping_names_stays_though_it_begins_later():
     gazetteer = labeler([Vocabulary("disease", ("acute renal",)), Vocabulary("symptom", ("renal colic pain",))])
     done = gazetteer([note_of("acute renal colic pain")])
-    assert [m.type for m, _ in done.found[0]] == ["symptom"] and done.counts["overlapped"] == 1
+    assert [m.type for m, _ in done.predictions[0]] == ["symptom"] and done.counts["overlapped"] == 1
 
 
 def test_a_place_that_two_types_claim_goes_to_the_first_vocabulary_and_is_counted():
     first = labeler()([note_of("Asthma and fever.")])
-    assert [m.type for m, _ in first.found[0]] == ["disease", "symptom"] and first.counts["ties"] == 1
+    assert [m.type for m, _ in first.predictions[0]] == ["disease", "symptom"] and first.counts["ties"] == 1
     last = labeler(VOCABULARIES[::-1])([note_of("Asthma and fever.")])
-    assert [m.type for m, _ in last.found[0]] == ["symptom", "symptom"] and last.counts["ties"] == 1
+    assert [m.type for m, _ in last.predictions[0]] == ["symptom", "symptom"] and last.counts["ties"] == 1
 
 
 def test_a_tie_between_a_name_in_any_case_and_one_as_written_is_counted_too():
@@ -216,7 +216,7 @@ def test_the_stop_list_stops_whole_names_only():
 
 
 def test_the_stop_list_says_nothing_twice():
-    lines = files("ckd_dist.labelers").joinpath("stop_list.txt").read_text("utf-8").splitlines()
+    lines = files("ckd_dist.studies.ner.labelers").joinpath("stop_list.txt").read_text("utf-8").splitlines()
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     in_any_case, as_written = stop_list()
     assert len(as_written) == len(names) and len(in_any_case) == sum(name.islower() for name in names) > 100
@@ -245,14 +245,14 @@ def test_short_forms_that_the_note_defines_are_found(text, want):
 
 def test_a_short_form_is_of_its_mention_s_type_is_counted_and_known_in_its_note_alone():
     done = labeler()([note_of("chest pain (CP), no CP"), note_of("CP")])
-    assert [m.type for m, _ in done.found[0]] == ["symptom"] * 3 and done.found[1] == []
+    assert [m.type for m, _ in done.predictions[0]] == ["symptom"] * 3 and done.predictions[1] == []
     assert done.counts["short_forms"] == 2
 
 
 def test_a_short_form_that_is_a_name_itself_is_found_once():
     gazetteer = labeler([Vocabulary("disease", ("acute lymphoid leukemia", "ALL"))])
     done = gazetteer([note_of("Acute lymphoid leukemia (ALL). ALL again.")])
-    assert len(done.found[0]) == 3 and done.counts["short_forms"] == 0
+    assert len(done.predictions[0]) == 3 and done.counts["short_forms"] == 0
 
 
 def test_a_denied_short_form_is_left_out():
@@ -270,13 +270,13 @@ def test_offsets_are_exact_in_text_that_is_not_ascii():
 def test_a_mention_begins_and_ends_with_a_word_of_the_note():
     text = "asthma/fever lung-cancer"
     assert texts(text) == ["asthma", "fever", "lung-cancer"]
-    (found,) = labeler()([note_of(text, words=r"\S+")]).found  # this note's words are coarser
+    (found,) = labeler()([note_of(text, words=r"\S+")]).predictions  # this note's words are coarser
     assert [text[m.start : m.end] for m, _ in found] == ["lung-cancer"]
 
 
 def test_counts_are_of_all_notes_and_confidence_is_as_set():
     done = labeler(confidence=0.75)([note_of("Asthma."), note_of(""), note_of("no pain")])
-    assert [[confidence for _, confidence in found] for found in done.found] == [[0.75], [], [0.75]]
+    assert [[confidence for _, confidence in found] for found in done.predictions] == [[0.75], [], [0.75]]
     assert done.counts == {
         "notes": 3,
         "words": 4,
@@ -291,7 +291,7 @@ def test_counts_are_of_all_notes_and_confidence_is_as_set():
 def test_vocabularies_may_share_a_type_and_may_be_absent():
     gazetteer = labeler([Vocabulary("disease", ("asthma",)), Vocabulary("disease", ("cancer", "asthma"))])
     assert mentions("asthma cancer", gazetteer) == ["asthma/disease", "cancer/disease"]
-    assert labeler([])([note_of("asthma")]).found == [[]]
+    assert labeler([])([note_of("asthma")]).predictions == [[]]
 
 
 # --- against a naive matcher ------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_equals_a_naive_matcher(diseases, symptoms, words):
         inflections=False,
         min_letters=1,
     )
-    (found,) = gazetteer([note_of(" ".join(words), words=r"\S+")]).found
+    (found,) = gazetteer([note_of(" ".join(words), words=r"\S+")]).predictions
     assert [tuple(mention) for mention, _ in found] == naive(words, types)
 
 
@@ -340,7 +340,7 @@ def test_equals_a_naive_matcher(diseases, symptoms, words):
 def test_found_in_many_notes_at_once_as_in_each(names, words):
     gazetteer = labeler([Vocabulary("disease", tuple(names))])
     notes = [note_of(" ".join(words[:cut])) for cut in range(len(words))]
-    assert gazetteer(notes).found == [gazetteer([note]).found[0] for note in notes]
+    assert gazetteer(notes).predictions == [gazetteer([note]).predictions[0] for note in notes]
 
 
 # --- negation ---------------------------------------------------------------------------------------------------------
@@ -375,7 +375,7 @@ def test_what_a_sentence_denies_is_left_out_on_demand(text, want):
 def test_denied_mentions_are_counted_and_stay_unless_asked_for():
     text = note_of("No fever, no pain. Asthma.")
     assert labeler(skip_negated=True)([text]).counts["denied"] == 2
-    assert len(labeler()([text]).found[0]) == 3
+    assert len(labeler()([text]).predictions[0]) == 3
 
 
 def test_a_trigger_within_a_mention_denies_nothing():

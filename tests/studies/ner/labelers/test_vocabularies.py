@@ -1,4 +1,4 @@
-"""Names out of the files of terminologies: what is taken, left, refused.  Licensed content is made up."""
+"""Names from the files of terminologies: what is taken, left, refused.  Licensed content is synthetic."""
 
 import gzip
 
@@ -8,7 +8,7 @@ from ckd_dist.studies.ner.labelers.vocabularies import FORMS, SNOMED_FULL_NAME, 
 from tests.data import DATA
 
 OBO = """format-version: 1.2
-ontology: made-up
+ontology: synthetic
 
 [Term]
 id: X:1

@@ -54,7 +54,7 @@ def test_a_note_by_hand(schema, expected):
 
 
 def test_a_note_by_hand_type_by_type():
-    """Disease: half a chronic kidney disease, gout missed, today made up.  Symptom: chest pain, and gout made up."""
+    """Disease: half a chronic kidney disease, gout missed, today invented.  Symptom: chest pain, and gout invented."""
     strict_GC = count([GOLD], [FOUND], TYPES).counts_NGSC[0, :, 0]
     assert strict_GC[TYPES.index("disease")].tolist() == [0, 1, 0, 1, 1]
     assert strict_GC[TYPES.index("symptom")].tolist() == [1, 0, 0, 0, 1]
@@ -157,7 +157,7 @@ def test_strict_scores_are_seqevals(pairs, repaired):
             assert measured(*mentions, group=kind)[2] == pytest.approx(theirs_of_type)
 
 
-def made_up(seed: int, num_notes: int):
+def synthetic_mentions(seed: int, num_notes: int):
     """Gold and two systems' mentions of notes; type `medication` is rare."""
     random = np.random.default_rng(seed)
     gold, systems = [], ([], [])
@@ -173,7 +173,7 @@ def made_up(seed: int, num_notes: int):
 
 def test_a_draw_scores_what_its_notes_repeated_would():
     """Twelve subjects of one to three notes: a subject drawn twice counts all of its notes twice."""
-    gold, (found, _) = made_up(seed=0, num_notes=24)
+    gold, (found, _) = synthetic_mentions(seed=0, num_notes=24)
     subject_N = np.array([i % 12 for i in range(18)] + [0] * 6)
     resamples = resample(subject_N, 5, seed=1)
     estimates = scores(count(gold, found, TYPES), resamples)
@@ -190,7 +190,7 @@ def test_a_draw_scores_what_its_notes_repeated_would():
 
 
 def test_systems_are_compared_on_the_same_draws():
-    gold, (better, worse) = made_up(seed=2, num_notes=40)
+    gold, (better, worse) = synthetic_mentions(seed=2, num_notes=40)
     resamples = resample(np.arange(40), 200, seed=0)
     first, second = (scores(count(gold, found, TYPES), resamples) for found in (better, worse))
     ahead = first.minus(second, schema="partial")

@@ -14,9 +14,8 @@ import pytest
 
 from ckd_dist.notes.note import Mention
 from ckd_dist.report.bootstrap import Estimate, resample
-from ckd_dist.studies.ner.report import page as ner_report
-from ckd_dist.studies.ner.report.entities import count
-from ckd_dist.studies.ner.report.entities import scores as score
+from ckd_dist.studies.ner.report.entities import count, scores
+from ckd_dist.studies.ner.report.page import warnings, write_report
 from ckd_dist.studies.ner.report.results import (
     MATCHES,
     MICRO,
@@ -26,6 +25,7 @@ from ckd_dist.studies.ner.report.results import (
     Elsewhere,
     NerResults,
     Point,
+    Provenance,
     Quality,
     Split,
     System,
@@ -41,7 +41,7 @@ def near(value: float, width: float = 0.03) -> Estimate:
     return Estimate(value, value - width, value + width)
 
 
-def scores(strict: float, types: tuple[str, ...], random: np.random.Generator) -> dict[str, dict[str, Quality]]:
+def qualities(strict: float, types: tuple[str, ...], random: np.random.Generator) -> dict[str, dict[str, Quality]]:
     """Exact and partial lie above strict."""
     return {
         match: {
@@ -53,22 +53,28 @@ def scores(strict: float, types: tuple[str, ...], random: np.random.Generator) -
 
 
 def make_results(num_notes: int = 60, types: tuple[str, ...] = TYPES, seed: int = 0) -> NerResults:
-    """Five labelers, their combination, a student and its twin on human labels.  Every part of the page is filled."""
+    """Labelers, their combination, a student and its baseline on human labels.  Every part of the page is filled."""
     random = np.random.default_rng(seed)
     systems = [
-        System("ontology", "Ontology", "labeler", scores(0.52, types, random), kind="ontology"),
-        System("llm", "Qwen2.5 7B, prompted", "labeler", scores(0.66, types, random), kind="llm"),
-        System("teacher", "Teacher, logits", "labeler", scores(0.8, types, random), kind="teacher", in_sample=True),
-        System("combination", "Best combination", "combination", scores(0.79, types, random)),
-        System("human", "Student on human labels", "human", scores(0.78, types, random)),
-        System("student", "Distilled student", "student", scores(0.82, types, random)),
+        System("ontology", "Ontology", "labeler", qualities(0.52, types, random), kind="ontology"),
+        System("llm", "Qwen2.5 7B, prompted", "labeler", qualities(0.66, types, random), kind="llm"),
+        System("teacher", "Teacher, logits", "labeler", qualities(0.8, types, random), kind="teacher", in_sample=True),
+        System("combination", "Best combination", "combination", qualities(0.79, types, random)),
+        System("human", "Student on human labels", "human", qualities(0.78, types, random)),
+        System("student", "Distilled student", "student", qualities(0.82, types, random)),
     ]
     change = {match: {kind: Estimate(0.03, 0.01, 0.05) for kind in (MICRO, *types)} for match in MATCHES}
     change["partial"] = {kind: Estimate(-0.02, -0.06, 0.02) for kind in (MICRO, *types)}
-    ways = {"distilled": (0.55, 0.7, 0.78, 0.82), "human labels alone": (float("nan"), 0.41, 0.69, 0.78)}
+    arms = {"distilled": (0.55, 0.7, 0.78, 0.82), "human labels alone": (float("nan"), 0.41, 0.69, 0.78)}
     return NerResults(
-        title="a made-up run",
-        source="made-up numbers",
+        provenance=Provenance(
+            title="a synthetic run",
+            source="synthetic numbers",
+            date="2100-01-01",
+            recipe={"student.optim.epochs": 3, "notes.source": "brat:notes"},
+            versions={"torch": "2"},
+            notes=("A note.",),
+        ),
         types=types,
         systems=systems,
         corpus=[
@@ -76,8 +82,6 @@ def make_results(num_notes: int = 60, types: tuple[str, ...] = TYPES, seed: int 
             Split("tuning", 30, 6_512, dict.fromkeys(types, 170)),
             Split("held_out", num_notes, 6_700, dict.fromkeys(types, 155), overlapping=1, wordless=2),
         ],
-        date="2100-01-01",
-        recipe={"student.optim.epochs": 3, "notes.source": "brat:notes"},
         differences=[
             Difference("student", "combination", change),
             Difference("student", "human", change),
@@ -88,8 +92,8 @@ def make_results(num_notes: int = 60, types: tuple[str, ...] = TYPES, seed: int 
             *(Choice(kind, ("teacher",), "union", 0.7654, 19) for kind in types[1:]),
         ],
         curve=[
-            Point(size, way, near(value, 0.05))
-            for way, values in ways.items()
+            Point(size, arm, near(value, 0.05))
+            for arm, values in arms.items()
             for size, value in zip((0, 10, 50, 140), values, strict=True)
         ],
         elsewhere=[Elsewhere("MACCROBAT", "student", 41, types[:2], near(0.61), near(0.815))],
@@ -103,8 +107,6 @@ def make_results(num_notes: int = 60, types: tuple[str, ...] = TYPES, seed: int 
             "llm": {"mentions": 1801, "repeated": 33, "respelled": 21, "invented": 48},
             "teacher": {"mentions": 5},
         },
-        versions={"torch": "2"},
-        notes=("A note.",),
         bootstrap_draws=1000,
     )
 
@@ -112,7 +114,7 @@ def make_results(num_notes: int = 60, types: tuple[str, ...] = TYPES, seed: int 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ner_report")
-    ner_report.write_ner_report(make_results(), folder)
+    write_report(make_results(), folder)
     return folder
 
 
@@ -167,7 +169,7 @@ def test_scores_and_differences_from_counts() -> None:
     gout, pain, more = Mention(0, 4, "disease"), Mention(6, 10, "symptom"), Mention(0, 10, "disease")
     draws = resample(np.arange(12), 100, seed=0)
     both, one = (
-        score(count([[gout, pain]] * 12, [found] * 12, ["disease", "symptom"]), draws)
+        scores(count([[gout, pain]] * 12, [found] * 12, ["disease", "symptom"]), draws)
         for found in ([gout, pain], [more])
     )
     assert list(scores_of(both)) == list(MATCHES)
@@ -200,7 +202,7 @@ def test_page_is_one_file_without_script(written: Path) -> None:
 @pytest.mark.parametrize("types", [("disease",), TYPES, tuple(f"type {k}" for k in range(12))])
 def test_markdown_tables_are_whole(tmp_path: Path, types: tuple[str, ...]) -> None:
     """Every line of a table has as many cells as its head."""
-    ner_report.write_ner_report(make_results(types=types), tmp_path)
+    write_report(make_results(types=types), tmp_path)
     blocks = [b for b in (tmp_path / "report.md").read_text().split("\n\n") if b.startswith("|")]
     assert len(blocks) >= 9
     for block in blocks:
@@ -216,7 +218,7 @@ def test_html_tables_are_whole(written: Path) -> None:
 
 @pytest.mark.parametrize(("num_notes", "silent"), [(1, True), (19, True), (20, False)])
 def test_few_notes_claim_nothing(tmp_path: Path, num_notes: int, silent: bool) -> None:
-    numbers = ner_report.write_ner_report(make_results(num_notes), tmp_path)
+    numbers = write_report(make_results(num_notes), tmp_path)
     assert numbers["warnings"][0].startswith("Too small for claims") is silent
     verdicts = {cell["verdict"] for line in numbers["differences"] for cell in cells_of(line)}
     assert verdicts == ({"unclear"} if silent else {"better", "unclear"})
@@ -226,7 +228,7 @@ def test_few_notes_claim_nothing(tmp_path: Path, num_notes: int, silent: bool) -
 
 
 def warned(results: NerResults, about: str) -> bool:
-    return any(about in warning for warning in ner_report.warnings(results))
+    return any(about in warning for warning in warnings(results))
 
 
 def test_warns_of_what_was_not_there() -> None:
@@ -238,7 +240,7 @@ def test_warns_of_what_was_not_there() -> None:
     without = [system for system in results.systems if system.kind != "llm"]
     assert warned(dataclasses.replace(results, systems=without), "No large language model")
     only_student = [system for system in results.systems if system.role == "student"]
-    assert ner_report.warnings(dataclasses.replace(results, systems=only_student, differences=())) == []
+    assert warnings(dataclasses.replace(results, systems=only_student, differences=())) == []
     rare = dataclasses.replace(results.corpus[2], mentions={"disease": 3, "medication": 1})
     assert warned(dataclasses.replace(results, corpus=[rare]), "Not in the held-out notes: symptom | <b>.")
 
@@ -247,8 +249,9 @@ def test_what_is_absent_has_no_heading(tmp_path: Path) -> None:
     """One type, one student, nothing else: no empty table, no dangling plot."""
     full = make_results(types=("disease",))
     student = [system for system in full.systems if system.name == "student"]
+    provenance = dataclasses.replace(full.provenance, versions={}, notes=())
     bare = {"differences": (), "choices": (), "curve": (), "elsewhere": (), "costs": (), "left_out": {}, "answers": {}}
-    ner_report.write_ner_report(dataclasses.replace(full, systems=student, versions={}, notes=(), **bare), tmp_path)
+    write_report(dataclasses.replace(full, provenance=provenance, systems=student, **bare), tmp_path)
     markdown, page = pages(tmp_path)
     assert re.findall(r"<h2>(.*?)</h2>", page) == ["Systems", "What is in the corpus", "How it was made"]
     assert re.findall(r"^## (.*)$", markdown, flags=re.M) == ["Systems", "Corpus", "How it was made"]
@@ -261,7 +264,7 @@ def test_without_intervals(tmp_path: Path) -> None:
     all_same = {match: {kind: Quality(bare, bare, bare) for kind in (MICRO, *TYPES)} for match in MATCHES}
     results = make_results(5)
     systems = [dataclasses.replace(system, scores=all_same) for system in results.systems]
-    ner_report.write_ner_report(dataclasses.replace(results, systems=systems), tmp_path)
+    write_report(dataclasses.replace(results, systems=systems), tmp_path)
     for page in pages(tmp_path):
         assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
         assert "0.500" in page
@@ -269,7 +272,7 @@ def test_without_intervals(tmp_path: Path) -> None:
 
 def test_same_results_same_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        ner_report.write_ner_report(make_results(), tmp_path / name)
+        write_report(make_results(), tmp_path / name)
     for file in ("metrics.json", "report.md", "report.html"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
@@ -280,8 +283,8 @@ WRONG: dict[str, Callable[[NerResults], dict[str, Any]]] = {
     "unique names": lambda r: {"systems": [*r.systems, r.systems[0]]},
     "'student' among them": lambda r: {"systems": r.systems[:2]},
     "ontology: scores by strict": lambda r: {"types": (*TYPES, "procedure")},
-    "'human'.* are spoken of": lambda r: {"systems": [s for s in r.systems if s.name != "human"]},
-    "'gpt'.* are spoken of": lambda r: {"answers": {"gpt": {"invented": 1}}},
+    "'human'.* are mentioned": lambda r: {"systems": [s for s in r.systems if s.name != "human"]},
+    "'gpt'.* are mentioned": lambda r: {"answers": {"gpt": {"invented": 1}}},
 }
 
 
@@ -289,7 +292,7 @@ WRONG: dict[str, Callable[[NerResults], dict[str, Any]]] = {
 def test_results_that_do_not_fit_are_refused(tmp_path: Path, message: str) -> None:
     results = make_results()
     with pytest.raises(ValueError, match=message):
-        ner_report.write_ner_report(dataclasses.replace(results, **WRONG[message](results)), tmp_path / "new")
+        write_report(dataclasses.replace(results, **WRONG[message](results)), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

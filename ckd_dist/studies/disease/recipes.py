@@ -1,0 +1,105 @@
+"""Full configurations of the first study, as functions."""
+
+import dataclasses
+
+from ckd_dist.config import Lora, Optim, Workers
+from ckd_dist.studies.disease.config import (
+    DiseaseRecipe,
+    Evaluate,
+    Extract,
+    Label,
+    Loss,
+    Prompt,
+    Select,
+    Student,
+    Teacher,
+)
+
+
+def tiny() -> DiseaseRecipe:
+    """Run the whole study in minutes on two cores: a synthetic hospital, a tiny Qwen2, a tiny BERT."""
+    workers = Workers(num=2, cpus=1)
+    return DiseaseRecipe(
+        name="tiny",
+        extract=Extract(source="synthetic:3000"),
+        select=Select(history_visits=1),
+        prompt=Prompt(efficacies=1, teacher_tokens=512, student_tokens=256),
+        teacher=Teacher(
+            dtype="float32",
+            lora=Lora(rank=8, alpha=16, dropout=0.0),
+            sft=Optim(epochs=1, learning_rate=3e-3, batch_samples=16),
+            sft_tuning="full",
+            labels=Optim(epochs=2, learning_rate=3e-3, batch_samples=16),
+            gradient_checkpointing=False,
+            workers=workers,
+        ),
+        label=Label(shard_rows=256, micro_tokens=4096, workers=workers),
+        student=Student(optim=Optim(epochs=3, learning_rate=1e-3, batch_samples=16), workers=workers),
+        evaluate=Evaluate(bootstrap_draws=500),
+    )
+
+
+def mimic_demo() -> DiseaseRecipe:
+    """Run tiny models on the open MIMIC-III demo (100 patients): real tables to a report, far too few for claims."""
+    recipe = tiny()
+    return dataclasses.replace(
+        recipe,
+        name="mimic_demo",
+        extract=Extract(source="mimic3:mimic_iii_demo", train_fraction=0.5, tuning_fraction=0.25),
+        select=dataclasses.replace(recipe.select, absent_labels="allow"),
+        prompt=Prompt(efficacies=1, min_support=2, teacher_tokens=1024, student_tokens=512),
+    )
+
+
+def disease_mimic3_7b() -> DiseaseRecipe:
+    """Run CKD-EHR on MIMIC-III: Qwen2.5-7B-Instruct with LoRA under ZeRO-3, bert-base-uncased.  Give extract.source."""
+    gpu = Workers(num=8, cpus=8, gpus=1)
+    return DiseaseRecipe(
+        name="disease_mimic3_7b",
+        extract=Extract(source="mimic3:MIMIC_III", memory_gb=32),
+        prompt=Prompt(teacher_tokens=1024, student_tokens=512),
+        teacher=Teacher(base="Qwen/Qwen2.5-7B-Instruct", workers=gpu),
+        label=Label(workers=gpu, micro_tokens=65536),
+        student=Student(
+            base="google-bert/bert-base-uncased",
+            dtype="bfloat16",
+            optim=Optim(epochs=10, learning_rate=2e-5, micro_tokens=32768),
+            workers=gpu,
+        ),
+    )
+
+
+def disease_mimic4_7b() -> DiseaseRecipe:
+    """Run the same as disease_mimic3_7b on MIMIC-IV (hosp/)."""
+    recipe = disease_mimic3_7b()
+    return dataclasses.replace(
+        recipe,
+        name="disease_mimic4_7b",
+        extract=dataclasses.replace(recipe.extract, source="mimic4:MIMIC_IV"),
+    )
+
+
+def as_published() -> DiseaseRecipe:
+    """Run CKD-EHR's own student: 0.9 hard, temperature 1, the instruction too, 2e-5 constant, batch 8, 10 epochs."""
+    recipe = disease_mimic3_7b()
+    published = Optim(
+        epochs=10,
+        learning_rate=2e-5,
+        weight_decay=0,
+        warmup_fraction=0,
+        schedule="constant",
+        clip_norm=0,
+        batch_samples=8,
+    )
+    return dataclasses.replace(
+        recipe,
+        name="as_published",
+        select=dataclasses.replace(recipe.select, history_visits=0, unlabelled=False),
+        prompt=dataclasses.replace(recipe.prompt, efficacies=0, student_instruction=True),
+        student=dataclasses.replace(
+            recipe.student, loss=Loss(soft_weight=0.1, temperature=1.0), optim=published, dtype="float32"
+        ),
+    )
+
+
+RECIPES = {recipe.__name__: recipe for recipe in (tiny, mimic_demo, disease_mimic3_7b, disease_mimic4_7b, as_published)}

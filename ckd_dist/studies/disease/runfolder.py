@@ -1,0 +1,45 @@
+"""Name the paths of the first study's run folder, beside those that every study has."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckd_dist.runfolder import RunFolder
+
+CALIBRATION = "calibration.json"  # temperatures and thresholds, beside the weights of a student
+
+
+@dataclass(frozen=True)
+class DiseaseRun(RunFolder):
+    """Events, samples and prompts of one run."""
+
+    @property
+    def events(self) -> Path:
+        """Return the folder of the MEDS data set: data/<split>/00000.parquet and metadata/."""
+        return self.root / "events"
+
+    def samples(self, split: str) -> Path:
+        """Return the file of a split's samples: a visit a row, with the labels of the next (schema.SAMPLES)."""
+        return self.root / "samples" / f"{split}.parquet"
+
+    @property
+    def labels(self) -> Path:
+        """Return the file that names the label columns, in order."""
+        return self.root / "samples" / "labels.json"
+
+    def label_names(self) -> list[str]:
+        """Read the label columns of this run, in order."""
+        return json.loads(self.labels.read_text())["names"]
+
+    def prompts(self, split: str, role: str) -> Path:
+        """Return the file of a split's texts, spans and answers for `role` ("teacher" or "student")."""
+        return self.root / "prompts" / f"{split}.{role}.parquet"
+
+    def tokens(self, split: str, role: str) -> Path:
+        """Return the file of a split's token ids for `role` ("teacher" or "student")."""
+        return self.root / "prompts" / f"{split}.{role}.safetensors"
+
+    @property
+    def knowledge(self) -> Path:
+        """Return the file of the knowledge that was fitted on train alone."""
+        return self.root / "prompts" / "knowledge.json"

@@ -1,0 +1,137 @@
+"""Estimate how large the stages of the first study will be: counts from the files that exist, the rest by arithmetic.
+
+tokens = samples x their lengths (before the prompt stages: at most the budget)
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ckd_dist.ehr.sources import num_subjects
+from ckd_dist.engine.cost import (
+    Size,
+    gigabytes,
+    num_steps,
+    of_parameters,
+    operations_per_token,
+    parameters,
+    seconds_of,
+)
+from ckd_dist.schema import SPLITS
+from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.prompts.tokens import TokenTable
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+
+
+def of_extract(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how many subjects or bytes of tables will be read."""
+    kind, _, where = recipe.extract.source.partition(":")
+    if kind == "synthetic":
+        return Size(f"{num_subjects(recipe.extract.source):,} synthetic subjects")
+    num_bytes = sum(file.stat().st_size for file in Path(where).rglob("*.csv*") if file.is_file())
+    return Size(f"{gigabytes(num_bytes)} of tables")
+
+
+def of_select(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how many samples there are."""
+    samples = num_samples(run)
+    return Size(f"{sum(samples.values()):,} samples" if samples else "")
+
+
+def of_teacher_prompts(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how many tokens the teacher reads."""
+    return _tokens(lengths_of(run, "teacher"), recipe.prompt.teacher_tokens)
+
+
+def of_student_prompts(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how many tokens the student reads."""
+    return _tokens(lengths_of(run, "student"), recipe.prompt.student_tokens)
+
+
+def _tokens(lengths: np.ndarray | None, budget: int) -> Size:
+    """Return how many tokens a role reads; the budget where the prompts are not written yet."""
+    return Size(f"at most {budget:,} tokens a sample" if lengths is None else f"{lengths.sum():,} tokens")
+
+
+def of_teacher(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how large both phases of the teacher are."""
+    teacher, model = recipe.teacher, parameters(recipe.teacher, run, "teacher")
+    lengths, num_train = lengths_of(run, "teacher", labelled=True), _num_labelled(run)
+    if num_train is None:
+        return Size(of_parameters(model))
+    epochs = teacher.sft.epochs + teacher.labels.epochs
+    tokens = epochs * (lengths.sum() if lengths is not None else num_train * recipe.prompt.teacher_tokens)
+    steps = sum(num_steps(optim, num_train) for optim in (teacher.sft, teacher.labels))
+    text = f"{num_train:,} labelled samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
+    if model is None:
+        return Size(text)
+    return Size(text, seconds_of(operations_per_token(teacher, model.matmul) * tokens, teacher.workers, steps))
+
+
+def of_labels(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how many samples the teacher labels, in how many shards."""
+    if recipe.label.import_from:
+        return Size(f"read from {recipe.label.import_from}")
+    model, lengths = parameters(recipe.teacher, run, "teacher"), lengths_of(run, "teacher")
+    samples = num_samples(run)
+    if not samples:
+        return Size()
+    num = sum(samples.values())
+    tokens = lengths.sum() if lengths is not None else num * recipe.prompt.teacher_tokens
+    shards = math.ceil(num / recipe.label.shard_rows)
+    text = f"{num:,} samples in about {shards:,} shards, {tokens:,.0f} tokens"
+    return Size(text, seconds_of(2 * model.matmul * tokens, recipe.label.workers, shards) if model else None)
+
+
+def of_student(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how large the training of the student is, and of its hard-label baseline."""
+    student, model, samples = recipe.student, parameters(recipe.student, run, "student"), num_samples(run)
+    if not samples:
+        return Size(of_parameters(model))
+    arms = 2 if student.hard_baseline else 1
+    num, lengths = samples["train"], lengths_of(run, "student", splits=("train",))
+    tokens = student.optim.epochs * (lengths.sum() if lengths is not None else num * recipe.prompt.student_tokens)
+    steps = num_steps(student.optim, num)
+    text = f"{num:,} samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
+    text += ", and a hard-label baseline" if student.hard_baseline else ""
+    return Size(text, seconds_of(6 * model.matmul * tokens * arms, student.workers, steps * arms) if model else None)
+
+
+def of_evaluate(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how many samples the report is about."""
+    samples = num_samples(run)
+    return Size(f"{samples['held_out']:,} samples" if samples else "")
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+def num_samples(run: DiseaseRun) -> dict[str, int]:
+    """Count the samples of every split; empty before the select stage is done."""
+    if not all(run.samples(split).is_file() for split in SPLITS):
+        return {}
+    return {split: pl.scan_parquet(run.samples(split)).select(pl.len()).collect().item() for split in SPLITS}
+
+
+def _num_labelled(run: DiseaseRun) -> int | None:
+    """Count the training samples that have labels; None before the select stage is done."""
+    file = run.samples("train")
+    if not file.is_file():
+        return None
+    return pl.scan_parquet(file).select(pl.col("labels").is_not_null().sum()).collect().item()
+
+
+def lengths_of(
+    run: DiseaseRun, role: str, splits: tuple[str, ...] = SPLITS, labelled: bool = False
+) -> np.ndarray | None:
+    """Read the tokens of every prompt; None before its stage is done.  labelled: of training samples with labels."""
+    splits = ("train",) if labelled else splits
+    if not all(run.tokens(split, role).is_file() for split in splits):
+        return None
+    lengths = np.concatenate([TokenTable.open(run.tokens(split, role)).lengths for split in splits])
+    if labelled:
+        answers = pl.read_parquet(run.prompts("train", role), columns=["answer"])["answer"].is_not_null().to_numpy()
+        lengths = lengths[answers] if len(answers) == len(lengths) else lengths
+    return lengths

@@ -1,0 +1,208 @@
+"""What a study is, and how a stage of it is run exactly once.
+
+A study is data: its recipe, its stages in order, its commands.  Nothing here, in launch/ or in the engine has a list of
+studies.  What a stage does is named as "module:name" and imported where it runs, so that `--help` stays quick and a
+worker gets its function by name and looks nothing up.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from ckd_dist.files import digest_of
+from ckd_dist.progress import Track
+from ckd_dist.record import Ledger
+from ckd_dist.runfolder import RunFolder
+from ckd_dist.world import World
+
+Reference = str  # "package.module:name"
+
+
+def no_op(*_: Any, **__: Any) -> None:
+    """Do nothing: the callback of a stage that nobody watches."""
+
+
+def never() -> bool:
+    """Ask no stage to stop."""
+    return False
+
+
+def always(_recipe: Any) -> bool:
+    """Say that every recipe needs the stage."""
+    return True
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Whom a running stage answers to.  All defaults do nothing."""
+
+    committed: Callable[[Path, int, dict[str, float]], None] = no_op  # a checkpoint, its step and scores; on all ranks
+    should_stop: Callable[[], bool] = never
+    track: Track = no_op  # track(done, total, **numbers)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage works with.  fields, inputs: what its record will say; `run_stage` fills them in."""
+
+    recipe: Any
+    run: RunFolder
+    world: World = World()
+    callbacks: Callbacks = Callbacks()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    def digest(self, *more: Any, without: Sequence[str] = ()) -> str:
+        """Hash all that shapes what the stage trains: a checkpoint of another digest is not gone on from.
+
+        more: what else shapes it.  without: fields, or parts of the recipe, that do not.
+        """
+        shaping = {
+            name: value
+            for name, value in self.fields.items()
+            if not any(name == part or name.startswith(f"{part}.") for part in without)
+        }
+        return digest_of([*more, shaping, self.inputs])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished stage leaves: its files, and numbers for whoever reads its record."""
+
+    files: Sequence[Path]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Worker(Protocol):
+    """What one process holds between jobs: a teacher, an embedder, the cases."""
+
+    def do(self, number: int) -> None:
+        """Do job `number` and publish it.  Twice is harmless."""
+        ...
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """A stage of independent jobs, each a number: no worker waits for another, and a lost one costs one job.
+
+    missing: numbers of the jobs that are not done, in the order in which they are handed out.  worker: of a context and
+    a device.  finish: called once none is missing.
+    """
+
+    missing: Callable[[Context], list[int]]
+    worker: Callable[[Context, str], Worker]
+    finish: Callable[[Context], Outcome]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what does it, who runs it, and on what its output depends.
+
+    work: a function (context) -> Outcome, or None where it was asked to stop; of jobs, a `Jobs`.
+    part: of the recipe, shown by --help; its `workers` run the stage.  fields: what shapes the output; none: `part`.
+    reads: earlier stage -> patterns of those of its files that are read; no pattern: all.  source: the field that names
+    files outside the run folder.  size: a function (recipe, run) -> cost.Size.
+    """
+
+    name: str
+    work: Reference
+    help: str
+    part: str
+    runs: Literal["alone", "ranks", "jobs"] = "alone"
+    fields: tuple[str, ...] = ()
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source: str | None = None
+    needed: Callable[[Any], bool] = always
+    size: Reference | None = None
+
+    def __post_init__(self) -> None:
+        if not self.fields:
+            object.__setattr__(self, "fields", (self.part,))
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of one study beside its stages.
+
+    work: a function of the options' values and `track` (of a run too: recipe, run), which returns the line that is said
+    at its end.  options: name -> meaning; all must be given.  on_run: whether it looks at a run folder.
+    """
+
+    name: str
+    work: Reference
+    help: str
+    options: Mapping[str, str]
+    on_run: bool = False
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study.  recipe: the class of its configuration, whose field `study` is its name.  recipes: by name."""
+
+    name: str
+    help: str
+    recipe: type
+    recipes: Mapping[str, Callable[[], Any]]
+    all_stages: tuple[Stage, ...]
+    run_folder: type[RunFolder] = RunFolder
+    commands: tuple[Command, ...] = ()
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """The stages in order, by name."""
+        return {stage.name: stage for stage in self.all_stages}
+
+    def ledger(self, recipe: Any, run: RunFolder) -> Ledger:
+        """Hold the records of a run folder against a recipe."""
+        return Ledger(self.stages, recipe, run)
+
+
+def resolve(reference: Reference) -> Any:
+    """Import what a reference names.
+
+    >>> resolve("ckd_dist.study:never")()
+    False
+    """
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+def run_stage(study: Study, stage: Stage, context: Context) -> None:
+    """Skip what is done; otherwise forget the old record, work, and record what came out.  Called on every rank."""
+    if study.ledger(context.recipe, context.run).is_done(stage.name):
+        return
+    context = begin(study, stage, context)
+    outcome = resolve(stage.work)(context)
+    if outcome is not None:
+        finish(study, stage, context, outcome)
+    context.world.barrier()
+
+
+def begin(study: Study, stage: Stage, context: Context) -> Context:
+    """Forget the stage's old record; return the context with what it depends on.  No rank goes on before that."""
+    ledger = study.ledger(context.recipe, context.run)
+    inputs = ledger.begin(stage.name) if context.world.is_leader else ledger.inputs(stage.name)
+    context.world.barrier()
+    return replace(context, fields=ledger.fields(stage.name), inputs=inputs)
+
+
+def finish(study: Study, stage: Stage, context: Context, outcome: Outcome) -> None:
+    """Write the stage's record.  Only the leader does."""
+    if context.world.is_leader:
+        study.ledger(context.recipe, context.run).finish(stage.name, outcome.files, outcome.numbers)
+
+
+def missing_jobs(study: Study, stage: Stage, context: Context) -> list[int]:
+    """Return the numbers of the jobs that are not done; forget the stage's old record where it is not."""
+    if study.ledger(context.recipe, context.run).is_done(stage.name):
+        return []
+    return resolve(stage.work).missing(begin(study, stage, context))
+
+
+def finish_jobs(study: Study, stage: Stage, context: Context) -> None:
+    """Record a stage none of whose jobs is missing."""
+    if not study.ledger(context.recipe, context.run).is_done(stage.name):
+        finish(study, stage, context, resolve(stage.work).finish(context))

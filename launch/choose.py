@@ -1,0 +1,98 @@
+"""Which study, recipe and run folder a command line means, its paths made absolute: workers stand elsewhere."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ckd_dist.config import dump, load, read_file
+from ckd_dist.runfolder import RunFolder
+from ckd_dist.study import Context, Study
+
+
+def choose(
+    studies: Mapping[str, Study],
+    run: Path | None,
+    name: str | None = None,
+    source: str | None = None,
+    overrides: Sequence[str] | None = None,
+) -> tuple[Study, Context]:
+    """Return the study and the context of what is meant; without a name the recipe that the run folder keeps.
+
+    run: none: the recipe alone is wanted.  Raises ValueError, one sentence, where a name or a value is refused.
+    """
+    folder = RunFolder(run_folder(run)) if run else None
+    if folder:
+        folder.check_layout()
+    if name is None and (folder is None or not folder.recipe.is_file()):
+        raise ValueError(f"give --recipe: a file, or one of {', '.join(recipes_of(studies))}")
+    study, values = find_recipe(studies, name or str(folder.recipe))
+    recipe = load(study.recipe, values, overrides or (), where=f"recipe {name or folder.recipe}")
+    if source:
+        recipe = with_source(study, recipe, source)
+    recipe = load(study.recipe, _whole_paths(dump(recipe)))
+    return study, Context(recipe, study.run_folder(folder.root if folder else Path()))
+
+
+def recipes_of(studies: Mapping[str, Study]) -> dict[str, Study]:
+    """Return the study of every recipe, by the recipe's name."""
+    return {name: study for study in studies.values() for name in study.recipes}
+
+
+def find_recipe(studies: Mapping[str, Study], name_or_file: str) -> tuple[Study, dict[str, Any]]:
+    """Return the study and the values of a recipe by name, or from a YAML or JSON file that says its study."""
+    known = recipes_of(studies)
+    if name_or_file in known:
+        study = known[name_or_file]
+        return study, dump(study.recipes[name_or_file]())
+    if not Path(name_or_file).is_file():
+        raise ValueError(f"no recipe {name_or_file!r}: give a file, or one of {', '.join(known)}")
+    values = read_file(Path(name_or_file))
+    named = values.get("study")
+    if named not in studies:
+        found = f"there is no study {named!r}" if named else "it names no study"
+        raise ValueError(f"recipe {name_or_file}: {found}; give study: {' or '.join(studies)}")
+    return studies[named], values
+
+
+def with_source(study: Study, recipe: Any, source: str) -> Any:
+    """Return the same recipe on another source; where several are allowed, commas tell them apart."""
+    names = study.all_stages[0].source
+    if names is None:
+        raise ValueError(f"study {study.name} takes no --source")
+    part, field = names.split(".")
+    settings = getattr(recipe, part)
+    several = isinstance(getattr(settings, field), tuple)
+    changed = replace(settings, **{field: tuple(source.split(",")) if several else source})
+    return replace(recipe, **{part: changed})
+
+
+def run_folder(path: Path) -> Path:
+    """Return a run folder's whole path.  Raise ValueError for a relative one in a submitted job."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not path.is_absolute():
+        raise ValueError(f"--run {path}: give an absolute path; a submitted job's own folder is temporary")
+    return path.absolute()
+
+
+def _whole_paths(value: Any) -> Any:
+    """The same value, every text in it that names something on this disk with its whole path."""
+    if isinstance(value, dict):
+        return {key: _whole_paths(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole_paths(each) for each in value]
+    return absolute(value) if isinstance(value, str) else value
+
+
+def absolute(value: str) -> str:
+    """Return a value that names something on this disk with its whole path; any other as it is.
+
+    >>> absolute("synthetic:100"), absolute("cosine")
+    ('synthetic:100', 'cosine')
+    """
+    start, equals, place = value.rpartition("=")  # disease=do:DIR
+    kind, colon, path = place.rpartition(":")
+    if "/" not in path and not colon and not path.endswith((".yaml", ".yml", ".json")):
+        return value
+    is_here = kind != "synthetic" and Path(path).exists()
+    return f"{start}{equals}{kind}{colon}{Path(path).absolute()}" if is_here else value

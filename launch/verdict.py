@@ -1,0 +1,30 @@
+"""How a failure is put: one sentence and an exit code."""
+
+import errno
+
+from launch.lock import Failure
+
+
+def verdict(error: Exception) -> tuple[str, int]:
+    """Return one sentence and the exit code.
+
+    >>> verdict(ValueError("recipe field teacher.lora.rank: too small"))
+    ('recipe field teacher.lora.rank: too small', 2)
+    """
+    sentence = " ".join(str(error).split()) or type(error).__name__
+    if is_full_disk(error):
+        return f"{sentence}: make room and run the same command; what was finished is kept", 1
+    if isinstance(error, OSError | ValueError):
+        return sentence, 2
+    if isinstance(error, Failure):
+        return sentence, 1
+    return f"{type(error).__name__}: {sentence} (a fault of the program: RUN/error.log has the whole of it)", 1
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Say whether the disk is full; safetensors has words of its own for it.
+
+    >>> is_full_disk(OSError(errno.ENOSPC, "No space left")), is_full_disk(Exception("I/O error (os error 28)"))
+    (True, True)
+    """
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or f"os error {errno.ENOSPC})" in str(error)

@@ -1,0 +1,137 @@
+"""The pages say what the numbers say, escape every name, and name nobody."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ckd_dist.studies.concepts.report.measure import measure
+from ckd_dist.studies.concepts.report.page import score_tables, write_report
+from tests.studies.concepts.report.fakes import EMBEDDINGS, REGIMES, make_results
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.parametrize(("least", "named"), [(1, True), (10, False)])
+def test_rare_concepts_are_never_named(tmp_path: Path, least: int, named: bool) -> None:
+    """Two subjects of either site have them: in no file, unless two are enough."""
+    results = make_results(num_seeds=1, sizes=(), curves=False, maps=True)
+    results = dataclasses.replace(results, least_subjects=least, neighbours=30)
+    write_report(measure(results), tmp_path)
+    texts = [path.read_text() for path in tmp_path.iterdir()]
+    assert len(texts) == 3
+    assert any("secret" in text for text in texts) is named
+
+
+def test_fewer_than_ten_subjects_have_no_interval(tmp_path: Path) -> None:
+    results = make_results(num_cases=32, sizes=(), curves=False)
+    assert {len(np.unique(target.subject_N)) for target in results.targets} == {8}
+    found = measure(results)
+    write_report(found, tmp_path)
+    assert all(line["auroc"]["macro"]["low"] is None for line in found["scores"])
+    for page in ("report.md", "report.html"):
+        shown = re.sub(r"<svg.*?</svg>", "", (tmp_path / page).read_text(), flags=re.S)
+        assert not re.search(r"\bnan\b|None", shown)
+
+
+def test_pages_say_what_the_numbers_say(written: Path) -> None:
+    numbers = json.loads((written / "metrics.json").read_text(), parse_constant=pytest.fail)
+    markdown, page = (written / "report.md").read_text(), (written / "report.html").read_text()
+    cells = [c for line in numbers["scores"] if line["size"] is None for c in line["auroc"].values()]
+    cells += [c for line in numbers["baselines"] for c in line["auroc"].values()]
+    for cell in cells:
+        for text in (markdown, page):
+            assert f"{cell['low']:.3f} to {cell['high']:.3f}" in text
+            assert f"{cell['value']:.3f}" in text
+    for line in numbers["differences"]:
+        for cell in line["auroc"].values():
+            for text in (markdown, page):
+                assert f"{abs(cell['value']):.3f}" in text
+    for text in (markdown, page):
+        for word in ("A note.", "12 left before it", "3.4 %", "grid.seeds", "48.6 %", "oracle", "prevalence"):
+            assert word.replace("48.6 %", "49 %") in text, word
+        assert "never" not in text.split("Counted in reading the sources:")[1][:60]
+
+
+def test_page_is_one_file_that_escapes(written: Path) -> None:
+    page = (written / "report.html").read_text()
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=\"(?!#|data:)", page)
+    for text in ("tiny | <b>teacher", "stay <over> 7 days", "finding <"):
+        assert text not in page
+    assert "tiny | &lt;b&gt;teacher" in page
+    assert page.count("<svg") == 2 + 2  # two curves and two maps
+    assert "$x_" in page  # no dollar was taken for mathematics
+
+
+SHAPES = [
+    (2, ("north", "south"), ("max", "mean")),
+    (7, ("north", "south"), ("max",)),
+    (1, ("a", "b", "c", "d"), ("max",)),
+]
+
+
+@pytest.mark.parametrize(("num_outcomes", "sites", "models"), SHAPES)
+def test_tables_are_whole(tmp_path: Path, num_outcomes: int, sites: tuple[str, ...], models: tuple[str, ...]) -> None:
+    """Every line has as many cells as its head, and every pair, regime and model is shown."""
+    results = make_results(64, num_outcomes, 1, sites, models, sizes=(10,) if num_outcomes > 1 else (), curves=False)
+    numbers = measure(dataclasses.replace(results, bootstrap_draws=100))
+    write_report(numbers, tmp_path)
+    markdown, page = (tmp_path / "report.md").read_text(), (tmp_path / "report.html").read_text()
+    blocks = [block for block in markdown.split("\n\n") if block.lstrip().startswith("|")]
+    shown = score_tables(numbers)
+    assert len(blocks) >= 4 + 5 * len(shown)  # scores and four kinds of differences, and sites, overlap, cost, recipe
+    for block in blocks:
+        lines = block.strip().splitlines()
+        assert all(line.startswith("|") for line in lines), block
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, block
+    for table in re.findall(r"<table>.*?</table>", page, flags=re.S):
+        assert len({len(re.findall(r"<t[hd][ >]", row)) for row in re.findall(r"<tr.*?</tr>", table)}) == 1, table
+    cells = [cell for grid in shown for row in grid["rows"] for cell in row["cells"]]
+    num_pairs, columns = len(sites) * (len(sites) - 1), num_outcomes + 1 if 1 < num_outcomes <= 5 else 1
+    rows = len(EMBEDDINGS) * len(REGIMES) + 3
+    assert len(cells) == num_pairs * columns * rows * len(models)
+    assert all(cells)
+
+
+def test_what_is_absent_has_no_heading(tmp_path: Path) -> None:
+    """One embedding, learned at the target alone: no difference, no curve, no map."""
+    full = make_results(sizes=())
+    local = [one for one in full.scored if one.regime == "local" and one.embedding == "student"]
+    bare = dataclasses.replace(full, scored=local, spaces=(), idle_share=None, left_out={}, notes=(), versions={})
+    write_report(measure(bare), tmp_path)
+    headings = re.findall(r"^## (.*)$", (tmp_path / "report.md").read_text(), flags=re.M)
+    parts = ["Sites", "How well each does", "What is clear of zero", "What it took", "How to read this"]
+    assert headings == [*parts, "How it was made"]
+    assert "<svg" not in (tmp_path / "report.html").read_text()
+
+
+def test_same_results_same_files(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_report(measure(make_results(64, num_seeds=1, sizes=(), maps=True)), tmp_path / name)
+    for file in ("metrics.json", "report.md", "report.html"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not opened in a browser")
+def test_opens_in_a_browser_without_an_error(written: Path, tmp_path: Path) -> None:
+    opened = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *(f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--v=0", "--dump-dom"),
+            (written / "report.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
+    assert "Which concepts go along with the loss" in opened.stdout
+    assert opened.stdout.count("<svg") == 4
