@@ -62,12 +62,12 @@ def refused(said, *words):
 
 def to_transfer(run, *overrides):
     """All stages but the report; what was said."""
-    told = ""
+    report = ""
     for name in list(STUDY.stages)[:-1]:
         said = ckd(name, "--run", run.root, "--local", *overrides)
         assert said.code == 0, said.err
-        told += said.out
-    return told
+        report += said.out
+    return report
 
 
 # --- the run --------------------------------------------------------------------------------------------------------
@@ -83,13 +83,13 @@ def test_the_run_ends_and_a_second_run_does_nothing(finished):
 
 
 def test_the_report_is_there_and_says_what_was_run(finished):
-    told = metrics(finished)
-    assert told["pairs"] == [["north", "south"], ["north", "north"]], "and the source's own model at home"
-    assert set(told["embeddings"]) == {"tiny teacher", "student", "one-hot"}
-    regimes = {score["regime"] for score in told["scores"]}
+    report = metrics(finished)
+    assert report["pairs"] == [["north", "south"], ["north", "north"]], "and the source's own model at home"
+    assert set(report["embeddings"]) == {"tiny teacher", "student", "one-hot"}
+    regimes = {score["regime"] for score in report["scores"]}
     assert regimes == set(recipe_of(finished).grid.regimes)
-    assert {score["size"] for score in told["scores"]} == {None, 30}
-    assert told["experiments"] == len(results(finished))
+    assert {score["size"] for score in report["scores"]} == {None, 30}
+    assert report["experiments"] == len(results(finished))
     for name in ("report.md", "report.html"):
         page = (finished.report / name).read_text()
         assert all(word in page for word in ("one-hot", "tiny teacher", "synthetic", "north → south", "oracle"))
@@ -364,9 +364,9 @@ def test_a_stage_that_fails_quotes_no_record(marked, tmp_path, stage, file):
     run.stage(stage).unlink()
     said = ckd(stage, "--run", run.root, "--local")
     assert said.code != 0, "the fault was there"
-    told = said.out + said.err + (run.root / "error.log").read_text()
-    assert "Traceback" in told and "Traceback" not in said.out + said.err
-    assert not holds_a_mark(told.lower().encode()) and str(SUBJECT)[:4] not in said.err
+    report = said.out + said.err + (run.root / "error.log").read_text()
+    assert "Traceback" in report and "Traceback" not in said.out + said.err
+    assert not holds_a_mark(report.lower().encode()) and str(SUBJECT)[:4] not in said.err
 
 
 # --- a model that is asked -------------------------------------------------------------------------------------------
@@ -388,9 +388,9 @@ def test_an_endpoint_is_asked_once_and_its_answers_hold_no_phrase(copy):
         for name in ("embed", "tabulate"):
             copy.stage(name).unlink()
         shutil.rmtree(copy.softlabels)
-        told = to_transfer(copy)
+        report = to_transfer(copy)
         assert server.phrases()[1:] == phrases
-    assert "transfer       done already" in told, "the same tables to the bit"
+    assert "transfer       done already" in report, "the same tables to the bit"
     assert "served" in metrics(copy)["embeddings"]
     texts = pl.read_parquet(copy.concepts)["text"].str.to_lowercase().to_list()
     for file in files(copy.answers):

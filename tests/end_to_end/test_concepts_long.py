@@ -168,9 +168,9 @@ def law(tmp_path_factory):
     few = [f"grid.{each}" for each in grid]
     said = ckd("pipeline", "--recipe", "concepts_tiny", "--run", run.root, "--local", *few, "student.of=null")
     assert said.code == 0, said.err
-    told = metrics(run)
-    assert told["recipe"]["sites.sources"] == ["synthetic:1200"] and told["recipe"]["grid.seeds"] == 2
-    return told
+    report = metrics(run)
+    assert report["recipe"]["sites.sources"] == ["synthetic:1200"] and report["recipe"]["grid.seeds"] == 2
+    return report
 
 
 def auroc(law, outcome):
@@ -262,11 +262,11 @@ def test_the_sites_of_eicu_are_its_regions(eicu):
         .unique(["patienthealthsystemstayid", "hospitaladmitoffset"])
     )
     wanted = stays.group_by("region").agg(n=pl.len(), died=(pl.col("hospitaldischargestatus") == "Expired").sum())
-    told = {}
+    report = {}
     for site in metrics(eicu)["sites"]:
         splits = site["splits"]
-        told[site["site"]] = tuple(sum(values(split) for split in splits) for values in (cases, deaths))
-    assert told == {region: (n, died) for region, n, died in wanted.rows()}
+        report[site["site"]] = tuple(sum(values(split) for split in splits) for values in (cases, deaths))
+    assert report == {region: (n, died) for region, n, died in wanted.rows()}
 
 
 def cases(split):
@@ -278,14 +278,14 @@ def deaths(split):
 
 
 def test_the_grid_of_eicu_goes_from_all_others_to_one(eicu):
-    told = metrics(eicu)
-    assert told["pairs"][0] == ["all but South", "South"] and set(told["embeddings"]) == {"one-hot", "random"}
-    south = {(s["embedding"], s["regime"]) for s in told["scores"] if s["target"] == "South"}
+    report = metrics(eicu)
+    assert report["pairs"][0] == ["all but South", "South"] and set(report["embeddings"]) == {"one-hot", "random"}
+    south = {(s["embedding"], s["regime"]) for s in report["scores"] if s["target"] == "South"}
     assert south == {(e, r) for e in ("one-hot", "random") for r in ("local", "shared", "full")}
-    train = {site["site"]: site["splits"][0]["cases"] for site in told["sites"]}
-    assert len(results(eicu)) == told["experiments"] + 2, "and the two source models, which stand at no one site"
+    train = {site["site"]: site["splits"][0]["cases"] for site in report["sites"]}
+    assert len(results(eicu)) == report["experiments"] + 2, "and the two source models, which stand at no one site"
     numbers = {(r.experiment.target, r.experiment.regime): r.numbers.get("num_train") for r in results(eicu).values()}
     assert numbers["South", "local"] == train["South"]
     assert numbers["all but South", "local"] == sum(train.values()) - train["South"]
     page = (eicu.report / "report.md").read_text()
-    assert "eICU tables" in page and str(DATA) not in page + json.dumps(told)
+    assert "eICU tables" in page and str(DATA) not in page + json.dumps(report)

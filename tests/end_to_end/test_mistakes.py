@@ -63,8 +63,8 @@ def test_a_bad_field_on_a_finished_run(copy, mistake, words):
     said = go("pipeline", copy, mistake)
     refused(said, words)
     assert record.verify(copy) == [], "what has a record holds"
-    told = {name: digest for name, digest in before.items() if name.startswith(("events/", "samples/", "tables/"))}
-    assert told.items() <= hashes(copy).items(), "no mistake spoils what is finished"
+    kept = {name: digest for name, digest in before.items() if name.startswith(("events/", "samples/", "tables/"))}
+    assert kept.items() <= hashes(copy).items(), "no mistake spoils what is finished"
     trained = [line for line in said.out.splitlines() if line.startswith("train_") and "done already" not in line]
     assert not trained, "refused before anybody trained"
     assert go("pipeline", copy, *good(mistake)).code == 0
@@ -197,8 +197,8 @@ def test_a_foreign_teacher(copy, marked):
 
 
 def test_labels_that_do_not_match_the_shards(copy):
-    told = json.loads(copy.labels.read_text())
-    copy.labels.write_text(json.dumps({key: values[:-1] for key, values in told.items()}))
+    kept = json.loads(copy.labels.read_text())
+    copy.labels.write_text(json.dumps({key: values[:-1] for key, values in kept.items()}))
     refused(go("distill", copy, "student.optim.epochs=2"), "25 columns", "has 24")
 
 

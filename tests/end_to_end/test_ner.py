@@ -62,11 +62,11 @@ def test_the_run_ends_and_a_second_run_does_nothing(finished):
 
 
 def test_every_labeler_is_scored_beside_the_students(finished):
-    told = json.loads((finished.report / "metrics.json").read_text())
-    names = [system["name"] for system in told["systems"]]
+    scored = json.loads((finished.report / "metrics.json").read_text())
+    names = [system["name"] for system in scored["systems"]]
     assert names == ["ontology", "local lists", "teacher", "combination", "student", "human"]
-    assert {line["system"] for line in told["costs"]} == {"ontology", "local lists", "teacher", "student"}
-    assert [point["gold_notes"] for point in told["curve"] if point["arm"] == "distilled"] == [0, 60]
+    assert {line["system"] for line in scored["costs"]} == {"ontology", "local lists", "teacher", "student"}
+    assert [point["gold_notes"] for point in scored["curve"] if point["arm"] == "distilled"] == [0, 60]
 
 
 def test_no_patient_and_no_text_lies_in_two_splits(finished):
@@ -188,8 +188,8 @@ def test_a_label_model_and_a_crf_run_through_too(copy):
     )
     assert said.code == 0, said.err
     assert "windows" not in said.out or "train_teacher  done already" in said.out
-    told = json.loads((copy.report / "metrics.json").read_text())
-    assert told["choices"] == [] and "curve" in told
+    scored = json.loads((copy.report / "metrics.json").read_text())
+    assert scored["choices"] == [] and "curve" in scored
     assert (copy.student / "crf.safetensors").is_file()
     out = copy.root / "out"
     with_crf = ckd("annotate", "--model", copy.student, "--notes", f"jsonl:{copy.tables / 'notes.jsonl'}", "--out", out)
@@ -287,14 +287,14 @@ def test_a_language_model_labels_and_is_never_asked_twice(copy):
         assert said.code == 0, said.err
         num_asked = len(server.bodies)
         assert num_asked > 0
-        told = json.loads((copy.report / "metrics.json").read_text())
+        scored = json.loads((copy.report / "metrics.json").read_text())
         for name in ("label", "combine", "evaluate"):
             copy.stage(name).unlink()
         shutil.rmtree(copy.softlabels)
         assert ckd("pipeline", "--run", copy.root, "--local").code == 0
         assert len(server.bodies) == num_asked
     again = json.loads((copy.report / "metrics.json").read_text())
-    for report in (told, again):
+    for report in (scored, again):
         assert report["answers"]["llm"]["invented"] == num_asked
         cost = next(line for line in report["costs"] if line["system"] == "llm")
         num_notes = report["answers"]["llm"]["notes"]

@@ -149,16 +149,16 @@ def demo(tmp_path_factory):
 
 
 def test_the_planted_law_is_recovered(demo):
-    told = json.loads((demo.report / "metrics.json").read_text())
-    assert not told["held_out"]["too_small"]
-    difference = {(pair["first"], pair["second"]): pair["metrics"] for pair in told["differences"]}
+    report = json.loads((demo.report / "metrics.json").read_text())
+    assert not report["held_out"]["too_small"]
+    difference = {(pair["first"], pair["second"]): pair["metrics"] for pair in report["differences"]}
     for metric in ("macro_auroc", "macro_auprc"):
         for model in ("teacher", "student"):
             for baseline in BASELINES:
                 interval = difference[model, baseline][metric]
                 assert interval["low"] > 0, f"{model} - {baseline}: {metric} {interval}"
             assert difference["oracle", model][metric]["value"] > 0, "nobody beats the law itself"
-    models = {model["name"] for model in told["models"]}
+    models = {model["name"] for model in report["models"]}
     assert {
         "oracle",
         "teacher",

@@ -85,9 +85,9 @@ def test_tensors_hold_sample_ids_never_subjects(marked):
     assert len(tensors) > 10
     for file in tensors:
         header = json.loads(file.read_bytes()[8 : 8 + int.from_bytes(file.read_bytes()[:8], "little")])
-        told = json.dumps(header.get("__metadata__", {}))
-        assert DRUG not in told and not holds_an_id(told.encode()), file
-        for name, values in load_file(file).items() if "bf16" not in told else ():
+        text = json.dumps(header.get("__metadata__", {}))
+        assert DRUG not in text and not holds_an_id(text.encode()), file
+        for name, values in load_file(file).items() if "bf16" not in text else ():
             if values.dtype.kind in "iu":
                 assert not np.isin(values, known).any(), f"{file}: {name}"
 
@@ -106,11 +106,11 @@ def test_a_malformed_row_is_told_without_its_content(marked_tables, tmp_path, na
     write_table(tmp_path, name, table.with_columns(bad.alias(column)))
     run = DiseaseRun(tmp_path / "run")
     said = ckd("extract", "--recipe", "tiny", "--source", f"mimic3:{tmp_path}", "--run", run.root, "--local")
-    told = said.out + said.err + "".join(file.read_text() for file in run.root.rglob("*.log"))
+    text = said.out + said.err + "".join(file.read_text() for file in run.root.rglob("*.log"))
     if run.stage("extract").is_file():
-        told += run.stage("extract").read_text()
-        assert '"rows' in told or "skipped" in told
-    assert DRUG not in told and FREE_TEXT not in told and not holds_an_id(told.encode())
+        text += run.stage("extract").read_text()
+        assert '"rows' in text or "skipped" in text
+    assert DRUG not in text and FREE_TEXT not in text and not holds_an_id(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_a_stage_that_fails_quotes_no_record(marked, copier, stage, file):
     said = go(stage, run)
     assert said.code != 0, "the fault was there"
     log = run.root / "error.log"
-    told = said.out + said.err + log.read_text() + "".join(f.read_text() for f in run.root.rglob("*.error.json"))
+    text = said.out + said.err + log.read_text() + "".join(f.read_text() for f in run.root.rglob("*.error.json"))
     assert "Traceback" in log.read_text() and "Traceback" not in said.out + said.err
-    assert DRUG.lower() not in told.lower() and FREE_TEXT.lower() not in told.lower()
-    assert not holds_an_id(told.encode())
+    assert DRUG.lower() not in text.lower() and FREE_TEXT.lower() not in text.lower()
+    assert not holds_an_id(text.encode())
 
 
 @pytest.mark.parametrize("which", ["finished", "marked"])

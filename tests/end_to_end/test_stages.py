@@ -137,14 +137,14 @@ def test_unlabelled_visits_get_soft_labels_and_teach_the_student(finished, recip
 
 def subjects(run, split):
     """Subjects of a split, by every file that knows one."""
-    told = pl.read_parquet(run.events / "metadata" / "subject_splits.parquet")
+    known = pl.read_parquet(run.events / "metadata" / "subject_splits.parquet")
     samples = pl.read_parquet(run.samples(split), columns=["sample_id", "subject_id"])
     prompts = pl.concat([pl.read_parquet(run.prompts(split, role), columns=["sample_id"]) for role in ROLES])
     prompted = prompts.join(samples, on="sample_id", how="left")
     assert prompted["subject_id"].null_count() == 0, "a prompt of another split's sample"
     events = pl.read_parquet(run.events / "data" / split, columns=["subject_id"])
     return {
-        "splits": set(told.filter(pl.col("split") == split)["subject_id"]),
+        "splits": set(known.filter(pl.col("split") == split)["subject_id"]),
         "events": set(events["subject_id"]),
         "samples": set(samples["subject_id"]),
         "prompts": set(prompted["subject_id"]),
@@ -153,11 +153,11 @@ def subjects(run, split):
 
 def test_no_subject_is_in_two_splits_in_any_file(finished):
     everywhere = {split: subjects(finished, split) for split in SPLITS}
-    for split, told in everywhere.items():
-        assert told["prompts"] and told["prompts"] <= told["samples"] <= told["events"] <= told["splits"]
+    for split, known in everywhere.items():
+        assert known["prompts"] and known["prompts"] <= known["samples"] <= known["events"] <= known["splits"]
         for other in SPLITS:
             if other != split:
-                assert not set.union(*told.values()) & set.union(*everywhere[other].values())
+                assert not set.union(*known.values()) & set.union(*everywhere[other].values())
 
 
 def test_soft_labels_of_train_are_of_training_subjects_only(finished):

@@ -102,9 +102,9 @@ def test_maccrobat() -> None:
     corpus = read_corpus(f"brat:{archive}")
     num_documents, kinds, pieces, joined = recount(archive)
     assert len(corpus.documents) == num_documents == 129
-    told = Counter(mention.type for document in corpus.documents for mention in document.mentions)
-    assert {kind: told[kind] for kind in kinds} == kinds
-    assert (told["Sign_symptom"], told["Disease_disorder"], told["Medication"]) == (
+    counted = Counter(mention.type for document in corpus.documents for mention in document.mentions)
+    assert {kind: counted[kind] for kind in kinds} == kinds
+    assert (counted["Sign_symptom"], counted["Disease_disorder"], counted["Medication"]) == (
         2142,
         893,
         674,
@@ -141,8 +141,8 @@ def lost_to_tags(documents) -> dict[str, int]:
     types = {"Disease_disorder": "disease", "Medication": "medication", "Sign_symptom": "symptom"}
     lost = Counter()
     for note in to_notes(documents, types):
-        tags_U, told = encode(note, note.mentions, TYPES)
+        tags_U, counted = encode(note, note.mentions, TYPES)
         back = decode(note, tags_U, TYPES)
-        lost["overlapping"] += told.overlapping
-        lost["borders"] += len(set(note.mentions) - set(back)) - told.overlapping - told.wordless
+        lost["overlapping"] += counted.overlapping
+        lost["borders"] += len(set(note.mentions) - set(back)) - counted.overlapping - counted.wordless
     return dict(lost)

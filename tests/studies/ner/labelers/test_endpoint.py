@@ -290,13 +290,13 @@ def test_a_lasting_fault_is_one_sentence_without_a_word_of_a_note(labeler, fault
 
 def assert_silent(error, caplog):
     assert str(error).count("\n") == 0
-    told = "".join(traceback.format_exception(error)) + caplog.text
+    output = "".join(traceback.format_exception(error)) + caplog.text
     cause = error
     while cause is not None:
-        told += repr(cause) + repr(vars(cause))
+        output += repr(cause) + repr(vars(cause))
         cause = cause.__cause__ or cause.__context__
-    assert CANARY not in told
-    assert KEY not in told
+    assert CANARY not in output
+    assert KEY not in output
 
 
 def test_nobody_there(labeler, caplog):
