@@ -27,12 +27,12 @@ STRICT = ConfigDict(extra="forbid", validate_default=True)
 
 
 def what(default: Any, description: str, **bounds: Any) -> Any:
-    """A field that changes the result."""
+    """Declare a field that changes the result."""
     return Field(default, description=description, **bounds)
 
 
 def how(default: Any, description: str, **bounds: Any) -> Any:
-    """A field that changes speed or place, never the result (beyond the last bits of floating point)."""
+    """Declare a field that changes speed or place, never the result (beyond the last bits of floating point)."""
     return Field(default, description=description, json_schema_extra={"how": True}, **bounds)
 
 
@@ -98,7 +98,7 @@ class Endpoint:
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, FieldInfo]]:
-    """Every leaf of a configuration: dotted name, value, and the field's own description."""
+    """Yield every leaf of a configuration: dotted name, value, and the field's own description."""
     for name, info in type(config).__pydantic_fields__.items():
         value = getattr(config, name)
         if is_dataclass(value):
@@ -108,7 +108,7 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, FieldInfo]]:
 
 
 def result_fields(config: Any) -> dict[str, Any]:
-    """The `what` fields of a stage: equal here means equal results.
+    """Return the `what` fields of a configuration: equal here means equal results.
 
     >>> result_fields(Tiny())
     {'hidden': 64, 'layers': 2, 'heads': 4, 'vocabulary': 1300}

@@ -52,7 +52,7 @@ class Point:
 
 
 def read(file: Path, offset: int = 0) -> tuple[list[Point], int]:
-    """The whole lines after byte `offset`, and the offset to read on from.  A line still being written waits."""
+    """Read the whole lines after byte `offset`; return the offset to read on from too.  A line being written waits."""
     if not file.is_file():
         return [], 0
     with file.open("rb") as stream:
@@ -64,7 +64,7 @@ def read(file: Path, offset: int = 0) -> tuple[list[Point], int]:
 
 
 def last(file: Path) -> Point | None:
-    """The newest point of a stage; None where it never said anything."""
+    """Return the newest point of a stage; None where it has none."""
     points, _ = read(file)
     return points[-1] if points else None
 
@@ -106,7 +106,7 @@ class Rate:
 
 
 def describe(rate: Rate) -> str:
-    """One plain line.
+    """Put a rate in one plain line.
 
     >>> describe(Rate().add(Point(0, 10, 100, {})).add(Point(10, 30, 100, {"loss": 0.5})))
     '30/100  30 %  2.0/s  35 s left  loss 0.5'
@@ -124,7 +124,8 @@ def describe(rate: Rate) -> str:
 
 
 def seconds_in_words(seconds: float) -> str:
-    """
+    """Put seconds in words.
+
     >>> seconds_in_words(35), seconds_in_words(200), seconds_in_words(9000)
     ('35 s', '3 min 20 s', '2 h 30 min')
     """

@@ -27,7 +27,7 @@ class RunFolder:
         return self.root / "tables"
 
     def base(self, role: str) -> Path:
-        """A tiny base model and its tokenizer, made on the spot.  role: teacher, student or an embedding's name."""
+        """Return where a tiny base is made on the spot.  role: teacher, student or an embedding's name."""
         return self.root / "base" / role
 
     @property
@@ -56,11 +56,11 @@ class RunFolder:
         return self.root / "report"
 
     def stage(self, name: str) -> Path:
-        """The record that says that stage `name` is complete, and from what."""
+        """Return the record that says that stage `name` is complete, and from what."""
         return self.root / "stages" / f"{name}.json"
 
     def progress(self, name: str) -> Path:
-        """Numbers of a running stage, one JSON object a line."""
+        """Return the numbers of a running stage, one JSON object a line."""
         return self.root / "progress" / f"{name}.jsonl"
 
     @property

@@ -72,7 +72,7 @@ Work = Callable[[Context], None]
 
 @contextlib.contextmanager
 def connect(asked: dict[str, Workers]) -> Iterator[bool]:
-    """A Ray cluster for stages with these workers: the one that RAY_ADDRESS names, else a private one on this machine.
+    """Connect to a Ray cluster for these workers: the one that RAY_ADDRESS names, else a private one on this machine.
 
     Raises ValueError where it cannot hold them: waiting would never end.
     """
@@ -284,7 +284,7 @@ class StopAtMistake(UserCallback):
 
 
 def is_fault(error: BaseException) -> bool:
-    """True where another try may succeed: a worker died or lost its peers.
+    """Say whether another try may succeed: a worker died or lost its peers.
 
     >>> is_fault(ValueError("no such label")), is_fault(RuntimeError("gloo: Connection closed by peer"))
     (False, True)
@@ -296,7 +296,7 @@ def is_fault(error: BaseException) -> bool:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """What the worker raised, without Ray's wrapping."""
+    """Return what the worker raised, without Ray's wrapping."""
     for attribute in ("controller_failure", "cause"):
         inner = getattr(error, attribute, None)
         if isinstance(inner, BaseException) and inner is not error:
@@ -305,7 +305,7 @@ def innermost(error: BaseException) -> BaseException:
 
 
 def cause_of(error: ray.train.TrainingFailedError) -> BaseException:
-    """The exception to raise in the driver for a training that failed."""
+    """Return the exception to raise in the driver for a training that failed."""
     inner = innermost(error)
     if not is_fault(inner):
         return inner

@@ -37,27 +37,27 @@ class Failure(Exception):  # noqa: N818
 
 
 def stop_flag(run: RunFolder) -> Path:
-    """Every rank looks for this file; where it exists the stage saves and returns."""
+    """Return the file that every rank looks for: where it exists the stage saves and returns."""
     return run.root / "STOP"
 
 
 def lock_file(run: RunFolder) -> Path:
-    """Process, host and last heartbeat of the driver that is at work."""
+    """Return the file with process, host and last heartbeat of the driver that is at work."""
     return run.root / "driver.lock"
 
 
 def ray_folder(run: RunFolder) -> Path:
-    """Ray's own notes while a stage trains."""
+    """Return the folder of Ray's own notes while a stage trains."""
     return run.root / "ray"
 
 
 def error_file(run: RunFolder) -> Path:
-    """The whole of the last failure, for whoever wants more than its sentence."""
+    """Return the file with the whole of the last failure, for whoever wants more than its sentence."""
     return run.root / "error.log"
 
 
 def at_work(run: RunFolder) -> dict[str, Any] | None:
-    """The living driver of a run folder: pid, host, heartbeat; None where nobody is at work."""
+    """Return the living driver of a run folder: pid, host, heartbeat; None where there is none."""
     holder = _holder(lock_file(run))
     return holder if _is_alive(holder) else None
 
@@ -155,11 +155,11 @@ class Stop:
     _old: dict[int, Any] = field(default_factory=dict)
 
     def asked(self) -> bool:
-        """Whether somebody, anybody, wants the run to stop."""
+        """Say whether the run was asked to stop, by anybody."""
         return stop_flag(self.run).exists()
 
     def stopped(self, words: str) -> Stopped:
-        """What to raise after the stage has ended because of the flag."""
+        """Return what to raise after the stage has ended because of the flag."""
         return Stopped(f"stopped {words}; run the same command to go on", REQUEUE if self.code is None else self.code)
 
     def __enter__(self) -> "Stop":

@@ -101,8 +101,10 @@ def _add_pipeline(app: typer.Typer, studies: Studies, arguments: Sequence[str]) 
 def _add_stage(app: typer.Typer, studies: Studies, name: str, arguments: Sequence[str]) -> None:
     """Add the command of a stage, of every study that has it; `train-teacher` is `train_teacher` too."""
     having = {key: study for key, study in studies.items() if name in study.stages}
-    texts = dict.fromkeys(study.stages[name].help.rstrip(".") for study in having.values())
-    help_text = f"{' / '.join(texts)}. Of {', '.join(having)}."
+    named = _named_study(studies, arguments)
+    shown = {named: having[named]} if named in having else having
+    texts = dict.fromkeys(study.stages[name].help.rstrip(".") for study in shown.values())
+    help_text = f"{' / '.join(texts)}. Of {', '.join(shown)}."
     kind = _with_fields(having, name, arguments)
 
     def command(
@@ -274,6 +276,15 @@ def _with_fields(studies: Studies, stage: str | None, arguments: Sequence[str]) 
             show.parts(load(study.recipe, values), part, f"fields --recipe {named}" + (f" {part}" if part else ""))
 
     return CommandWithFields
+
+
+def _named_study(studies: Studies, arguments: Sequence[str]) -> str | None:
+    """The study of the recipe that a command line names; None where there is none, or a wrong one."""
+    named = _named_recipe(arguments)
+    try:
+        return find_recipe(studies, named)[0].name if named else None
+    except ValueError:
+        return None  # what is wrong with it is said where it is used
 
 
 def _named_recipe(arguments: Sequence[str]) -> str | None:

@@ -27,7 +27,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(words: str) -> None:
-    """One line, now."""
+    """Print one line, now."""
     out.print(words, markup=False)
     sys.stdout.flush()
 
@@ -82,7 +82,7 @@ def _plain(name: str, file: Path, ended: threading.Event) -> None:
 
 
 def at_work(driver: Mapping[str, Any] | None, files: Mapping[str, Path]) -> None:
-    """Who is at work in a run folder, and how far."""
+    """Show who is at work in a run folder, and how far."""
     if driver is None:
         return
     say(f"process {driver['pid']} on {driver['host']} is at work")
@@ -101,7 +101,7 @@ def at_work(driver: Mapping[str, Any] | None, files: Mapping[str, Path]) -> None
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table; the first column is never cut."""
+    """Print a plain table; the first column is never cut."""
     shown = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
     shown.columns[0].no_wrap = True
     shown.columns[-1].ratio = 1
@@ -111,7 +111,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def fields(recipe: Any, part: str = "") -> None:
-    """Every field of a recipe below `part`: default, whether it changes the result, meaning and unit."""
+    """Show every field of a recipe below `part`: its value, whether it changes the result, meaning and unit."""
     rows = []
     for name, value, info in _with_members(recipe):
         if part and name != part and not name.startswith((f"{part}.", f"{part}[")):
@@ -120,7 +120,7 @@ def fields(recipe: Any, part: str = "") -> None:
         rows.append((name, _written(value), changes, f"{info.description}{_bounds(info)}"))
     if not rows:
         raise ValueError(f"a recipe has no field {part!r}; see `fields`")
-    table(("field", "default", "changes result", "meaning, unit"), rows)
+    table(("field", "value", "changes result", "meaning, unit"), rows)
 
 
 def parts(recipe: Any, part: str, command: str) -> None:

@@ -65,6 +65,10 @@ def test_help_shows_the_recipe_s_own_study_in_at_most_40_lines(capsys, recipe):
         assert code == 0
         assert len(out.splitlines()) <= 40, out
         part = study.stages[command].part if command in study.stages else None
+        others = {
+            each.stages[command].help for each in STUDIES.values() if command in each.stages and each is not study
+        }
+        assert not [text for text in others if text.rstrip(".") in " ".join(out.split())]
         parts = {name for name, _, _ in walk(study.recipes[recipe]())}
         shown = {line.split()[0].removesuffix(".*") for line in out.splitlines() if line.strip()}
         own = {name.split(".")[0] for name in parts} if part is None else {part}

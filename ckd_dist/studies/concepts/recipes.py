@@ -16,7 +16,7 @@ from ckd_dist.studies.concepts.config import (
 
 
 def concepts_tiny() -> ConceptRecipe:
-    """The third study in minutes on two cores: two synthetic hospitals, tiny models, all regimes."""
+    """Run the whole study in minutes on two cores: two synthetic hospitals, tiny models, all regimes."""
     workers = Workers(num=2, cpus=1)
     return ConceptRecipe(
         name="concepts_tiny",
@@ -51,7 +51,7 @@ def concepts_tiny() -> ConceptRecipe:
 
 
 def concepts_eicu() -> ConceptRecipe:
-    """Death in hospital from the first day, regions of eICU as sites; on the open demo, wide intervals."""
+    """Predict death in hospital from the first day, regions of eICU as sites; on the open demo, wide intervals."""
     workers = Workers(num=2, cpus=1)
     return ConceptRecipe(
         name="concepts_eicu",
@@ -79,7 +79,7 @@ def concepts_eicu() -> ConceptRecipe:
 
 
 def concepts_two_sites() -> ConceptRecipe:
-    """Two health systems, e.g. --source A=mimic3:DIR,B=eicu:DIR: a 7B model's concept space, its student, one-hot."""
+    """Compare a 7B model's vectors, its student's and codes between two systems: --source A=mimic3:DIR,B=eicu:DIR."""
     gpu = Workers(num=8, cpus=8, gpus=1)
     qwen = TextModel(name="Qwen2.5-7B", base="Qwen/Qwen2.5-7B", pooling="mean", dtype="bfloat16", whiten=256)
     bert = TextModel(name="PubMedBERT", base="NeuML/pubmedbert-base-embeddings")

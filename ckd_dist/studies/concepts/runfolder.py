@@ -11,7 +11,7 @@ class ConceptsRun(RunFolder):
     """Cases, vectors and experiments of one run."""
 
     def site_events(self, source: int) -> Path:
-        """A MEDS data set of the source with this number."""
+        """Return the MEDS data set of the source with this number."""
         return self.root / "sites" / f"{source}"
 
     @property
@@ -35,7 +35,7 @@ class ConceptsRun(RunFolder):
         return self.root / "answers"
 
     def vectors(self, embedding: str) -> Path:
-        """One embedding's vectors by concept: outside every model that reads them."""
+        """Return one embedding's vectors by concept, which lie outside of every model that reads them."""
         return self.root / "embeddings" / f"{embedding}.safetensors"
 
     @property

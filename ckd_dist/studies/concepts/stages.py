@@ -53,7 +53,7 @@ PACKAGES = ("torch", "transformers", "peft", "ray", "numpy", "scikit-learn")
 
 
 def read_sites(context: Context) -> Outcome:
-    """sources -> cases of every site, and the concepts that they hold; split by subject."""
+    """sources -> cases: read those of every site, and the concepts that they hold; split them by subject."""
     recipe, run = context.recipe, context.run
     embeddings_of(recipe.embed, recipe.student)  # a name that cannot be is refused before anything is read
     built, files = read_sources(recipe.sites, run, context.callbacks.track)
@@ -97,7 +97,7 @@ EMBED = Jobs(missing_vectors, embedding_worker, finish_vectors)
 
 
 def distill(context: Context) -> Outcome | None:
-    """vectors -> a small encoder with the same space."""
+    """vectors -> small encoder: train it to have the same space."""
     recipe, run, world = context.recipe, context.run, context.world
     embeddings_of(recipe.embed, recipe.student)  # refuses a student of an embedding that there is not
     settings, phrases = recipe.student, phrases_of(run, recipe.embed.phrases)
@@ -119,7 +119,7 @@ def distill(context: Context) -> Outcome | None:
 
 
 def tabulate(context: Context) -> Outcome:
-    """vectors -> a table an embedding, keyed by concept; the small encoder embeds the vocabulary here too."""
+    """vectors -> tables: write one an embedding, keyed by concept; the small encoder embeds the vocabulary here."""
     recipe, run = context.recipe, context.run
     student, phrases = recipe.student, phrases_of(run, recipe.embed.phrases)
     plans = {name: numbers["plan"] for name, numbers in read(run, "embed").numbers.items()}
@@ -168,7 +168,7 @@ TRANSFER = Jobs(missing_experiments, experiment_worker, finish_experiments)
 
 
 def evaluate(context: Context) -> Outcome:
-    """experiments -> report: scores at the target's held-out cases, baselines beside them, intervals over subjects."""
+    """experiments -> report: score the targets' held-out cases beside baselines, with intervals over subjects."""
     recipe, run, track = context.recipe, context.run, context.callbacks.track
     settings, student = recipe.evaluate, recipe.student
     embeddings = embeddings_of(recipe.embed, student)

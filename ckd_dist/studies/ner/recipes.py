@@ -5,7 +5,7 @@ from ckd_dist.studies.ner.config import LabelEndpoint, Labelers, NerRecipe, Note
 
 
 def ner_tiny() -> NerRecipe:
-    """The second study in minutes on two cores: synthetic notes, two dictionaries, tiny teacher and student."""
+    """Run the whole study in minutes on two cores: synthetic notes, two dictionaries, tiny teacher and student."""
     workers = Workers(num=2, cpus=1)
     return NerRecipe(
         name="ner_tiny",
@@ -47,7 +47,7 @@ def ner_tiny() -> NerRecipe:
 
 
 def ner_notes() -> NerRecipe:
-    """Clinical notes with Qwen2.5-7B as a tagger under ZeRO-3, a local LLM that is asked, dictionaries, and BioBERT.
+    """Tag clinical notes with Qwen2.5-7B as a teacher under ZeRO-3, an LLM that is asked, dictionaries, and BioBERT.
 
     Give notes.source, and label.ontologies: the vocabularies are the user's own.
     """

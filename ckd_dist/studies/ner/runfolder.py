@@ -14,7 +14,7 @@ class NerRun(RunFolder):
     """Notes, windows and soft tags of one run."""
 
     def notes(self, split: str) -> Path:
-        """Notes of a split with their words and human annotations (store.NOTES)."""
+        """Return the notes of a split with their words and human annotations (store.NOTES)."""
         return self.root / "notes" / f"{split}.parquet"
 
     @property
@@ -47,7 +47,7 @@ class NerRun(RunFolder):
         return self.tables / "vocabulary"
 
     def windows(self, split: str, role: str) -> Path:
-        """Windows of the notes as `role` ("teacher" or "student") reads them."""
+        """Return the windows of the notes as `role` ("teacher" or "student") reads them."""
         return self.root / "windows" / f"{split}.{role}.safetensors"
 
     @property
@@ -61,7 +61,7 @@ class NerRun(RunFolder):
         return self.root / "combination.json"
 
     def curve(self, arm: str, num_gold: int) -> Path:
-        """A student of the learning curve."""
+        """Return the folder of a student of the learning curve."""
         return self.root / "curve" / f"{arm}_{num_gold}"
 
     @property

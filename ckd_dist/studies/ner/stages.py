@@ -50,7 +50,7 @@ MAKERS = {"teacher": make_tiny_teacher, "student": make_tiny_student}
 
 
 def read_source(context: Context) -> Outcome:
-    """corpus -> notes: words with their places, human mentions, and the split, by subject where there is one."""
+    """corpus -> notes: write words with their places and human mentions; split by subject where there is one."""
     settings, run, source = context.recipe.notes, context.run, context.recipe.notes.source
     if source.startswith("synthetic:"):
         write_synthetic_notes(run.tables, num_subjects(source), settings.synthetic_seed)
@@ -92,13 +92,13 @@ def _counts(notes: Sequence[Note], types: Sequence[str]) -> dict[str, int]:
 
 
 def window_teacher(context: Context) -> Outcome:
-    """notes -> the teacher's windows; a labeler that cannot label is refused here, before a teacher is trained."""
+    """notes -> the teacher's windows: cut them; refuse here, before a teacher is trained, who cannot label."""
     text_labelers(context.run, context.recipe.label)
     return _windows(context, "teacher", context.recipe.teacher.twice)
 
 
 def window_student(context: Context) -> Outcome:
-    """notes -> the student's windows."""
+    """notes -> the student's windows: cut them."""
     return _windows(context, "student", twice=False)
 
 
@@ -127,7 +127,7 @@ def _windows(context: Context, role: Literal["teacher", "student"], twice: bool)
 
 
 def train_teacher(context: Context) -> Outcome | None:
-    """annotated notes -> teacher."""
+    """annotated notes -> teacher: train it."""
     recipe, run, settings = context.recipe, context.run, context.recipe.teacher
     base = base_model(run, "teacher", settings.base)
     phase = Phase(
@@ -172,7 +172,7 @@ LABEL = Jobs(missing_tags, labeler, finish_tags)
 
 
 def combine(context: Context) -> Outcome:
-    """every labeler's soft tags -> one set: the best subset and rule of each type, or a label model."""
+    """every labeler's soft tags -> one set: choose a subset and rule for each type, or fit a label model."""
     recipe, run = context.recipe, context.run
     labelled = record.read(run, "label").numbers["plans"]
     plans, metadata = combine_labelers(run, recipe.combine, labelled, recipe.notes.split_seed)
@@ -188,7 +188,7 @@ def combined_tags(run: NerRun) -> CombinedTags:
 
 
 def distill(context: Context) -> Outcome | None:
-    """soft tags -> student, its baseline on human labels alone, and the learning curve's."""
+    """soft tags -> student: train it, its baseline on human labels alone, and the learning curve's."""
     recipe, run, settings = context.recipe, context.run, context.recipe.student
     base, numbers, files = base_model(run, "student", settings.base), {}, []
     for name, arm in arms(run, settings, gold_sample(recipe), combined_tags(run)).items():
@@ -205,7 +205,7 @@ def distill(context: Context) -> Outcome | None:
 
 
 def evaluate(context: Context) -> Outcome:
-    """students, labelers and their combination -> report, on the annotated notes of held_out and on other corpora."""
+    """tags -> report: score students, labelers and their combination on held_out's notes and on other corpora."""
     recipe, run, track = context.recipe, context.run, context.callbacks.track
     settings, draws = recipe.evaluate, Draws(recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
     corpus, labelled, combined = (record.read(run, name).numbers for name in ("read", "label", "combine"))

@@ -29,7 +29,7 @@ class WordWindows(Protocol):
         ...
 
     def row(self, i: int) -> np.ndarray:
-        """Token ids of window i."""
+        """Return the token ids of window i."""
         ...
 
 
