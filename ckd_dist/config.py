@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
+from yaml import YAMLError
 
 from ckd_dist.files import write
 from ckd_dist.runfolder import LAYOUT
@@ -141,7 +142,7 @@ def load(kind: type, values: dict[str, Any], overrides: Sequence[str] = (), wher
         return TypeAdapter(kind).validate_python(OmegaConf.to_container(merged))
     except ValidationError as error:
         raise ValueError(refusal(error, kind)) from None
-    except (OmegaConfBaseException, TypeError) as error:  # TypeError: an override into a list
+    except (OmegaConfBaseException, TypeError, YAMLError) as error:  # TypeError: an override into a list
         raise ValueError(f"{where}: {str(error).splitlines()[0]}; see the overrides {' '.join(overrides)}") from None
 
 

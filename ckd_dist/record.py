@@ -18,6 +18,10 @@ from ckd_dist.config import result_fields
 from ckd_dist.files import digest_of, hash_file, write
 from ckd_dist.runfolder import RunFolder
 
+NUMBERS = "numbers"  # among patterns of files: the record's own numbers
+PLACES = ("vocabularies", "base", "synonyms")  # what of a configuration in a list names files
+SMALL = 2**20  # bytes of a file that is read for a glance at its folder
+
 
 class Spec(Protocol):
     """What a record must know of a stage."""
@@ -29,12 +33,15 @@ class Spec(Protocol):
 
     @property
     def reads(self) -> Mapping[str, tuple[str, ...]]:
-        """Earlier stage -> patterns of those of its files that are read; no pattern: all of them."""
+        """Earlier stage -> patterns of those of its files that are read; no pattern: all of them, and its numbers.
+
+        NUMBERS among the patterns: its numbers too.  A pattern behind a "!": files that are read and decide nothing.
+        """
         ...
 
     @property
-    def source(self) -> str | None:
-        """The field that names files outside the run folder: new contents under an old name are noticed."""
+    def sources(self) -> tuple[str, ...]:
+        """Fields that name files outside the run folder: new contents under an old name are noticed."""
         ...
 
     @property
@@ -52,11 +59,12 @@ class Record:
     inputs: dict[str, str]  # earlier stage -> digest of the files that were read of it
     files: dict[str, str]  # path below the run folder -> sha256
     numbers: dict[str, Any] = field(default_factory=dict)
+    costs: dict[str, Any] = field(default_factory=dict)  # seconds and the like, on which nothing depends
 
     def digest(self, patterns: tuple[str, ...] = ()) -> str:
-        """Hash the files whose path fits a pattern; no pattern: all.  Equal digests are equal contents."""
+        """Hash what is read by these patterns (see `Spec.reads`).  Equal digests are equal contents."""
         chosen = {path: sha for path, sha in self.files.items() if not patterns or _fits(path, patterns)}
-        return digest_of(chosen)
+        return digest_of([chosen, self.numbers if not patterns or NUMBERS in patterns else None])
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,10 @@ class Ledger:
     def fields(self, name: str) -> dict[str, Any]:
         """Return the recipe's fields that shape the output of stage `name`, as JSON would keep them."""
         stage = self.stages[name]
-        chosen = {key: value for key, value in result_fields(self.recipe).items() if _below(key, stage.fields)}
-        if stage.source:
-            chosen[f"{stage.source}_files"] = contents_of(chosen[stage.source])
+        everything = result_fields(self.recipe)
+        chosen = {key: value for key, value in everything.items() if _below(key, stage.fields)}
+        for source in stage.sources:
+            chosen[f"{source}_files"] = contents_of(everything[source])
         return json.loads(json.dumps(chosen))
 
     def inputs(self, name: str) -> dict[str, str]:
@@ -96,17 +105,13 @@ class Ledger:
             digests[before] = record.digest(patterns)
         return digests
 
-    def begin(self, name: str) -> dict[str, str]:
-        """Forget the record of a stage that is about to run again, and return the digests of what it reads."""
-        inputs = self.inputs(name)
-        self.run.stage(name).unlink(missing_ok=True)
-        return inputs
-
-    def finish(self, name: str, files: Iterable[Path], numbers: Mapping[str, Any]) -> None:
-        """Write the record of a stage: the last thing that happens to it."""
-        hashes = {str(path.relative_to(self.run.root)): hash_file(path) for path in sorted(files)}
-        record = Record(name, self.fields(name), self.inputs(name), hashes, dict(numbers))
-        write(self.run.stage(name), json.dumps(asdict(record), indent=1) + "\n")
+    def check_inputs(self, name: str) -> None:
+        """Raise ValueError where a stage that `name` reads would itself be done again, or never was."""
+        known: dict[str, State] = {}
+        for before in self._reads(name):
+            state = self.state(before, known)
+            if state.state != "done":
+                raise ValueError(f"stage {name} reads the output of {before}, {state.why}: run {before} first")
 
     def state(self, name: str, known: dict[str, State] | None = None) -> State:
         """Say whether stage `name` would run again, and why.  known: states found so far, which grows."""
@@ -140,9 +145,9 @@ class Ledger:
 
     def _change_since(self, record: Record) -> str:
         """Which fields or files differ from what the record says; empty where none does."""
-        wanted, source = self.fields(record.stage), f"{self.stages[record.stage].source}_files"
-        if wanted.get(source, "") is None:  # the source is not mounted now; what was read of it still stands
-            wanted[source] = record.fields.get(source)
+        wanted = self.fields(record.stage)
+        for source in self.stages[record.stage].sources:
+            wanted[f"{source}_files"] = _where_mounted(wanted[f"{source}_files"], record.fields.get(f"{source}_files"))
         if changed := changes(record.fields, wanted):
             return "; ".join(changed)
         gone = [path for path in record.files if not (self.run.root / path).is_file()]
@@ -150,12 +155,24 @@ class Ledger:
 
     def _change_before(self, record: Record, known: dict[str, State]) -> str:
         """Which earlier stage will give other input, or has given it; empty where none does."""
+        if unread := record.inputs.keys() - self._reads(record.stage).keys():
+            return f"it read the output of {', '.join(sorted(unread))}, which this recipe does without"
         for before, patterns in self._reads(record.stage).items():
             if self.state(before, known).state != "done":
                 return f"{before} will be done again"
             if record.inputs.get(before) != read(self.run, before).digest(patterns):
                 return f"the output of {before} changed"
         return ""
+
+
+def finish(run: RunFolder, record: Record) -> None:
+    """Write the record of a stage: the last thing that happens to it."""
+    write(run.stage(record.stage), json.dumps(asdict(record), indent=1) + "\n")
+
+
+def hashes_of(run: RunFolder, files: Iterable[Path]) -> dict[str, str]:
+    """Hash files below the run folder, by path."""
+    return {str(path.relative_to(run.root)): hash_file(path) for path in sorted(files)}
 
 
 def read(run: RunFolder, name: str) -> Record | None:
@@ -201,22 +218,41 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def contents_of(value: Any) -> Any:
-    """Hash the bytes of the file that a field names, or the names and sizes below the folder; None: neither is here.
+    """Hash the bytes of the file that a field names, or what lies below the folder; None: neither is here.
 
-    Of a list, or of an ontology's vocabularies, those of each; None where none of them is here.
+    Below a folder names and sizes count, and the bytes of small JSON files: what a model says of itself.
+
+    Of a list, or of a configuration's places, those of each; None where none of them is here.
     """
-    if isinstance(value, list | tuple | dict):
-        found = [contents_of(each) for each in (value["vocabularies"] if isinstance(value, dict) else value)]
+    if isinstance(value, dict):
+        value = [each for name, each in value.items() if name in PLACES]
+    if isinstance(value, list | tuple):
+        found = [contents_of(each) for each in value]
         return found if any(each is not None for each in found) else None
     kind, colon, where = value.rpartition("=")[2].partition(":") if isinstance(value, str) else ("", "", "")
     path = Path(where if colon else kind)
-    if kind in ("", "synthetic"):
+    if kind in ("", "synthetic") or not path.is_absolute():  # a recipe's paths are whole where they are here
         return None
     if path.is_file():
         return hash_file(path)
     if not path.is_dir():
         return None
-    return digest_of({str(file.relative_to(path)): file.stat().st_size for file in path.rglob("*") if file.is_file()})
+    return digest_of({str(file.relative_to(path)): _glance(file) for file in path.rglob("*") if file.is_file()})
+
+
+def _glance(file: Path) -> int | str:
+    """What a file is without reading much: its size, or the hash of a small JSON file."""
+    size = file.stat().st_size
+    return hash_file(file) if file.suffix == ".json" and size <= SMALL else size
+
+
+def _where_mounted(now: Any, then: Any) -> Any:
+    """Contents now; of what is not mounted now, as they were then: what was read of it is still right."""
+    if now is None:
+        return then
+    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        return [_where_mounted(*each) for each in zip(now, then, strict=True)]
+    return now
 
 
 def _below(key: str, parts: tuple[str, ...]) -> bool:
@@ -224,4 +260,6 @@ def _below(key: str, parts: tuple[str, ...]) -> bool:
 
 
 def _fits(path: str, patterns: tuple[str, ...]) -> bool:
+    if any(fnmatch(path, pattern[1:]) for pattern in patterns if pattern.startswith("!")):
+        return False
     return any(fnmatch(path, pattern) for pattern in patterns)

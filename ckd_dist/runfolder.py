@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+SHARDS = ("softlabels/*", "!softlabels/*/shard-?????.json")  # whose manifests say who made a shard, and when
 LAYOUT = 2  # of the folder; counts up when an older folder can no longer be read
 
 
@@ -72,7 +73,10 @@ class RunFolder:
         """Raise ValueError where an earlier version of the program wrote this folder."""
         if not self.recipe.is_file():
             return
-        layout = json.loads(self.recipe.read_text()).get("layout", 1)
+        try:
+            layout = json.loads(self.recipe.read_text()).get("layout", 1)
+        except (ValueError, AttributeError):
+            raise ValueError(f"{self.recipe} is no recipe: put it back, or give another --run folder") from None
         if layout != LAYOUT:
             raise ValueError(
                 f"{self.root} has the layout {layout} of another version of ckd_dist, this one reads and writes layout "

@@ -12,9 +12,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ckd_dist import record
+from ckd_dist.config import walk
 from ckd_dist.files import digest_of
 from ckd_dist.progress import Track
-from ckd_dist.record import Ledger
+from ckd_dist.record import Ledger, Record, hashes_of
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.world import World
 
@@ -23,11 +25,6 @@ Reference = str  # "package.module:name"
 
 def no_op(*_: Any, **__: Any) -> None:
     """Do nothing: the callback of a stage that nobody watches."""
-
-
-def never() -> bool:
-    """Ask no stage to stop."""
-    return False
 
 
 def always(_recipe: Any) -> bool:
@@ -40,7 +37,7 @@ class Callbacks:
     """Whom a running stage answers to.  All defaults do nothing."""
 
     committed: Callable[[Path, int, dict[str, float]], None] = no_op  # a checkpoint, its step and scores; on all ranks
-    should_stop: Callable[[], bool] = never
+    should_stop: Callable[[], bool] = no_op
     track: Track = no_op  # track(done, total, **numbers)
 
 
@@ -70,10 +67,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished stage leaves: its files, and numbers for whoever reads its record."""
+    """What a finished stage leaves: its files, numbers for the stages that read its record, and what it cost."""
 
     files: Sequence[Path]
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    costs: Mapping[str, Any] = field(default_factory=dict)  # seconds and the like: nothing depends on them
 
 
 class Worker(Protocol):
@@ -88,8 +86,9 @@ class Worker(Protocol):
 class Jobs:
     """A stage of independent jobs, each a number: no worker waits for another, and a lost one costs one job.
 
-    missing: numbers of the jobs that are not done, in the order in which they are handed out.  worker: of a context and
-    a device.  finish: called once none is missing.
+    missing: numbers of the jobs that are not done *for these fields and inputs*, in the order in which they are handed
+    out; `context.digest()` in the name of a job's file says for which it was done.  worker: of a context and a device.
+    finish: called once none is missing.
     """
 
     missing: Callable[[Context], list[int]]
@@ -103,8 +102,8 @@ class Stage:
 
     work: a function (context) -> Outcome, or None where it was asked to stop; of jobs, a `Jobs`.
     part: of the recipe, shown by --help; its `workers` run the stage.  fields: what shapes the output; none: `part`.
-    reads: earlier stage -> patterns of those of its files that are read; no pattern: all.  source: the field that names
-    files outside the run folder.  size: a function (recipe, run) -> cost.Size.
+    reads: earlier stage -> patterns of those of its files that are read (record.Spec).  sources: fields that name files
+    outside the run folder; the first stage's first is what --source sets.  size: a function (recipe, run) -> cost.Size.
     """
 
     name: str
@@ -114,7 +113,7 @@ class Stage:
     runs: Literal["alone", "ranks", "jobs"] = "alone"
     fields: tuple[str, ...] = ()
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    source: str | None = None
+    sources: tuple[str, ...] = ()
     needed: Callable[[Any], bool] = always
     size: Reference | None = None
 
@@ -150,6 +149,18 @@ class Study:
     run_folder: type[RunFolder] = RunFolder
     commands: tuple[Command, ...] = ()
 
+    def __post_init__(self) -> None:
+        known = [name for name, _, _ in walk(self.recipe())]
+        before: list[str] = []
+        for stage in self.all_stages:
+            for name in (*stage.fields, *stage.sources):
+                if not any(each == name or each.startswith(f"{name}.") for each in known):
+                    raise ValueError(f"study {self.name}, stage {stage.name}: its recipe has no field {name!r}")
+            for name in stage.reads:
+                if name not in before:
+                    raise ValueError(f"study {self.name}, stage {stage.name} reads {name!r}, which is no earlier stage")
+            before.append(stage.name)
+
     @cached_property
     def stages(self) -> dict[str, Stage]:
         """The stages in order, by name."""
@@ -163,8 +174,8 @@ class Study:
 def resolve(reference: Reference) -> Any:
     """Import what a reference names.
 
-    >>> resolve("ckd_dist.study:never")()
-    False
+    >>> resolve("ckd_dist.study:always")(None)
+    True
     """
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
@@ -177,32 +188,40 @@ def run_stage(study: Study, stage: Stage, context: Context) -> None:
     context = begin(study, stage, context)
     outcome = resolve(stage.work)(context)
     if outcome is not None:
-        finish(study, stage, context, outcome)
+        finish(stage, context, outcome)
     context.world.barrier()
+
+
+def with_inputs(study: Study, stage: Stage, context: Context) -> Context:
+    """Return the context with all that the stage's output depends on."""
+    ledger = study.ledger(context.recipe, context.run)
+    return replace(context, fields=ledger.fields(stage.name), inputs=ledger.inputs(stage.name))
 
 
 def begin(study: Study, stage: Stage, context: Context) -> Context:
     """Forget the stage's old record; return the context with what it depends on.  No rank goes on before that."""
-    ledger = study.ledger(context.recipe, context.run)
-    inputs = ledger.begin(stage.name) if context.world.is_leader else ledger.inputs(stage.name)
+    context = with_inputs(study, stage, context)
+    if context.world.is_leader:
+        context.run.stage(stage.name).unlink(missing_ok=True)
     context.world.barrier()
-    return replace(context, fields=ledger.fields(stage.name), inputs=inputs)
+    return context
 
 
-def finish(study: Study, stage: Stage, context: Context, outcome: Outcome) -> None:
+def finish(stage: Stage, context: Context, outcome: Outcome) -> None:
     """Write the stage's record.  Only the leader does."""
     if context.world.is_leader:
-        study.ledger(context.recipe, context.run).finish(stage.name, outcome.files, outcome.numbers)
+        hashes = hashes_of(context.run, outcome.files)
+        depends = dict(context.fields), dict(context.inputs)  # as they were when the stage began
+        written = Record(stage.name, *depends, hashes, dict(outcome.numbers), dict(outcome.costs))
+        record.finish(context.run, written)
 
 
-def missing_jobs(study: Study, stage: Stage, context: Context) -> list[int]:
-    """Return the numbers of the jobs that are not done; forget the stage's old record where it is not."""
-    if study.ledger(context.recipe, context.run).is_done(stage.name):
-        return []
-    return resolve(stage.work).missing(begin(study, stage, context))
+def begin_jobs(study: Study, stage: Stage, context: Context) -> tuple[Context, list[int]]:
+    """Begin a stage of jobs that is not done; return its context and the numbers of the jobs that are not done."""
+    context = begin(study, stage, context)
+    return context, resolve(stage.work).missing(context)
 
 
-def finish_jobs(study: Study, stage: Stage, context: Context) -> None:
-    """Record a stage none of whose jobs is missing."""
-    if not study.ledger(context.recipe, context.run).is_done(stage.name):
-        finish(study, stage, context, resolve(stage.work).finish(context))
+def finish_jobs(stage: Stage, context: Context) -> None:
+    """Record a stage none of whose jobs is missing.  context: as `begin_jobs` gave it."""
+    finish(stage, context, resolve(stage.work).finish(context))

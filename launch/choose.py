@@ -28,11 +28,33 @@ def choose(
     if name is None and (folder is None or not folder.recipe.is_file()):
         raise ValueError(f"give --recipe: a file, or one of {', '.join(recipes_of(studies))}")
     study, values = find_recipe(studies, name or str(folder.recipe))
+    _check_same_study(study, folder)
     recipe = load(study.recipe, values, overrides or (), where=f"recipe {name or folder.recipe}")
     if source:
         recipe = with_source(study, recipe, source)
     recipe = load(study.recipe, _whole_paths(dump(recipe)))
     return study, Context(recipe, study.run_folder(folder.root if folder else Path()))
+
+
+def _check_same_study(study: Study, folder: RunFolder | None) -> None:
+    """Raise ValueError where the run folder holds a run of another study, which this one would overwrite."""
+    if folder and folder.recipe.is_file() and (held := read_file(folder.recipe).get("study")) != study.name:
+        raise ValueError(
+            f"{folder.root} is a run of study {held}, the recipe is of study {study.name}: give another --run"
+        )
+
+
+def check_studies(studies: Mapping[str, Study]) -> None:
+    """Raise ValueError where a study is not under its name, or two share a recipe's or a command's."""
+    for key, study in studies.items():
+        if key != study.name:
+            raise ValueError(f"study {study.name} is registered as {key!r}: give it its own name")
+    recipes = [name for study in studies.values() for name in study.recipes]
+    commands = [command.name for study in studies.values() for command in study.commands]
+    commands += {stage for study in studies.values() for stage in study.stages}
+    for names in (recipes, commands):
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two studies have a recipe or a command called {twice[0]!r}: rename one of them")
 
 
 def recipes_of(studies: Mapping[str, Study]) -> dict[str, Study]:
@@ -50,7 +72,7 @@ def find_recipe(studies: Mapping[str, Study], name_or_file: str) -> tuple[Study,
         raise ValueError(f"no recipe {name_or_file!r}: give a file, or one of {', '.join(known)}")
     values = read_file(Path(name_or_file))
     named = values.get("study")
-    if named not in studies:
+    if not isinstance(named, str) or named not in studies:
         found = f"there is no study {named!r}" if named else "it names no study"
         raise ValueError(f"recipe {name_or_file}: {found}; give study: {' or '.join(studies)}")
     return studies[named], values
@@ -58,10 +80,10 @@ def find_recipe(studies: Mapping[str, Study], name_or_file: str) -> tuple[Study,
 
 def with_source(study: Study, recipe: Any, source: str) -> Any:
     """Return the same recipe on another source; where several are allowed, commas tell them apart."""
-    names = study.all_stages[0].source
-    if names is None:
+    sources = study.all_stages[0].sources
+    if not sources:
         raise ValueError(f"study {study.name} takes no --source")
-    part, field = names.split(".")
+    part, field = sources[0].split(".")
     settings = getattr(recipe, part)
     several = isinstance(getattr(settings, field), tuple)
     changed = replace(settings, **{field: tuple(source.split(",")) if several else source})

@@ -11,7 +11,18 @@ import torch
 
 from ckd_dist.config import Workers, save
 from ckd_dist.progress import Tracker, last, seconds_in_words
-from ckd_dist.study import Callbacks, Context, Stage, Study, finish_jobs, missing_jobs, resolve, run_stage
+from ckd_dist.study import (
+    Callbacks,
+    Context,
+    Jobs,
+    Stage,
+    Study,
+    begin_jobs,
+    finish_jobs,
+    resolve,
+    run_stage,
+    with_inputs,
+)
 from ckd_dist.world import World
 from launch import lock, show
 
@@ -68,8 +79,9 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
                 show.say(f"{stage.name:<14} done already")
                 continue
             here = local or stage.runs == "alone"
+            study.ledger(context.recipe, context.run).check_inputs(stage.name)
             if not here and not connected:
-                connected = ends.enter_context(_cluster(stages, context))
+                connected = ends.enter_context(_cluster(study, stages, context))
             track = Tracker(context.run.progress(stage.name))
             watched = replace(context, callbacks=Callbacks(should_stop=stop.asked, track=track))
             with _watched(stage, context):
@@ -79,10 +91,13 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
             _check_end(study, stage, context, stop)
 
 
-def _cluster(stages: Sequence[Stage], context: Context) -> contextlib.AbstractContextManager[bool]:
+def _cluster(study: Study, stages: Sequence[Stage], context: Context) -> contextlib.AbstractContextManager[bool]:
+    """Connect to a cluster with room for the stages that are still to run on it."""
     from launch import cluster  # importing ray takes seconds
 
-    return cluster.connect({stage.part: workers_of(stage, context) for stage in stages if stage.runs != "alone"})
+    ledger = study.ledger(context.recipe, context.run)
+    waiting = [stage for stage in stages if stage.runs != "alone" and not ledger.is_done(stage.name)]
+    return cluster.connect({stage.part: workers_of(stage, context) for stage in waiting})
 
 
 @contextlib.contextmanager
@@ -122,11 +137,12 @@ def _on_cluster(study: Study, stage: Stage, context: Context) -> None:
         on_ranks = replace(context, callbacks=Callbacks(track=callbacks.track))
         folder, stop = lock.ray_folder(run), lock.stop_flag(run)
         return cluster.train(work, on_ranks, name=stage.name, workers=workers, folder=folder, stop=stop)
-    if missing := missing_jobs(study, stage, context):
+    context, missing = begin_jobs(study, stage, context)
+    if missing:
         make = partial(resolve(stage.work).worker, replace(context, callbacks=Callbacks()), _device(workers))
         cluster.do(make, missing, workers=workers, track=callbacks.track, should_stop=callbacks.should_stop)
     if not callbacks.should_stop():
-        finish_jobs(study, stage, context)
+        finish_jobs(stage, context)
 
 
 def _device(workers: Workers) -> str:
@@ -137,6 +153,8 @@ def _device(workers: Workers) -> str:
 
 
 def _here(study: Study, stage: Stage, context: Context) -> None:
+    if study.ledger(context.recipe, context.run).is_done(stage.name):
+        return  # on every rank: nobody waits for one that has left
     if stage.runs == "jobs":
         return _jobs_here(study, stage, context)
     if stage.runs == "ranks":
@@ -150,22 +168,26 @@ def _here(study: Study, stage: Stage, context: Context) -> None:
 
 def _jobs_here(study: Study, stage: Stage, context: Context) -> None:
     """Give job i to process i mod W; the leader then sweeps what is missing.  A job done twice is harmless."""
-    alone = replace(context, world=World())  # jobs wait for nobody
-    missing = missing_jobs(study, stage, alone)
-    if missing:
-        worker = resolve(stage.work).worker(alone, _device(workers_of(stage, context)))
-        mine = missing[context.world.rank :: context.world.num_ranks]
-        for done, number in enumerate(_numbers_of(mine, stage, context), 1):
-            if context.callbacks.should_stop():
-                return
-            worker.do(number)
-            context.callbacks.track(min(done, len(mine)), len(mine))
-    if context.world.is_leader:
-        finish_jobs(study, stage, alone)
+    world, alone = context.world, replace(context, world=World())  # jobs wait for no other process
+    jobs = resolve(stage.work)
+    if world.is_leader:
+        alone, missing = begin_jobs(study, stage, alone)
+    else:
+        alone = with_inputs(study, stage, alone)
+        missing = jobs.missing(alone)
+    worker = jobs.worker(alone, _device(workers_of(stage, context))) if missing else None
+    mine = missing[world.rank :: world.num_ranks]
+    for done, number in enumerate(_numbers_of(mine, jobs, alone, world), 1):
+        if context.callbacks.should_stop():
+            return
+        worker.do(number)
+        context.callbacks.track(min(done, len(mine)), len(mine))
+    if world.is_leader:
+        finish_jobs(stage, alone)
 
 
-def _numbers_of(mine: Sequence[int], stage: Stage, context: Context) -> Iterator[int]:
+def _numbers_of(mine: Sequence[int], jobs: Jobs, alone: Context, world: World) -> Iterator[int]:
     """Yield this process's jobs; then, to the leader, whatever the others have not done by then."""
     yield from mine
-    if context.world.is_leader:
-        yield from resolve(stage.work).missing(context)
+    if world.is_leader and world.num_ranks > 1:
+        yield from jobs.missing(alone)

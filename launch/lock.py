@@ -58,7 +58,7 @@ def error_file(run: RunFolder) -> Path:
 
 def at_work(run: RunFolder) -> dict[str, Any] | None:
     """Return the living driver of a run folder: pid, host, heartbeat; None where there is none."""
-    holder = _holder(lock_file(run))
+    holder = _read_lock(lock_file(run))
     return holder if _is_alive(holder) else None
 
 
@@ -76,7 +76,7 @@ def hold(run: RunFolder) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        if _holder(file).get("pid") == os.getpid():
+        if _read_lock(file).get("pid") == os.getpid():
             file.unlink(missing_ok=True)
 
 
@@ -86,7 +86,7 @@ def _take(file: Path) -> None:
         try:
             descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:
-            holder = _holder(file)
+            holder = _read_lock(file)
             if _is_alive(holder):
                 raise ValueError(
                     f"{file.parent}: process {holder['pid']} on {holder['host']} is at work in this run folder; "
@@ -106,7 +106,7 @@ def _me() -> str:
     return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "heartbeat": time.time()})
 
 
-def _holder(file: Path) -> dict[str, Any]:
+def _read_lock(file: Path) -> dict[str, Any]:
     """Who holds the lock; a torn or fresh empty file counts as held since its last change."""
     try:
         return json.loads(file.read_text())

@@ -24,7 +24,7 @@ from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies import STUDIES
 from ckd_dist.study import Command, Context, Study, resolve
 from launch import lock, show
-from launch.choose import absolute, choose, find_recipe, recipes_of, run_folder
+from launch.choose import absolute, check_studies, choose, find_recipe, recipes_of, run_folder
 from launch.verdict import verdict
 
 Studies = Mapping[str, Study]
@@ -37,7 +37,8 @@ Source = Annotated[str | None, typer.Option(help="where the data lie, e.g. mimic
 RunOption = Annotated[Path, typer.Option("--run", help="run folder, below which everything is written")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="e.g. student.optim.epochs=3", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="FIELD=VALUE", help="value of a field; `fields` shows all", show_default=False),
 ]
 Local = Annotated[bool, typer.Option("--local", help="this process alone, or those of torchrun; no Ray")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only the plan: what would be done, and how large it is")]
@@ -104,8 +105,8 @@ def _add_stage(app: typer.Typer, studies: Studies, name: str, arguments: Sequenc
     named = _named_study(studies, arguments)
     shown = {named: having[named]} if named in having else having
     texts = dict.fromkeys(study.stages[name].help.rstrip(".") for study in shown.values())
-    help_text = f"{' / '.join(texts)}. Of {', '.join(shown)}."
-    kind = _with_fields(having, name, arguments)
+    help_text = f"{' / '.join(texts)} ({', '.join(shown)})."
+    kind = _with_fields(studies, name, arguments)
 
     def command(
         run: RunOption,
@@ -137,8 +138,8 @@ def run_kept(study: Study, context: Context, name: str | None, local: bool) -> N
         if context.run.root.is_dir() and not isinstance(error, lock.Stopped):
             lock.error_file(context.run).write_text("".join(traceback.format_exception(error)))
         raise
-    if name is None:
-        show.say(f"{'report':<14} {context.run.report / 'report.html'}")
+    if name is None and (page := context.run.report / "report.html").is_file():
+        show.say(f"{'report':<14} {page}")
 
 
 def _add_command(app: typer.Typer, studies: Studies, study: Study, command: Command) -> None:
@@ -162,7 +163,7 @@ def _add_command(app: typer.Typer, studies: Studies, study: Study, command: Comm
     ]
     work.__signature__ = Signature(takes)
     work.__annotations__ = {each.name: each.annotation for each in takes}
-    app.command(command.name, help=f"{command.help} Of {study.name}.", rich_help_panel=USE)(work)
+    app.command(command.name, help=f"{command.help.rstrip('.')} ({study.name}).", rich_help_panel=USE)(work)
 
 
 def _parameter(name: str, annotation: Any) -> Parameter:
@@ -261,7 +262,7 @@ def _listing_stages(studies: Studies) -> type[TyperGroup]:
     return GroupWithStages
 
 
-def _with_fields(studies: Studies, stage: str | None, arguments: Sequence[str]) -> type[TyperCommand]:
+def _with_fields(every: Studies, stage: str | None, arguments: Sequence[str]) -> type[TyperCommand]:
     """A command whose --help goes on with the fields of the recipe that the command line names."""
 
     class CommandWithFields(TyperCommand):
@@ -271,7 +272,10 @@ def _with_fields(studies: Studies, stage: str | None, arguments: Sequence[str]) 
             if named is None:
                 show.say("Add --recipe NAME to see the fields of a recipe here; `recipes` lists them.")
                 return
-            study, values = find_recipe(studies, named)
+            study, values = find_recipe(every, named)
+            if stage and stage not in study.stages:
+                show.say(f"Recipe {named} is of study {study.name}, whose stages are {', '.join(study.stages)}.")
+                return
             part = study.stages[stage].part if stage else ""
             show.parts(load(study.recipe, values), part, f"fields --recipe {named}" + (f" {part}" if part else ""))
 
@@ -304,6 +308,7 @@ def main(arguments: Sequence[str] | None = None, studies: Studies = STUDIES) -> 
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        check_studies(studies)
         build(studies, arguments)(arguments, prog_name="launch.run")
     except SystemExit as end:
         return int(end.code or 0)

@@ -111,16 +111,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def fields(recipe: Any, part: str = "") -> None:
-    """Show every field of a recipe below `part`: its value, whether it changes the result, meaning and unit."""
+    """Show every field of a recipe below `part`: its value, meaning and unit, and whether it changes no result."""
     rows = []
     for name, value, info in _with_members(recipe):
         if part and name != part and not name.startswith((f"{part}.", f"{part}[")):
             continue
-        changes = "no" if (info.json_schema_extra or {}).get("how") else "yes"
-        rows.append((name, _written(value), changes, f"{info.description}{_bounds(info)}"))
+        only_how = "; changes no result" if (info.json_schema_extra or {}).get("how") else ""
+        rows.append((name, _written(value), f"{info.description}{_bounds(info)}{only_how}"))
     if not rows:
-        raise ValueError(f"a recipe has no field {part!r}; see `fields`")
-    table(("field", "value", "changes result", "meaning, unit"), rows)
+        raise ValueError(
+            f"the recipe has no field {part!r}; its parts are {', '.join(type(recipe).__pydantic_fields__)}"
+        )
+    table(("field", "value", "meaning, unit"), rows)
 
 
 def parts(recipe: Any, part: str, command: str) -> None:

@@ -66,14 +66,3 @@ def test_how_fields_do_not_shape_the_result(study):
     assert fields
     assert not any(".workers." in name or name.endswith("micro_tokens") for name in fields)
     assert {name for name, _, info in walk(recipe) if not (info.json_schema_extra or {}).get("how")} == fields.keys()
-
-
-@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
-def test_every_stage_names_fields_and_earlier_stages_that_there_are(study):
-    names = {name for name, _, _ in walk(study.recipe())}
-    before = set()
-    for stage in study.all_stages:
-        for field in (*stage.fields, *([stage.source] if stage.source else [])):
-            assert any(name == field or name.startswith(f"{field}.") for name in names), f"{stage.name}: {field}"
-        assert set(stage.reads) <= before
-        before.add(stage.name)

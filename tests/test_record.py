@@ -9,7 +9,9 @@ from ckd_dist.config import Workers, load
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.study import Stage
+from tests.records import write_record
 
+AFTER_SELECT = {"prompt_teacher", "prompt_student", "train_teacher", "label", "distill", "evaluate"}
 TINY = STUDY.recipes["tiny"]()
 OUTPUTS = {  # of every stage of the disease study, files that its readers tell apart
     "extract": ["events/data/train/00000.parquet", "events/metadata/codes.parquet"],
@@ -34,14 +36,14 @@ def _values(recipe):
     return dump(recipe)
 
 
-def do(book, name, text="content", only=None):
+def do(book, name, text="content", only=None, numbers=None):
     """A stage that writes its files, `only` one of them with `text`."""
-    book.begin(name)
+    book.run.stage(name).unlink(missing_ok=True)
     files = [book.run.root / path for path in OUTPUTS.get(name, [f"{name}/out.txt"])]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text if only is None or file.name == only else "content")
-    book.finish(name, files, {})
+    write_record(book, name, files, numbers or {})
 
 
 def do_all(book):
@@ -67,6 +69,7 @@ def test_a_finished_run_is_done_and_whole(run):
     ("override", "redone"),
     [
         ("student.optim.epochs=7", {"distill", "evaluate"}),
+        ("select.min_age=1", {"select", *AFTER_SELECT}),
         ("student.base=google-bert/bert-base-uncased", {"prompt_student", "distill", "evaluate"}),
         ("student.tiny.hidden=32", {"prompt_student", "distill", "evaluate"}),
         ("prompt.student_tokens=128", {"prompt_student", "distill", "evaluate"}),
@@ -127,7 +130,7 @@ def test_new_names_of_codes_redo_no_samples(run):
 def test_a_crash_inside_a_stage_leaves_it_missing(run):
     book = ledger(run)
     do(book, "extract")
-    book.begin("extract")
+    run.stage("extract").unlink()
     assert states(book)["extract"] == "missing"
 
 
@@ -140,7 +143,7 @@ def test_a_torn_record_is_none(run):
 
 def test_a_stage_wants_what_it_reads(run):
     with pytest.raises(ValueError, match="run extract first"):
-        ledger(run).begin("select")
+        ledger(run).inputs("select")
 
 
 def test_verify_names_the_changed_and_the_missing_file(run):
@@ -195,12 +198,76 @@ def _counting(state, seen):
     return counted
 
 
-def test_every_pattern_is_of_a_stage_before(run):
-    for study_stages in (STUDY.all_stages,):
-        before: list[Stage] = []
-        for stage in study_stages:
-            assert set(stage.reads) <= {each.name for each in before}
-            before.append(stage)
+def test_other_numbers_are_other_input_and_other_costs_are_not(run):
+    """The label stage's numbers say which plan is whose: they decide what its readers read."""
+    book = ledger(run)
+    do_all(book)
+    do(book, "label", numbers={"train": "0123"})
+    assert stale(book) == {"distill", "evaluate"}
+    do_all(book)
+    with_costs = replace(record.read(run, "label"), costs={"seconds": 9})
+    record.finish(run, with_costs)
+    assert stale(book) == set()
+
+
+def test_manifests_say_who_made_a_shard_and_decide_nothing(run):
+    book, manifest = ledger(run), "softlabels/0123/shard-00001.json"
+    do_all(book)
+    label = record.read(run, "label")
+    for sha in ("a", "b"):
+        record.finish(run, replace(label, files={**label.files, manifest: sha}))
+        (run.root / manifest).parent.mkdir(parents=True, exist_ok=True)
+        (run.root / manifest).touch()
+        assert stale(book) == set()
+    record.finish(run, replace(label, files={**label.files, manifest.replace(".json", "-ff.safetensors"): "a"}))
+    (run.root / manifest.replace(".json", "-ff.safetensors")).touch()
+    assert "distill" in stale(book)
+
+
+def test_a_stage_that_the_recipe_does_without_is_input_no_more(run):
+    book = ledger(run)
+    do_all(book)
+    assert {"label", "distill", "evaluate"} <= stale(ledger(run, "label.import_from=/soft.json"))
+
+
+def test_a_new_base_under_an_old_path_is_noticed(run, tmp_path):
+    base = tmp_path / "bert"
+    base.mkdir()
+    (base / "model.safetensors").write_text("weights")
+    (base / "config.json").write_text("{}")
+    book = ledger(run, f"student.base={base}")
+    do_all(book)
+    assert stale(book) == set()
+    (base / "config.json").write_text("[]")  # as large as before
+    assert stale(book) == {"prompt_student", "distill", "evaluate"}
+
+
+def test_one_of_two_sources_that_is_not_mounted_is_as_it_was(tmp_path):
+    assert record._where_mounted(["a", None], ["a", "b"]) == ["a", "b"]
+    assert record._where_mounted(None, ["a", "b"]) == ["a", "b"]
+    assert record._where_mounted(["x", None], ["a", "b"]) == ["x", "b"]
+
+
+def test_a_stage_whose_input_would_be_done_again_is_not_begun(run):
+    do_all(ledger(run))
+    with pytest.raises(
+        ValueError, match=r"reads the output of prompt_student, prompt\.student_tokens changed .* first"
+    ):
+        ledger(run, "prompt.student_tokens=64").check_inputs("distill")
+    ledger(run, "prompt.student_tokens=64").check_inputs("train_teacher")
+
+
+@pytest.mark.parametrize(
+    ("stage", "sentence"),
+    [
+        (Stage("b", "m:f", "", part="studnt"), "has no field 'studnt'"),
+        (Stage("b", "m:f", "", part="student", sources=("student.bse",)), "has no field 'student.bse'"),
+        (Stage("b", "m:f", "", part="student", reads={"c": ()}), "reads 'c', which is no earlier stage"),
+    ],
+)
+def test_a_study_with_a_slip_in_a_stage_is_refused_where_it_stands(stage, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        replace(STUDY, all_stages=(Stage("a", "m:f", "", part="extract"), stage))
 
 
 def test_more_workers_change_nothing(run):

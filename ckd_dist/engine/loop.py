@@ -181,7 +181,7 @@ def fit(
             engine.set_learning_rate(rate(done))
             loss = train_step(engine, step, task.loss)
             done += 1
-            reducer.send(loss, step.num_tokens, world.is_leader and callbacks.should_stop())
+            reducer.send(loss, step.num_tokens, world.is_leader and bool(callbacks.should_stop()))
             evaluating = done % plan.evaluate_every == 0 or done == plan.num_steps
             saving = bool(plan.save_every) and done % plan.save_every == 0
             stopping = log.steps(reducer.read(now=evaluating or saving), engine)

@@ -115,7 +115,8 @@ class Plan:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not _holds(folder / ROWS, rows):
                 publish.replace(folder / ROWS, rows)
-            if not _holds(folder / PLAN, self.text) and not publish.create(folder / PLAN, self.text):
+            written = _holds(folder / PLAN, self.text) or publish.create(folder / PLAN, self.text)
+            if not written and not _holds(folder / PLAN, self.text):  # another process may have been first
                 raise ShardError(f"{folder / PLAN} has been changed since it was made: delete it and label again")
         return folder
 

@@ -28,7 +28,7 @@ from ckd_dist.studies.concepts.grid import ExperimentPlan, model_names
 from ckd_dist.studies.concepts.recipes import concepts_eicu, concepts_tiny
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.stages import EMBED, TRANSFER
-from ckd_dist.study import Context, finish_jobs, missing_jobs, run_stage
+from ckd_dist.study import Context, begin_jobs, finish_jobs, run_stage
 
 DATA = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data")) / "eicu_demo"
 REGIMES = ("local", "full", "thawed", "pooled", "adversarial")  # shared trains nothing, frozen less than full
@@ -65,11 +65,11 @@ def prepared(recipe: ConceptRecipe, run: ConceptsRun) -> ExperimentWorker:
     """Everything before the grid, and a worker that can do its experiments."""
     context, stages = Context(recipe, run), STUDY.stages
     run_stage(STUDY, stages["read"], context)
-    numbers = missing_jobs(STUDY, stages["embed"], context)
-    embedder = EMBED.worker(context, "cpu")
+    embedding, numbers = begin_jobs(STUDY, stages["embed"], context)
+    embedder = EMBED.worker(embedding, "cpu")
     for number in numbers:
         embedder.do(number)
-    finish_jobs(STUDY, stages["embed"], context)
+    finish_jobs(stages["embed"], embedding)
     run_stage(STUDY, stages["tabulate"], context)
     return TRANSFER.worker(context, "cpu")
 

@@ -396,4 +396,4 @@ def test_an_endpoint_is_asked_once_and_its_answers_hold_no_phrase(copy):
     for file in files(copy.answers):
         assert not any(text.encode() in file.read_bytes().lower() for text in texts if len(text) > 8), file
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert json.loads(copy.stage("embed").read_text())["numbers"]["served"]["plan"]
+    assert json.loads(copy.stage("embed").read_text())["numbers"]["served"]

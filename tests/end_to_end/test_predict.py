@@ -89,6 +89,9 @@ def test_a_synthetic_hospital_and_a_place_that_is_no_student(finished, tmp_path)
     said = ckd("predict", "--model", finished.teacher, "--source", "synthetic:30", "--out", tmp_path / "no")
     assert said.code == 2
     assert "no student of this project" in said.err and len(said.err.strip().splitlines()) == 1
+    said = ckd("annotate", "--model", finished.student, "--notes", tmp_path, "--out", tmp_path / "no")
+    assert said.code == 2
+    assert "is a student of another study" in said.err and len(said.err.strip().splitlines()) == 1
 
 
 def test_a_user_s_own_label_set_goes_through_to_a_report(marked, marked_tables, tmp_path):
@@ -105,7 +108,8 @@ def test_a_user_s_own_label_set_goes_through_to_a_report(marked, marked_tables, 
 def test_the_law_s_oracle_is_no_judge_of_a_user_s_own_labels(marked):
     """As after a synthetic hospital with own labels: everybody is scored but the oracle."""
     recipe, plans = recipe_of(marked), record.read(marked, "label").numbers
-    names = {model.name for model in score_models(marked, recipe.label, plans, synthetic=True)}
+    students = {"student": marked.student}
+    names = {model.name for model in score_models(marked, students, recipe.label, plans, synthetic=True)}
     assert {"student", "teacher"} <= names and "oracle" not in names
 
 

@@ -1,5 +1,6 @@
 """A stage reads no other file than it declares: alone with those it runs, and to the same bytes."""
 
+import importlib
 import shutil
 from fnmatch import fnmatch
 
@@ -8,21 +9,8 @@ import pytest
 from ckd_dist import record
 from ckd_dist.engine.group import join
 from ckd_dist.studies import STUDIES
-from ckd_dist.study import Context, finish_jobs, missing_jobs, resolve, run_stage
-from tests.end_to_end.small import SMALL, ckd, hashes, recipe_of
-
-RUNS = {  # as small as each study goes
-    "disease": ["--recipe", "tiny", "--source", "synthetic:120", *SMALL],
-    "ner": [
-        *("--recipe", "ner_tiny", "--source", "synthetic:40", "teacher.optim.epochs=0.5", "student.optim.epochs=0.5"),
-        *("student.tiny.hidden=32", "teacher.tiny.hidden=32", "evaluate.bootstrap_draws=100"),
-    ],
-    "concepts": [
-        *("--recipe", "concepts_tiny", "--source", "synthetic:80", "student.optim.epochs=1", "grid.train.epochs=1"),
-        *("grid.tune.epochs=1", "grid.seeds=1", "grid.sizes=[]", "grid.steps_curve=0", "grid.regimes=[local,shared]"),
-        *("sites.min_cases=10", "evaluate.bootstrap_draws=100"),
-    ],
-}
+from ckd_dist.study import Context, begin_jobs, finish_jobs, resolve, run_stage
+from tests.end_to_end.small import ckd, hashes, recipe_of
 
 
 def is_timeless(path):
@@ -35,7 +23,13 @@ def finished(request, tmp_path_factory):
     """A finished run of a study."""
     study = STUDIES[request.param]
     run = study.run_folder(tmp_path_factory.mktemp(request.param) / "run")
-    said = ckd("pipeline", "--run", run.root, "--local", *RUNS[request.param])
+    said = ckd(
+        "pipeline",
+        "--run",
+        run.root,
+        "--local",
+        *importlib.import_module(f"tests.studies.{request.param}.smallest").ARGUMENTS,
+    )
     assert said.code == 0, said.err
     return study, run
 
@@ -59,17 +53,19 @@ def declared(study, stage, recipe, run):
         if study.stages[earlier].needed(recipe):
             yield f"stages/{earlier}.json"
             files = record.read(run, earlier).files
-            yield from (path for path in files if not patterns or any(fnmatch(path, each) for each in patterns))
+            yield from (
+                path for path in files if not patterns or any(fnmatch(path, each.lstrip("!")) for each in patterns)
+            )
 
 
 def work(study, stage, context):
     """Do a stage in this process, as the driver does, whatever the stages before it would say."""
     if stage.runs == "jobs":
-        missing = missing_jobs(study, stage, context)
+        context, missing = begin_jobs(study, stage, context)
         worker = resolve(stage.work).worker(context, "cpu")
         for number in missing:
             worker.do(number)
-        return finish_jobs(study, stage, context)
+        return finish_jobs(stage, context)
     if stage.runs == "ranks":
         join(context.world)
     run_stage(study, stage, context)

@@ -12,7 +12,7 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.read import read_labels
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.stages import LABEL
-from ckd_dist.study import Context, finish_jobs, missing_jobs
+from ckd_dist.study import Context, begin_jobs, finish_jobs
 from tests.end_to_end.small import ckd, flip, go, hashes, ledger_of, recipe_of, times
 
 BEFORE_STUDENT = ("extract", "select", "prompt_teacher", "prompt_student", "train_teacher", "label")
@@ -44,7 +44,7 @@ def test_another_schedule_of_the_student_redoes_student_and_report_only(copy):
     found = states(copy, "student.optim.epochs=2")
     assert [found[name].state for name in BEFORE_STUDENT] == ["done"] * 6
     assert found["distill"].why == "student.optim.epochs changed from 1.0 to 2.0"
-    assert found["evaluate"].why == "distill will be done again"
+    assert found["evaluate"].state == "stale"
     shown = ckd("status", copy.root, "student.optim.epochs=2").out
     assert "student.optim.epochs changed from 1.0 to 2.0" in shown
 
@@ -91,13 +91,13 @@ def test_a_lost_shard_is_labelled_again_alone_and_to_the_same_bytes(copy):
     lost = sorted(copy.root.glob(SHARDS))[3]
     lost.unlink()
     copy.stage("label").unlink()
-    stage, context = STUDY.stages["label"], Context(recipe, copy)
-    missing = missing_jobs(STUDY, stage, context)
+    stage = STUDY.stages["label"]
+    context, missing = begin_jobs(STUDY, stage, Context(recipe, copy))
     assert len(missing) == 1
     worker = LABEL.worker(context, "cpu")
     for number in missing:
         worker.do(number)
-    finish_jobs(STUDY, stage, context)
+    finish_jobs(stage, context)
     assert hashes(copy) == before
     other_shards = {str(file.relative_to(copy.root)) for file in copy.root.glob(SHARDS) if file != lost}
     assert {name: times(copy)[name] for name in other_shards} == {name: written[name] for name in other_shards}

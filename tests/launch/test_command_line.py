@@ -101,7 +101,7 @@ def test_fields_of_a_part(capsys):
     assert " teacher.lora.rank " in out and " 8 " in out
     assert " student.loss.temperature " not in out
     code, _, err = call(capsys, "fields", "--recipe", "tiny", "teachers")
-    assert code == 2 and "no field 'teachers'" in err
+    assert code == 2 and "no field 'teachers'" in err and "teacher" in err
 
 
 def test_recipes_lists_all_and_their_study(capsys):
@@ -127,6 +127,16 @@ def test_a_command_of_another_study_says_whose_it_is(tmp_path, capsys):
     code, _, err = call(capsys, "extract", "--run", str(tmp_path))
     assert (code, len(err.splitlines())) == (2, 1)
     assert "extract is a stage of study disease" in err and "read, window_teacher" in err
+
+
+def test_a_run_folder_of_another_study_is_not_overwritten(tmp_path, capsys):
+    save(STUDIES["disease"].recipes["tiny"](), RunFolder(tmp_path).recipe)
+    kept = RunFolder(tmp_path).recipe.read_bytes()
+    code, _, err = call(capsys, "pipeline", "--run", str(tmp_path), "--recipe", "ner_tiny", "--local")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "is a run of study disease" in err and "give another --run" in err
+    assert RunFolder(tmp_path).recipe.read_bytes() == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
 
 
 @pytest.mark.parametrize("layout", [None, 1, LAYOUT + 1])

@@ -1,5 +1,7 @@
 """Concept embeddings across sites: what a language model's vectors of findings are worth at another hospital."""
 
+from ckd_dist.record import NUMBERS
+from ckd_dist.runfolder import SHARDS
 from ckd_dist.studies.concepts.config import ConceptRecipe
 from ckd_dist.studies.concepts.recipes import RECIPES
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
@@ -9,7 +11,7 @@ STAGES, SIZE = f"{__name__}.stages", f"{__name__}.size"
 
 CONCEPTS = ("concepts/concepts.parquet",)
 CASES = ("concepts/*",)
-VECTORS = ("softlabels/*",)
+VECTORS = (*SHARDS, NUMBERS)
 NAMED = ("embed.models", "embed.endpoints", "student.of", "student.name")  # which embeddings there are
 
 
@@ -29,7 +31,7 @@ STUDY = Study(
             f"{STAGES}:read_sites",
             "Sources to cases of every site: concepts and outcomes.",
             part="sites",
-            source="sites.sources",
+            sources=("sites.sources",),
             size=f"{SIZE}:of_read",
         ),
         Stage(
@@ -40,7 +42,7 @@ STUDY = Study(
             runs="jobs",
             fields=tuple(f"embed.{name}" for name in ("models", "endpoints", "phrases", "shard_rows", "order_seed")),
             reads={"read": CONCEPTS},
-            source="embed.phrases",
+            sources=("embed.phrases", "embed.models"),
             size=f"{SIZE}:of_embed",
         ),
         Stage(
@@ -51,7 +53,7 @@ STUDY = Study(
             runs="ranks",
             fields=("student", "grid.pairs", "embed.phrases"),
             reads={"read": CASES, "embed": VECTORS},
-            source="embed.phrases",
+            sources=("embed.phrases", "student.base"),
             needed=has_student,
             size=f"{SIZE}:of_distill",
         ),
@@ -62,7 +64,7 @@ STUDY = Study(
             part="embed",
             fields=(*NAMED, "embed.random", "embed.phrases"),
             reads={"read": CASES, "embed": VECTORS, "distill": ()},
-            source="embed.phrases",
+            sources=("embed.phrases",),
             size=f"{SIZE}:of_tabulate",
         ),
         Stage(
@@ -80,6 +82,7 @@ STUDY = Study(
             f"{STAGES}:evaluate",
             "Experiments to report: metrics.json, report.md, report.html.",
             part="evaluate",
+            fields=("sites", "embed", "student", "grid", "evaluate"),  # the report shows the whole recipe
             reads=dict.fromkeys(("read", "tabulate", "transfer"), ()),
             size=f"{SIZE}:of_evaluate",
         ),

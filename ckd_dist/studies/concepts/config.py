@@ -210,7 +210,7 @@ class Compare:
 class ConceptRecipe:
     """A whole run of the third study."""
 
-    study: Literal["concepts"] = how("concepts", "which study")
+    study: Literal["concepts"] = how("concepts", "name of the study")
     name: str = how("unnamed", "name shown in the report")
     sites: Sites = what(Sites(), "sources to cases")
     embed: Embeddings = what(Embeddings(), "concepts to vectors")

@@ -89,8 +89,8 @@ def finish_vectors(context: Context) -> Outcome:
     files = finish_all(run.softlabels, plans)
     made = [each.name for each in context.recipe.embed.models if each.base in MAKERS]
     bases = [file for name in made for file in files_below(run.base(name))]  # the student's is another stage's
-    numbers = {name: {"plan": plan.plan_hash, **sums(run.softlabels, plan)} for name, plan in plans.items()}
-    return Outcome([*files, *bases], numbers)
+    numbers = {name: plan.plan_hash for name, plan in plans.items()}
+    return Outcome([*files, *bases], numbers, {name: sums(run.softlabels, plan) for name, plan in plans.items()})
 
 
 EMBED = Jobs(missing_vectors, embedding_worker, finish_vectors)
@@ -107,7 +107,7 @@ def distill(context: Context) -> Outcome | None:
         if world.is_leader:
             make_tiny_student(run.base(settings.name), phrases, settings.tiny, seed=0)
         world.barrier()
-    plan = Plan.open(run.softlabels, read(run, "embed").numbers[settings.of]["plan"])
+    plan = Plan.open(run.softlabels, read(run, "embed").numbers[settings.of])
     template = settings_of(recipe.embed, settings.of).template
     texts = [template.format(phrase) for phrase in phrases]
     learned = learned_rows(run, recipe.grid.pairs, phrases, recipe.embed.phrases)
@@ -122,8 +122,8 @@ def tabulate(context: Context) -> Outcome:
     """vectors -> tables: write one an embedding, keyed by concept; the small encoder embeds the vocabulary here."""
     recipe, run = context.recipe, context.run
     student, phrases = recipe.student, phrases_of(run, recipe.embed.phrases)
-    plans = {name: numbers["plan"] for name, numbers in read(run, "embed").numbers.items()}
-    vectors = {name: read_vectors(run, Plan.open(run.softlabels, plan)) for name, plan in plans.items()}
+    plans = {name: Plan.open(run.softlabels, plan) for name, plan in read(run, "embed").numbers.items()}
+    vectors = {name: read_vectors(run, plan) for name, plan in plans.items()}
     numbers = {}
     if student.of:
         template = settings_of(recipe.embed, student.of).template
@@ -160,8 +160,9 @@ def finish_experiments(context: Context) -> Outcome:
     files = [path_of(folder, plan.experiment) for plan in grid.plans]
     results = [Result.read(file) for file in files]
     tidy(folder)
-    numbers = {"experiments": len(results), "seconds": sum(result.seconds for result in results)}
-    return Outcome(files, numbers | {"idle_share": idle_share(results), "left_out": grid.left_out})
+    numbers = {"experiments": len(results), "left_out": grid.left_out}
+    costs = {"seconds": sum(result.seconds for result in results), "idle_share": idle_share(results)}
+    return Outcome(files, numbers, costs)
 
 
 TRANSFER = Jobs(missing_experiments, experiment_worker, finish_experiments)
@@ -177,7 +178,8 @@ def evaluate(context: Context) -> Outcome:
     scored = read_scored(run, recipe.grid, list(embeddings))
     track(1, 4)
     flow, tabulated = read(run, "read").numbers["flow"], read(run, "tabulate").numbers
-    transferred = read(run, "transfer").numbers
+    transfer = read(run, "transfer")
+    transferred = transfer.numbers | transfer.costs
     results = Results(
         title=recipe.name,
         source=sources_in_words(recipe.sites.sources),

@@ -1,5 +1,7 @@
 """CKD-EHR: a teacher's soft labels make a small model predict the diseases of a patient's next visit."""
 
+from ckd_dist.record import NUMBERS
+from ckd_dist.runfolder import SHARDS
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.recipes import RECIPES
 from ckd_dist.studies.disease.runfolder import DiseaseRun
@@ -12,6 +14,7 @@ BASE = ("base", "revision", "tiny")
 TEXT = tuple(f"prompt.{name}" for name in ("diagnosis_names", "efficacies", "shrinkage", "min_support"))
 KNOWLEDGE = ("prompts/knowledge.json",)
 OF_TEACHER = ("prompts/*.teacher.*", "base/teacher/*")
+STUDENT_TEXT = (*TEXT, "prompt.student_tokens", "prompt.student_instruction")
 OF_STUDENT = ("prompts/*.student.*", "base/student/*")
 
 
@@ -31,7 +34,7 @@ STUDY = Study(
             f"{STAGES}:extract",
             "Tables to events (MEDS), subjects split.",
             part="extract",
-            source="extract.source",
+            sources=("extract.source",),
             size=f"{SIZE}:of_extract",
         ),
         Stage(
@@ -40,7 +43,7 @@ STUDY = Study(
             "Events to samples: a visit, and the next one's labels.",
             part="select",
             reads={"extract": ("events/data/*",)},
-            source="select.labels",
+            sources=("select.labels",),
             size=f"{SIZE}:of_select",
         ),
         Stage(
@@ -49,6 +52,7 @@ STUDY = Study(
             "Samples to the teacher's prompts: knowledge, text, tokens and spans.",
             part="prompt",
             fields=(*TEXT, "prompt.teacher_tokens", *(f"teacher.{name}" for name in BASE)),
+            sources=("teacher.base",),
             reads={"extract": CODES, "select": ()},
             size=f"{SIZE}:of_teacher_prompts",
         ),
@@ -57,11 +61,8 @@ STUDY = Study(
             f"{STAGES}:prompt_student",
             "Samples to the student's texts: tokens and spans.",
             part="prompt",
-            fields=(
-                *TEXT,
-                *("prompt.student_tokens", "prompt.student_instruction"),
-                *(f"student.{name}" for name in BASE),
-            ),
+            fields=(*STUDENT_TEXT, *(f"student.{name}" for name in BASE)),
+            sources=("student.base",),
             reads={"extract": CODES, "select": (), "prompt_teacher": KNOWLEDGE},
             size=f"{SIZE}:of_student_prompts",
         ),
@@ -72,6 +73,7 @@ STUDY = Study(
             part="teacher",
             runs="ranks",
             reads={"select": (), "prompt_teacher": OF_TEACHER},
+            sources=("teacher.base",),
             needed=has_teacher,
             size=f"{SIZE}:of_teacher",
         ),
@@ -82,7 +84,7 @@ STUDY = Study(
             part="label",
             runs="jobs",
             reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": ()},
-            source="label.import_from",
+            sources=("label.import_from",),
             size=f"{SIZE}:of_labels",
         ),
         Stage(
@@ -91,13 +93,15 @@ STUDY = Study(
             "Soft labels to student, data-parallel on Ray workers.",
             part="student",
             runs="ranks",
+            fields=("student", "select", *STUDENT_TEXT),  # its folder says how to read new patients
             reads={
                 "select": (),
                 "prompt_teacher": (*KNOWLEDGE, "base/teacher/*"),
                 "prompt_student": OF_STUDENT,
                 "train_teacher": (),  # whose fingerprint the shards must have
-                "label": (),
+                "label": (*SHARDS, NUMBERS),
             },
+            sources=("student.base",),
             size=f"{SIZE}:of_student",
         ),
         Stage(
@@ -105,9 +109,11 @@ STUDY = Study(
             f"{STAGES}:evaluate",
             "Predictions to report: metrics.json, report.md, report.html.",
             part="evaluate",
-            reads=dict.fromkeys(
-                ("select", "prompt_teacher", "prompt_student", "train_teacher", "label", "distill"), ()
-            ),
+            fields=("extract", "select", "prompt", "teacher", "label", "student", "evaluate"),  # the report shows them
+            reads={
+                **dict.fromkeys(("select", "prompt_teacher", "prompt_student", "train_teacher", "distill"), ()),
+                "label": (*SHARDS, NUMBERS),
+            },
             size=f"{SIZE}:of_evaluate",
         ),
     ),

@@ -124,7 +124,7 @@ class DiseaseRecipe:
     """A whole run of the first study."""
 
     study: Literal["disease"] = how("disease", "name of the study")
-    name: str = how("unnamed", "name of the recipe, shown in the report")
+    name: str = how("unnamed", "name shown in the report")
     extract: Extract = what(Extract(), "tables to events")
     select: Select = what(Select(), "events to samples")
     prompt: Prompt = what(Prompt(), "samples to prompts")

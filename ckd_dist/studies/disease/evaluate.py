@@ -67,10 +67,12 @@ def read_cohort(run: DiseaseRun, flow: list) -> Cohort:
     return Cohort(flow, table1(samples, run.label_names()))
 
 
-def score_models(run: DiseaseRun, settings: Label, plans: Mapping[str, str], synthetic: bool) -> list[Model]:
+def score_models(
+    run: DiseaseRun, students: Mapping[str, Path], settings: Label, plans: Mapping[str, str], synthetic: bool
+) -> list[Model]:
     """Score baselines, students, teacher and oracle on held_out, calibrated on tuning.
 
-    plans: split -> plan hash of its soft labels.  synthetic: whether the law of the data is known.
+    students: name -> folder.  plans: split -> plan hash of its soft labels.  synthetic: whether the law is known.
     """
     names = run.label_names()
     samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
@@ -80,10 +82,9 @@ def score_models(run: DiseaseRun, settings: Label, plans: Mapping[str, str], syn
         Model(name, "baseline", baseline.probabilities_NK, baseline.bits_NK)
         for name, baseline in predict_by_baselines(samples["train"], samples["tuning"], rows).items()
     ]
-    for name, folder in (("student_hard", run.hard_student), ("student", run.student)):
-        if (folder / CALIBRATION).is_file():
-            calibration = Calibration.load(folder / CALIBRATION, names)
-            models.append(_model(name, "student", calibration, predictor(run, folder, "student")(held_out.rows)))
+    for name, folder in students.items():
+        calibration = Calibration.load(folder / CALIBRATION, names)
+        models.append(_model(name, "student", calibration, predictor(run, folder, "student")(held_out.rows)))
     if "held_out" in plans:
         logits = {split: _teacher_logits(run, settings, plan) for split, plan in plans.items() if split != "train"}
         tuning_NK = logits["tuning"][tuning.rows] if "tuning" in logits else np.zeros((0, len(names)))
@@ -94,15 +95,13 @@ def score_models(run: DiseaseRun, settings: Label, plans: Mapping[str, str], syn
     return models
 
 
-def time_models(run: DiseaseRun, num_samples: int, batch: int, seed: int) -> list[Timing]:
-    """Time teacher (where there is one) and student on the same visits of held_out, in turns: ids to logits."""
+def time_models(run: DiseaseRun, models: Mapping[str, Path], num_samples: int, batch: int, seed: int) -> list[Timing]:
+    """Time models (role -> folder) on the same visits of held_out, in turns: ids to logits."""
     candidates = read_labelled(run, "held_out").rows
     chosen = np.random.default_rng(seed).permutation(candidates)[:num_samples]
-    folders = {"teacher": run.teacher, "student": run.student}
-    present = {role: folder for role, folder in folders.items() if (folder / "README.md").is_file()}
-    predicts = {role: predictor(run, folder, role) for role, folder in present.items()}
-    lengths = {role: read_table(run, "held_out", role).lengths[chosen] for role in present}
-    return measure(predicts, chosen, batch=batch, dtypes=dict.fromkeys(present, "float32"), lengths=lengths)
+    predicts = {role: predictor(run, folder, role) for role, folder in models.items()}
+    lengths = {role: read_table(run, "held_out", role).lengths[chosen] for role in models}
+    return measure(predicts, chosen, batch=batch, dtypes=dict.fromkeys(models, "float32"), lengths=lengths)
 
 
 def predictor(run: DiseaseRun, folder: Path, role: str, split: str = "held_out") -> Callable[[np.ndarray], np.ndarray]:

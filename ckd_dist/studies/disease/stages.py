@@ -186,7 +186,7 @@ def distill(context: Context) -> Outcome | None:
         pack(run.student, recipe.select, recipe.prompt, names, knowledge)
     numbers, files = {}, []
     for arm, (folder, optim, labels) in arms.items():
-        digest = context.digest(arm, without=["student.hard_baseline"])
+        digest = context.digest(arm, without=["student.hard_baseline", "select", "prompt"])
         phase = Phase(optim, folder, digest, "macro_auroc", context.callbacks, run.tensorboard / "student")
         fitted = train_student(run, settings, start, labels, phase, world, card_of(recipe))
         if fitted is None:
@@ -202,12 +202,14 @@ def evaluate(context: Context) -> Outcome:
     selected, plans = read(run, "select").numbers, read(run, "label").numbers
     is_synthetic = recipe.extract.source.startswith("synthetic:")
     num_tuning_pairs = len(read_labelled(run, "tuning").rows)
+    students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
+    timed = ({} if recipe.label.import_from else {"teacher": run.teacher}) | {"student": run.student}
     results = Results(
         provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today()),
         read_held_out(run),
         read_cohort(run, selected["flow"]),
-        tuple(score_models(run, recipe.label, plans, is_synthetic)),
-        time_models(run, settings.timing_samples, settings.timing_batch, settings.seed),
+        tuple(score_models(run, students, recipe.label, plans, is_synthetic)),
+        time_models(run, timed, settings.timing_samples, settings.timing_batch, settings.seed),
         settings.bootstrap_draws,
         settings.seed,
     )

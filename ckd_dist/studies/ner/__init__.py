@@ -4,6 +4,8 @@ Vedula et al. 2024 (arXiv 2501.00031) label notes with language models and an on
 a development set and train a BERT tagger on it.  A unit is a word, a column a BIO tag.
 """
 
+from ckd_dist.record import NUMBERS
+from ckd_dist.runfolder import SHARDS
 from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.recipes import RECIPES
 from ckd_dist.studies.ner.runfolder import NerRun
@@ -21,6 +23,7 @@ LEARNED = ("notes/train.parquet", "notes/tuning.parquet", "notes/tags.json")
 HELD_OUT = ("notes/held_out.parquet", "notes/tags.json")
 VOCABULARIES = ("tables/vocabulary/*",)
 OF_TEACHER = ("windows/*.teacher.*", "base/teacher/*")
+COMBINED = ("combination.json", *SHARDS, NUMBERS)
 OF_STUDENT = ("windows/*.student.*", "base/student/*")
 
 
@@ -41,7 +44,7 @@ STUDY = Study(
             "Corpus to notes: words, human annotations, splits.",
             part="notes",
             fields=READ,
-            source="notes.source",
+            sources=("notes.source",),
             size=f"{SIZE}:of_read",
         ),
         Stage(
@@ -50,6 +53,7 @@ STUDY = Study(
             "Notes to the teacher's windows of tokens.",
             part="teacher",
             fields=(*(f"teacher.{name}" for name in WINDOW), "teacher.twice"),
+            sources=("teacher.base",),
             reads={"read": (*NOTES, *VOCABULARIES)},
             needed=has_teacher,
             size=f"{SIZE}:of_windows",
@@ -60,6 +64,7 @@ STUDY = Study(
             "Notes to the student's windows of tokens.",
             part="student",
             fields=tuple(f"student.{name}" for name in WINDOW),
+            sources=("student.base",),
             reads={"read": NOTES},
             size=f"{SIZE}:of_windows",
         ),
@@ -71,6 +76,7 @@ STUDY = Study(
             runs="ranks",
             fields=("teacher", *GOLD),
             reads={"read": LEARNED, "window_teacher": OF_TEACHER},
+            sources=("teacher.base",),
             needed=has_teacher,
             size=f"{SIZE}:of_teacher",
         ),
@@ -81,7 +87,7 @@ STUDY = Study(
             part="label",
             runs="jobs",
             reads={"read": (*NOTES, *VOCABULARIES), "window_teacher": OF_TEACHER, "train_teacher": ()},
-            source="label.ontologies",
+            sources=("label.ontologies",),
             size=f"{SIZE}:of_labels",
         ),
         Stage(
@@ -90,7 +96,7 @@ STUDY = Study(
             "Every labeler's tags to one set of soft tags.",
             part="combine",
             fields=("combine", "notes.split_seed"),
-            reads={"read": NOTES, "label": ()},
+            reads={"read": NOTES, "label": (*SHARDS, NUMBERS)},
             size=f"{SIZE}:of_combination",
         ),
         Stage(
@@ -100,7 +106,8 @@ STUDY = Study(
             part="student",
             runs="ranks",
             fields=("student", *GOLD),
-            reads={"read": LEARNED, "window_student": OF_STUDENT, "combine": ()},
+            reads={"read": LEARNED, "window_student": OF_STUDENT, "combine": COMBINED},
+            sources=("student.base",),
             size=f"{SIZE}:of_student",
         ),
         Stage(
@@ -108,9 +115,14 @@ STUDY = Study(
             f"{STAGES}:evaluate",
             "Students and labelers to report: metrics.json, report.md, report.html.",
             part="evaluate",
-            fields=("evaluate", "notes.types"),
-            reads={"read": (*HELD_OUT, *VOCABULARIES), "label": (), "combine": (), "distill": ()},
-            source="evaluate.other_corpora",
+            fields=("notes", "teacher", "label", "combine", "student", "evaluate"),  # the report shows them
+            reads={
+                "read": (*HELD_OUT, *VOCABULARIES, NUMBERS),
+                "label": (*SHARDS, NUMBERS),
+                "combine": COMBINED,
+                "distill": (),
+            },
+            sources=("evaluate.other_corpora",),
             size=f"{SIZE}:of_evaluate",
         ),
     ),

@@ -169,7 +169,7 @@ class NerRecipe:
     """A whole run of the second study."""
 
     study: Literal["ner"] = how("ner", "name of the study")
-    name: str = how("unnamed", "title of the report")
+    name: str = how("unnamed", "name shown in the report")
     notes: Notes = what(Notes(), "corpus to notes")
     teacher: TagTeacher = what(TagTeacher(), "notes to teacher")
     label: Labelers = what(Labelers(), "notes to soft tags of every labeler")

@@ -99,4 +99,7 @@ def read_types(model: Path) -> list[str]:
     """Read the types that a tagger looks for.  Raise ValueError where `model` is not one of this project."""
     if not (model / READING).is_file():
         raise ValueError(f"{model} is no tagger of this project: {READING} is missing; give RUN/student of an ner run")
-    return json.loads((model / READING).read_text())["types"]
+    reading = json.loads((model / READING).read_text())
+    if "types" not in reading:
+        raise ValueError(f"{model} is a student of another study and tags nothing: give RUN/student of an ner run")
+    return reading["types"]

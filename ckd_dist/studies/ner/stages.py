@@ -165,7 +165,7 @@ def finish_tags(context: Context) -> Outcome:
     plans: dict[str, dict[str, str]] = {}
     for (name, split), plan in planned.items():
         plans.setdefault(split, {})[name] = plan.plan_hash
-    return Outcome(files, {"plans": plans, "costs": labeling_costs(run, planned)})
+    return Outcome(files, {"plans": plans}, labeling_costs(run, planned))
 
 
 LABEL = Jobs(missing_tags, labeler, finish_tags)
@@ -208,9 +208,10 @@ def evaluate(context: Context) -> Outcome:
     """tags -> report: score students, labelers and their combination on held_out's notes and on other corpora."""
     recipe, run, track = context.recipe, context.run, context.callbacks.track
     settings, draws = recipe.evaluate, Draws(recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
-    corpus, labelled, combined = (record.read(run, name).numbers for name in ("read", "label", "combine"))
+    corpus, combined = (record.read(run, name).numbers for name in ("read", "combine"))
+    labelled = record.read(run, "label")
     trained = arms(run, recipe.student, gold_sample(recipe), combined_tags(run))
-    plans = labelled["plans"]["held_out"] | {COMBINED: combined["plans"]["held_out"]}
+    plans = labelled.numbers["plans"]["held_out"] | {COMBINED: combined["plans"]["held_out"]}
     held_out = score_held_out(run, plans, trained, draws)
     track(1, 4)
     named = dictionaries(run, recipe.label) if settings.other_corpora else {}
@@ -230,11 +231,9 @@ def evaluate(context: Context) -> Outcome:
         choices=choices_of(combined["metadata"]),
         curve=curve_of(estimates, trained, corpus["splits"]["train"]["annotated"]),
         elsewhere=elsewhere,
-        costs=costs_of(
-            labelled["costs"], recipe.label, trained["student"], held_out.notes[: settings.timing_documents]
-        ),
+        costs=costs_of(labelled.costs, recipe.label, trained["student"], held_out.notes[: settings.timing_documents]),
         left_out={what: n for what, n in corpus["corpus"].items() if n and what not in ("annotated", "mentions")},
-        answers={each.name: outcomes_of(labelled["costs"][each.name]) for each in recipe.label.endpoints},
+        answers={each.name: outcomes_of(labelled.costs[each.name]) for each in recipe.label.endpoints},
         drawn=held_out.drawn,
         bootstrap_draws=settings.bootstrap_draws,
         seed=settings.seed,

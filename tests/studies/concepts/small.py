@@ -20,7 +20,7 @@ from ckd_dist.studies.concepts.recipes import concepts_tiny
 from ckd_dist.studies.concepts.result import Result, path_of
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.stages import missing_experiments, planned_experiments
-from ckd_dist.study import Context, finish_jobs, missing_jobs, resolve, run_stage
+from ckd_dist.study import Context, begin_jobs, finish_jobs, resolve, run_stage
 
 TEACHER, STUDENT, ONE_HOT = "tiny teacher", "student", "one-hot"
 REGIMES = ("local", "shared", "frozen", "full", "thawed", "pooled", "adversarial")
@@ -69,9 +69,12 @@ def do_stage(name: str, recipe: ConceptRecipe, run: ConceptsRun) -> None:
     if stage.runs != "jobs":
         run_stage(STUDY, stage, context)
         return
-    if numbers := missing_jobs(STUDY, stage, context):
+    if STUDY.ledger(recipe, run).is_done(name):
+        return
+    context, numbers = begin_jobs(STUDY, stage, context)
+    if numbers:
         do(resolve(stage.work).worker(context, "cpu"), numbers)
-    finish_jobs(STUDY, stage, context)
+    finish_jobs(stage, context)
 
 
 def build(recipe: ConceptRecipe, folder: Path) -> ConceptsRun:
@@ -84,7 +87,9 @@ def build(recipe: ConceptRecipe, folder: Path) -> ConceptsRun:
 
 def missing(name: str, recipe: ConceptRecipe, run: ConceptsRun) -> list[int]:
     """The jobs of a stage that are not done."""
-    return missing_jobs(STUDY, STUDY.stages[name], Context(recipe, run))
+    if STUDY.ledger(recipe, run).is_done(name):
+        return []
+    return begin_jobs(STUDY, STUDY.stages[name], Context(recipe, run))[1]
 
 
 def fork(run: ConceptsRun, folder: Path) -> ConceptsRun:
@@ -149,7 +154,7 @@ def plans_where(worker: ExperimentWorker, **like) -> list[ExperimentPlan]:
 
 def plan_of(run: ConceptsRun, name: str = TEACHER) -> Plan:
     """The plan of an embedding's vectors."""
-    return Plan.open(run.softlabels, read(run, "embed").numbers[name]["plan"])
+    return Plan.open(run.softlabels, read(run, "embed").numbers[name])
 
 
 def same(one: Result, other: Result) -> bool:

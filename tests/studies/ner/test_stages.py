@@ -6,6 +6,7 @@ from ckd_dist.config import dump, load
 from ckd_dist.studies.ner import STUDY
 from ckd_dist.studies.ner.recipes import ner_tiny
 from ckd_dist.studies.ner.runfolder import NerRun
+from tests.records import write_record
 
 FILES = {
     "read": ["notes/train.parquet", "notes/tuning.parquet", "notes/held_out.parquet", "notes/tags.json"],
@@ -26,12 +27,12 @@ def recipe(*overrides):
 def do(run, wanted, name, text="content"):
     """Write the files of a stage, and its record."""
     ledger = STUDY.ledger(wanted, run)
-    ledger.begin(name)
+    ledger.run.stage(name).unlink(missing_ok=True)
     files = [run.root / path for path in FILES[name]]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    ledger.finish(name, files, {})
+    write_record(ledger, name, files)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_other_held_out_notes_train_nothing_again(finished):
     ledger = STUDY.ledger(recipe(), finished)
     for path in FILES["read"]:
         (finished.root / path).write_text("other" if "held_out" in path else "content")
-    ledger.finish("read", [finished.root / path for path in FILES["read"]], {})
+    write_record(ledger, "read", [finished.root / path for path in FILES["read"]])
     do(finished, recipe(), "window_teacher")
     do(finished, recipe(), "window_student")
     assert ledger.is_done("train_teacher") and not ledger.is_done("label")
