@@ -6,6 +6,7 @@ import pytest
 
 from ckd_dist import record
 from ckd_dist.config import Workers, load
+from ckd_dist.files import sample_hash
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.study import Stage
@@ -238,8 +239,25 @@ def test_a_new_base_under_an_old_path_is_noticed(run, tmp_path):
     book = ledger(run, f"student.base={base}")
     do_all(book)
     assert stale(book) == set()
-    (base / "config.json").write_text("[]")  # as large as before
-    assert stale(book) == {"prompt_student", "distill", "evaluate"}
+    for name, other in (("config.json", "[]"), ("model.safetensors", "widgets")):  # as large as before
+        before = (base / name).read_text()
+        (base / name).write_text(other)
+        assert stale(book) == {"prompt_student", "distill", "evaluate"}
+        (base / name).write_text(before)
+    assert stale(book) == set()
+
+
+@pytest.mark.parametrize("place", [0, 0.5, 1])
+def test_other_weights_of_the_same_size_have_another_hash(tmp_path, place):
+    """Training moves every weight: a hundredth of a large file is enough to meet some of them."""
+    file, size = tmp_path / "model.safetensors", 3 * 2**20
+    file.write_bytes(bytes(size))
+    before = sample_hash(file)
+    changed = bytearray(size)
+    start = int(place * (size - size // 10))
+    changed[start : start + size // 10] = b"1" * (size // 10)
+    file.write_bytes(changed)
+    assert sample_hash(file) != before
 
 
 def test_one_of_two_sources_that_is_not_mounted_is_as_it_was(tmp_path):
