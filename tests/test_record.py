@@ -269,7 +269,8 @@ def test_one_of_two_sources_that_is_not_mounted_is_as_it_was(tmp_path):
 def test_a_stage_whose_input_would_be_done_again_is_not_begun(run):
     do_all(ledger(run))
     with pytest.raises(
-        ValueError, match=r"reads the output of prompt_student, prompt\.student_tokens changed .* first"
+        ValueError,
+        match=r"reads the output of prompt_student, which is stale \(prompt\.student_tokens changed .* first",
     ):
         ledger(run, "prompt.student_tokens=64").check_inputs("distill")
     ledger(run, "prompt.student_tokens=64").check_inputs("train_teacher")
