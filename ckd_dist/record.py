@@ -111,9 +111,8 @@ class Ledger:
         for before in self._reads(name):
             state = self.state(before, known)
             if state.state != "done":
-                raise ValueError(
-                    f"stage {name} reads the output of {before}, which is {state.state} ({state.why}): run {before} first"
-                )
+                reason = f"which is {state.state} ({state.why})"
+                raise ValueError(f"stage {name} reads the output of {before}, {reason}: run {before} first")
 
     def state(self, name: str, known: dict[str, State] | None = None) -> State:
         """Say whether stage `name` would run again, and why.  known: states found so far, which grows."""
