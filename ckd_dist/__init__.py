@@ -1,3 +1,3 @@
-"""Distil a large language model's clinical knowledge into a small, fast model.  Start with the README.md beside this file."""
+"""Distil a large language model's clinical knowledge into a small, fast model.  Start with README.md beside this."""
 
 __version__ = "0.1.0"
