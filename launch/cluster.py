@@ -44,7 +44,6 @@ if not os.environ.get("RAY_ADDRESS"):
 
 import ray  # noqa: E402
 import ray.train  # noqa: E402
-from ray import cloudpickle  # noqa: E402
 from ray.exceptions import RayActorError, RayError, RayTaskError  # noqa: E402
 from ray.train import (  # noqa: E402
     Checkpoint,
@@ -128,6 +127,8 @@ def _private(asked: dict[str, Workers]) -> Iterator[None]:
     token = folder / "token"
     token.write_text(_TOKEN)
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+    python_path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in sys.path)  # a study may lie anywhere
     try:
         ray.init(
             address="local",
@@ -143,6 +144,8 @@ def _private(asked: dict[str, Workers]) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+        os.environ.pop("PYTHONPATH")
+        os.environ |= {} if python_path is None else {"PYTHONPATH": python_path}
 
 
 def _num_gpus() -> int:
@@ -184,7 +187,7 @@ def train(work: Work, context: Context, *, name: str, workers: Workers, folder: 
     """
     trainer = TorchTrainer(
         _rank,
-        train_loop_config={"work": _pack((work, context)), "cpus": workers.cpus, "stop": str(stop)},
+        train_loop_config={"work": work, "context": context, "cpus": workers.cpus, "stop": str(stop)},
         scaling_config=ScalingConfig(
             num_workers=workers.num,
             use_gpu=workers.gpus > 0,
@@ -209,28 +212,14 @@ def train(work: Work, context: Context, *, name: str, workers: Workers, folder: 
 def _rank(config: dict[str, Any]) -> None:
     """What every rank runs.  Ray Train has made the process group and exported RANK and the like."""
     _settle(config["cpus"])
-    world, (work, context) = World.from_environment(), _unpack(config["work"])
+    world, context = World.from_environment(), config["context"]
     callbacks = replace(
         context.callbacks,
         committed=lambda *checkpoint: _committed(world, *checkpoint),
         should_stop=Path(config["stop"]).exists,
     )
     with _traceback_kept():
-        work(replace(context, world=world, callbacks=callbacks))
-
-
-_Packed = tuple[bytes, list[str]]
-
-
-def _pack(value: Any) -> _Packed:
-    """A value by the names of its modules, and where this process looks for those: a study may lie anywhere."""
-    return cloudpickle.dumps(value), [os.path.abspath(place) for place in sys.path]
-
-
-def _unpack(packed: _Packed) -> Any:
-    content, places = packed
-    sys.path += [place for place in places if place not in sys.path]
-    return cloudpickle.loads(content)
+        config["work"](replace(context, world=world, callbacks=callbacks))
 
 
 @contextlib.contextmanager
@@ -336,10 +325,10 @@ def _aside(call: Callable[[], Any]) -> Any:
 class _Actor:
     """One worker with all that its jobs need, e.g. a whole teacher.  Only a job's number travels."""
 
-    def open(self, make: "_Packed", cpus: float) -> None:
+    def open(self, make: Callable[[], Any], cpus: float) -> None:
         _settle(cpus)
         with _traceback_kept():
-            self.worker = _unpack(make)()
+            self.worker = make()
 
     def do(self, number: int) -> None:
         with _traceback_kept():
@@ -358,7 +347,7 @@ def do(
 
     def start_worker() -> None:
         actor = _Actor.options(num_cpus=workers.cpus, num_gpus=workers.gpus).remote()
-        work[actor.open.remote(_pack(make), workers.cpus)] = actor, None
+        work[actor.open.remote(make, workers.cpus)] = actor, None
 
     track(0, total)
     for _ in range(min(workers.num, total)):
