@@ -225,12 +225,6 @@ def test_manifests_say_who_made_a_shard_and_decide_nothing(run):
     assert "distill" in stale(book)
 
 
-def test_a_stage_that_the_recipe_does_without_is_input_no_more(run):
-    book = ledger(run)
-    do_all(book)
-    assert {"label", "distill", "evaluate"} <= stale(ledger(run, "label.import_from=/soft.json"))
-
-
 def test_a_new_base_under_an_old_path_is_noticed(run, tmp_path):
     base = tmp_path / "bert"
     base.mkdir()

@@ -146,3 +146,17 @@ def test_a_finished_stage_is_left_by_every_rank(context, monkeypatch):
     Path(context.recipe.part.source).write_text("abc")
     monkeypatch.setattr("ckd_dist.engine.group.join", lambda world: pytest.fail("it would wait"))
     driver._here(STUDY, replace(MEASURE, runs="ranks"), replace(context, world=World(rank=1, num_ranks=2)))
+
+
+def test_a_stage_that_the_recipe_does_without_is_input_no_more(context):
+    """Its reader is stale, although no field that shapes it has changed."""
+    at_leisure = replace(MEASURE, needed=lambda recipe: recipe.part.speed == 1)
+    study = replace(STUDY, all_stages=(at_leisure, JOB))
+    run_stage(study, at_leisure, context)
+    Path(context.recipe.part.source).write_text("abc")
+    begun, missing = begin_jobs(study, JOB, context)
+    JOBS.worker(begun, "cpu").do(*missing)
+    finish_jobs(JOB, begun)
+    assert study.ledger(context.recipe, context.run).is_done("jobs")
+    state = study.ledger(changed(context, speed=2).recipe, context.run).state("jobs")
+    assert (state.state, "measure, which this recipe does without" in state.why) == ("stale", True)
