@@ -6,6 +6,7 @@ The page is one file: styles inline, plots as inline SVG, no script, nothing fet
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import jinja2
 import numpy as np
 
 from ckd_dist.report import wording
-from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.predictions import publish
 
 FILTERS = {
@@ -72,10 +72,10 @@ def text(content: str) -> Callable[[Path], object]:
 
 
 def plain(value: Any) -> Any:
-    """Return the same in types that JSON has; NaN becomes None."""
-    if isinstance(value, Estimate):
-        return plain(vars(value))
-    if isinstance(value, dict):
+    """Return the same in types that JSON has: of a dataclass its fields by name; NaN becomes None."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]

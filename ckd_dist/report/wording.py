@@ -1,24 +1,38 @@
 """Write numbers in reports, page and Markdown alike: a dash where there is none.
 
-A cell is an Estimate as JSON holds it: {"value": .., "low": .., "high": ..}, each a number or None.
+A cell is an Estimate, a Difference, or anything else with value, low and high, each a number, NaN where there is none.
 """
 
+import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from markupsafe import Markup
 
 SMALL = 5  # counts below it are not shown
 
 
+class Cell(Protocol):
+    """A value and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def known(value: float | None) -> bool:
+    """Say whether there is a number: not None, NaN or infinite."""
+    return value is not None and math.isfinite(value)
+
+
 def number(value: float | None, places: int = 3) -> str:
     """Return a number, or a dash where there is none.
 
-    >>> number(0.12345), number(None), number(1234.5, 0)
+    >>> number(0.12345), number(float("nan")), number(1234.5, 0)
     ('0.123', '–', '1,234')
     """
-    return "–" if value is None else f"{value:,.{places}f}".replace("-", "−")
+    return f"{value:,.{places}f}".replace("-", "−") if known(value) else "–"
 
 
 def signed(value: float | None, places: int = 3) -> str:
@@ -27,7 +41,7 @@ def signed(value: float | None, places: int = 3) -> str:
     >>> signed(0.1), signed(-0.1), signed(-0.0001)
     ('+0.100', '−0.100', '0.000')
     """
-    if value is None:
+    if not known(value):
         return "–"
     said = f"{value:+,.{places}f}".replace("-", "−")
     return said[1:] if float(f"{value:.{places}f}") == 0 else said
@@ -35,7 +49,7 @@ def signed(value: float | None, places: int = 3) -> str:
 
 def percent(value: float | None) -> str:
     """Return a share in percent."""
-    return "–" if value is None else f"{100 * value:.0f} %".replace("-", "−")
+    return f"{100 * value:.0f} %".replace("-", "−") if known(value) else "–"
 
 
 def count(n: int) -> str:
@@ -52,30 +66,35 @@ def count_and_share(n: int, of: int) -> str:
     return count(n) if n < SMALL or of == 0 else f"{n:,} ({100 * n / of:.1f} %)"
 
 
-def between(cell: dict[str, float | None], write: Callable[[float | None], str] = number) -> str:
+def _part(cell: Cell | dict[str, float | None], name: str) -> float | None:
+    """Return value, low or high of a cell; dicts are read until the last study's tables are typed."""
+    return cell[name] if isinstance(cell, dict) else getattr(cell, name)
+
+
+def between(cell: Cell, write: Callable[[float | None], str] = number) -> str:
     """Return the interval alone, empty where there is none."""
-    return "" if cell["low"] is None else f"{write(cell['low'])} to {write(cell['high'])}"
+    return f"{write(_part(cell, 'low'))} to {write(_part(cell, 'high'))}" if known(_part(cell, "low")) else ""
 
 
-def estimate(cell: dict[str, float | None]) -> str:
+def estimate(cell: Cell) -> str:
     """Return value and interval in one line."""
-    return number(cell["value"]) + (f" ({between(cell)})" if cell["low"] is not None else "")
+    return number(_part(cell, "value")) + (f" ({between(cell)})" if known(_part(cell, "low")) else "")
 
 
-def difference(cell: dict[str, float | None]) -> str:
+def difference(cell: Cell) -> str:
     """Return a signed value and its interval in one line."""
-    return signed(cell["value"]) + (f" ({between(cell, signed)})" if cell["low"] is not None else "")
+    return signed(_part(cell, "value")) + (f" ({between(cell, signed)})" if known(_part(cell, "low")) else "")
 
 
-def share(cell: dict[str, float | None]) -> str:
+def share(cell: Cell) -> str:
     """Return a percentage and its interval in one line."""
-    return percent(cell["value"]) + (f" ({between(cell, percent)})" if cell["low"] is not None else "")
+    return percent(_part(cell, "value")) + (f" ({between(cell, percent)})" if known(_part(cell, "low")) else "")
 
 
-def cell(cell: dict[str, float | None], kind: str = "number") -> Markup:
+def cell(cell: Cell, kind: str = "number") -> Markup:
     """Return a table cell: the value, and the interval small beneath it."""
     write = {"number": number, "signed": signed, "percent": percent}[kind]
-    return Markup("{}<small>{}</small>").format(write(cell["value"]), between(cell, write))
+    return Markup("{}<small>{}</small>").format(write(_part(cell, "value")), between(cell, write))
 
 
 def lower_first(title: str) -> str:
@@ -94,7 +113,7 @@ def brief(value: float | None) -> str:
     >>> brief(1234.5), brief(12.345), brief(0.00123), brief(0), brief(None)
     ('1,234', '12.3', '0.00123', '0', '–')
     """
-    if value is None:
+    if not known(value):
         return "–"
     if abs(value) >= 100 or value == 0:
         return f"{value:,.0f}"

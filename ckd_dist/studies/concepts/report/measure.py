@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ckd_dist.report.bootstrap import LEVEL, Resamples, interval, resample
+from ckd_dist.report.compare import Difference, judge
 from ckd_dist.report.metrics import mean_of_known, ranking
 from ckd_dist.report.page import plain
 from ckd_dist.studies.concepts.report.attribution import carriers, maps, neighbours
@@ -176,7 +177,7 @@ def compared(found: dict[Line, SeedScores], results: Results) -> Iterator[tuple[
 
 def judged(
     first_RKD: np.ndarray, second_RKD: np.ndarray, outcomes: Sequence[str], small: list[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Difference]:
     """Return the difference of the means with its verdict: better, worse, or unclear (as where positives are few)."""
     cells = {}
     for (name, first_RD), (_, second_RD) in zip(
@@ -184,9 +185,7 @@ def judged(
     ):
         cell = interval(first_RD.mean(axis=0) - second_RD.mean(axis=0))
         silent = len(small) == len(outcomes) if name == MACRO else name in small
-        clear = cell.clear_of_zero and not silent
-        verdict = "unclear" if not clear else "better" if cell.value > 0 else "worse"
-        cells[name] = vars(cell) | {"verdict": verdict}
+        cells[name] = judge(cell, enough=not silent)
     return cells
 
 

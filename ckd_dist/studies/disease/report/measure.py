@@ -13,6 +13,7 @@ import numpy as np
 
 from ckd_dist.report import bootstrap, metrics, plots
 from ckd_dist.report.bootstrap import Estimate, Resamples
+from ckd_dist.report.compare import judge
 from ckd_dist.report.metrics import Scores
 from ckd_dist.report.page import plain
 from ckd_dist.report.wording import SMALL, count, count_and_share
@@ -132,10 +133,7 @@ def differences(results: Results, scores: dict[str, Scores]) -> list[dict[str, A
         cells = {}
         for metric in COMPARED:
             value = bootstrap.difference(scores[first].overall[metric], scores[second].overall[metric])
-            sign = -1 if metric in LOWER_IS_BETTER else 1
-            clear = value.clear_of_zero and not no_claim
-            verdict = "unclear" if not clear else "better" if sign * value.value > 0 else "worse"
-            cells[metric] = vars(value) | {"verdict": verdict}
+            cells[metric] = judge(value, enough=not no_claim, lower_is_better=metric in LOWER_IS_BETTER)
         titles = {"first_title": results.title_of(first), "second_title": results.title_of(second)}
         lines.append({"first": first, "second": second, **titles, "metrics": cells})
     return lines

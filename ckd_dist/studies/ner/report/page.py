@@ -6,7 +6,8 @@ Where the held-out part has too few notes nothing is called better or worse.
 from pathlib import Path
 from typing import Any
 
-from ckd_dist.report.bootstrap import LEVEL, Estimate
+from ckd_dist.report.bootstrap import LEVEL
+from ckd_dist.report.compare import judge
 from ckd_dist.report.page import plain, write_pages
 from ckd_dist.report.wording import brief, difference, estimate, lower_first, number
 from ckd_dist.studies.ner.report import plots
@@ -86,17 +87,15 @@ def compared(line: Difference, results: NerResults) -> dict[str, Any]:
     """Return a difference with its verdict: better, worse, or unclear."""
     too_small = results.held_out().notes < FEW_NOTES
     shown = results.titles()
-
-    def judged(change: Estimate) -> dict[str, Any]:
-        clear = change.clear_of_zero and not too_small
-        return vars(change) | {"verdict": "unclear" if not clear else "better" if change.value > 0 else "worse"}
-
+    groups = (MICRO, *results.types)
     return {
         "first": line.first,
         "second": line.second,
         "first_title": shown[line.first],
         "second_title": shown[line.second],
-        "f1": {match: {kind: judged(line.f1[match][kind]) for kind in (MICRO, *results.types)} for match in MATCHES},
+        "f1": {
+            match: {kind: judge(line.f1[match][kind], enough=not too_small) for kind in groups} for match in MATCHES
+        },
     }
 
 
