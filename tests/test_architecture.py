@@ -36,7 +36,7 @@ layers =
     hospital
     study
     record
-    config : runfolder : progress
+    config : runfolder : progress : schedule
     files : schema : world
 
 [importlinter:contract:studies]

@@ -7,8 +7,8 @@ activations are computed twice (Kaplan et al. 2020, sec. 2.1).  An estimate to p
 stage runs, its progress line knows better.
 """
 
-import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from ckd_dist.config import Optim, Workers
 from ckd_dist.models.base import base_model
 from ckd_dist.progress import seconds_in_words
 from ckd_dist.runfolder import RunFolder
+from ckd_dist.schedule import num_steps
 
 EFFICIENCY = 0.4  # of the matmul speed, for a whole model
 STEP_SECONDS = 0.05  # what a step costs beside arithmetic
@@ -47,9 +48,9 @@ class TeacherPart(Base, Protocol):
     gradient_checkpointing: bool
 
 
-def num_steps(optim: Optim, num_rows: int) -> int:
-    """Return the optimizer steps of a phase on `num_rows` rows."""
-    return math.ceil(optim.epochs * num_rows / optim.batch_samples)
+def steps_of_phases(optims: Iterable[Optim], num_rows: int) -> int:
+    """Count the optimizer steps of training phases on `num_rows` rows; one of 0 epochs is left out."""
+    return sum(num_steps(num_rows, optim.batch_samples, optim.epochs) for optim in optims if optim.epochs)
 
 
 def operations_per_token(teacher: TeacherPart, num_parameters: int) -> float:

@@ -25,6 +25,7 @@ from ckd_dist.engine.log import Log
 from ckd_dist.engine.optim import schedule
 from ckd_dist.engine.reduce import StepReducer
 from ckd_dist.engine.saver import Saver
+from ckd_dist.schedule import num_steps, steps_per_epoch
 from ckd_dist.study import Callbacks
 from ckd_dist.world import World
 
@@ -116,10 +117,12 @@ class TrainingSchedule:
     save_every: int = 0  # steps, beside every evaluation, which always saves; 0: those only
 
 
-def training_schedule(optim: Optim, steps_per_epoch: int) -> TrainingSchedule:
-    """Return the recipe's schedule, in steps."""
-    num_steps = max(1, round(optim.epochs * steps_per_epoch))
-    return TrainingSchedule(num_steps, optim.evaluate_every or steps_per_epoch, optim.save_every)
+def training_schedule(optim: Optim, num_rows: int) -> TrainingSchedule:
+    """Return the schedule of a phase on `num_rows` rows.  Raise ValueError where it has no epochs."""
+    if not optim.epochs:
+        raise ValueError("a training phase of 0 epochs makes no update: its recipe field `epochs` must be more than 0")
+    evaluate_every = optim.evaluate_every or steps_per_epoch(num_rows, optim.batch_samples)
+    return TrainingSchedule(num_steps(num_rows, optim.batch_samples, optim.epochs), evaluate_every, optim.save_every)
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ def train(
 
     steps: from a step's number, this rank's planned steps from there on.
     """
-    steps_per_epoch = -(-len(task.weights) // phase.optim.batch_samples)
-    return fit(engine, task, steps, training_schedule(phase.optim, steps_per_epoch), phase, evaluate)
+    return fit(engine, task, steps, training_schedule(phase.optim, len(task.weights)), phase, evaluate)
 
 
 def predict(

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ckd_dist.config import Optim
+from ckd_dist.schedule import num_steps, steps_per_epoch
 from ckd_dist.world import World
 
 WINDOW = 32  # global batches that are sorted by length together
@@ -78,21 +79,6 @@ def steps(
             slots = slots_of_ranks(rows, lengths_N, order.micro_tokens, num_ranks)[rank]
             yield Step(slots, total_weight(weights_N[rows]), step)
             step += 1
-
-
-def steps_per_epoch(num_rows: int, batch_samples: int) -> int:
-    """Count the global batches of an epoch, the last one perhaps smaller."""
-    return math.ceil(num_rows / batch_samples)
-
-
-def num_steps(num_rows: int, batch_samples: int, epochs: float) -> int | float:
-    """Count the optimizer steps of `epochs`, which may be a fraction: rounded up to whole steps.
-
-    >>> num_steps(100, 32, 2), num_steps(100, 32, 2.4), num_steps(100, 32, 0.1)
-    (8, 10, 1)
-    """
-    exact = epochs * steps_per_epoch(num_rows, batch_samples)
-    return math.ceil(round(exact, 6)) if math.isfinite(exact) else exact
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:

@@ -196,8 +196,11 @@ def test_schedules(name, warmup):
 
 
 def test_schedule_from_a_recipe():
-    assert training_schedule(Optim(epochs=2.5), 10) == TrainingSchedule(25, 10, 0)
-    assert training_schedule(Optim(epochs=1, evaluate_every=4, save_every=2), 10) == TrainingSchedule(10, 4, 2)
+    assert training_schedule(Optim(epochs=2.5, batch_samples=4), 39) == TrainingSchedule(25, 10, 0)
+    optim = Optim(epochs=1, batch_samples=4, evaluate_every=4, save_every=2)
+    assert training_schedule(optim, 40) == TrainingSchedule(10, 4, 2)
+    with pytest.raises(ValueError, match="0 epochs"):
+        training_schedule(Optim(epochs=0), 40)
 
 
 @pytest.mark.parametrize("name", ["zero1", "zero2", "zero3_lora", "zero3_full", "zero3_offload"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckd_dist.schedule import num_steps, steps_per_epoch
 from ckd_dist.softlabels import stream
 from ckd_dist.softlabels.stream import (
     Order,
@@ -17,10 +18,8 @@ from ckd_dist.softlabels.stream import (
     epoch_batches,
     epoch_order,
     eval_slots,
-    num_steps,
     slots_of_ranks,
     steps,
-    steps_per_epoch,
 )
 from ckd_dist.world import World
 from tests.bench import padding

@@ -16,6 +16,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from ckd_dist.report.metrics import auroc
+from ckd_dist.schedule import num_steps
 from ckd_dist.studies.concepts.cases.cases import read_cases
 from ckd_dist.studies.concepts.config import ONE_HOT
 from ckd_dist.studies.concepts.fit import FitOptions, Probe, fit_patient, predict_outcomes
@@ -83,7 +84,7 @@ class ExperimentWorker:
         task = CaseTask(self.cases, experiment.target if experiment.regime == "adversarial" else None)
         options = FitOptions(
             dataclasses.replace(plan.optim, learning_rate=rate),
-            self.num_steps(plan, cases),
+            self.steps_to_make(plan, cases),
             experiment.seed,
             self.device,
             from_start=experiment.regime in TUNED,
@@ -109,26 +110,26 @@ class ExperimentWorker:
         self.publish(source)
         return dict(Result.read(path_of(self.run.experiments, source.experiment), weights=True).weights)
 
-    def num_steps(self, plan: ExperimentPlan, cases: TrainingCases) -> int:
+    def steps_to_make(self, plan: ExperimentPlan, cases: TrainingCases) -> int:
         """Count the updates: as many for a few of the target's cases as for all, as the published code has it."""
         whole, size = len(cases.train), plan.experiment.size
         if size is not None:
             whole += len(self.splits_of(plan.experiment.target).train) - size
-        return max(1, round(plan.optim.epochs * -(-whole // plan.optim.batch_samples)))
+        return num_steps(whole, plan.optim.batch_samples, plan.optim.epochs)
 
     def steps_curve(self, plan: ExperimentPlan, held_out: np.ndarray, rate: float) -> tuple[tuple[int, float], ...]:
         """Return the target's macro AUROC while it is tuned on and on at a constant rate, nothing chosen."""
         model, cases = self.start(plan)
         optim = dataclasses.replace(plan.optim, schedule="constant", learning_rate=rate)
-        num_steps = self.num_steps(plan, cases) * plan.steps_curve
+        steps = self.steps_to_make(plan, cases) * plan.steps_curve
         task, curve = CaseTask(self.cases), []
 
         def look(step: int) -> None:
             logits_NK = predict_outcomes(model, task, held_out, self.device)
             curve.append((step, macro_auroc(self.cases.outcomes_NK[held_out], logits_NK)))
 
-        powers = {max(1, round(num_steps ** (i / (CURVE_POINTS - 1)))) for i in range(CURVE_POINTS)}
-        options = FitOptions(optim, num_steps, plan.experiment.seed, self.device)
+        powers = {max(1, round(steps ** (i / (CURVE_POINTS - 1)))) for i in range(CURVE_POINTS)}
+        options = FitOptions(optim, steps, plan.experiment.seed, self.device)
         fit_patient(model, task, cases, options, Probe((0, *sorted(powers)), look))
         return tuple(curve)
 

@@ -15,6 +15,7 @@ from ckd_dist.config import Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
 from ckd_dist.engine.optim import schedule
+from ckd_dist.schedule import steps_per_epoch
 from ckd_dist.studies.concepts.regimes import TrainingCases
 from ckd_dist.studies.concepts.task import CaseTask
 from ckd_dist.world import World
@@ -67,7 +68,7 @@ def fit_patient(
     optim, rows = options.optim, cases.train
     engine = DdpEngine(model, optim, ALONE, device=options.device)
     factor = schedule(optim, options.num_steps)
-    every = optim.evaluate_every or max(1, -(-len(rows) // optim.batch_samples))
+    every = optim.evaluate_every or steps_per_epoch(len(rows), optim.batch_samples)
     best = _Best(model, task, cases.tuning) if probe is None and len(cases.tuning) else None
     if best and options.from_start:
         best.see(engine, 0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ckd_dist.engine.cost import Size, gigabytes, num_steps
+from ckd_dist.engine.cost import Size, gigabytes, steps_of_phases
 from ckd_dist.studies.concepts.cases.cases import read_cases
 from ckd_dist.studies.concepts.config import ConceptRecipe
 from ckd_dist.studies.concepts.embed import embeddings_of, phrases_of
@@ -41,7 +41,7 @@ def of_distill(recipe: ConceptRecipe, run: ConceptsRun) -> Size:
     if not run.concepts.is_file():
         return Size(f"learns {recipe.student.of}")
     num = len(phrases_of(run, recipe.embed.phrases))
-    return Size(f"at most {num:,} phrases, {num_steps(recipe.student.optim, num):,} steps")
+    return Size(f"at most {num:,} phrases, {steps_of_phases([recipe.student.optim], num):,} steps")
 
 
 def of_tabulate(recipe: ConceptRecipe, run: ConceptsRun) -> Size:

@@ -18,6 +18,7 @@ from ckd_dist.models.card import Card
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student
 from ckd_dist.report.calibrate import fit_calibration
+from ckd_dist.schedule import epochs_as_long
 from ckd_dist.softlabels.stream import eval_slots
 from ckd_dist.studies.disease.config import Student
 from ckd_dist.studies.disease.rows import disease_task, distilled_task, read_hard
@@ -57,7 +58,7 @@ def train_student(
 def as_many_updates(run: DiseaseRun, optim: Optim, num_rows: int) -> Optim:
     """Return the schedule of the hard-label baseline: it has labelled rows only, so it reads them more often."""
     _, known_N = read_hard(run, "train")
-    return dataclasses.replace(optim, epochs=optim.epochs * num_rows / max(1, int(known_N.sum())))
+    return dataclasses.replace(optim, epochs=epochs_as_long(optim.epochs, num_rows, int(known_N.sum())))
 
 
 def _calibrate(engine: Engine, tuning: DiseaseTask, phase: Phase, names: list[str]) -> None:

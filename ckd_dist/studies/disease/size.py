@@ -13,11 +13,11 @@ from ckd_dist.ehr.sources import num_subjects
 from ckd_dist.engine.cost import (
     Size,
     gigabytes,
-    num_steps,
     of_parameters,
     operations_per_token,
     parameters,
     seconds_of,
+    steps_of_phases,
 )
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease.config import DiseaseRecipe
@@ -63,7 +63,7 @@ def of_teacher(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
         return Size(of_parameters(model))
     epochs = teacher.sft.epochs + teacher.labels.epochs
     tokens = epochs * (lengths.sum() if lengths is not None else num_train * recipe.prompt.teacher_tokens)
-    steps = sum(num_steps(optim, num_train) for optim in (teacher.sft, teacher.labels))
+    steps = steps_of_phases([teacher.sft, teacher.labels], num_train)
     text = f"{num_train:,} labelled samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     if model is None:
         return Size(text)
@@ -93,7 +93,7 @@ def of_student(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     arms = 2 if student.hard_baseline else 1
     num, lengths = samples["train"], lengths_of(run, "student", splits=("train",))
     tokens = student.optim.epochs * (lengths.sum() if lengths is not None else num * recipe.prompt.student_tokens)
-    steps = num_steps(student.optim, num)
+    steps = steps_of_phases([student.optim], num)
     text = f"{num:,} samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     text += ", and a hard-label baseline" if student.hard_baseline else ""
     return Size(text, seconds_of(6 * model.matmul * tokens * arms, student.workers, steps * arms) if model else None)

@@ -13,6 +13,7 @@ from ckd_dist.engine.loop import Fitted, Phase
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.card import Card
 from ckd_dist.models.export import export_student
+from ckd_dist.schedule import epochs_as_long, steps_per_epoch
 from ckd_dist.studies.ner.config import Tagger
 from ckd_dist.studies.ner.rows import (
     CombinedTags,
@@ -97,8 +98,8 @@ def as_many_updates(optim: Optim, gold: NerTask) -> Optim:
     """
     return dataclasses.replace(
         optim,
-        epochs=optim.epochs * len(gold.windows) / max(1, len(gold.rows_N)),
-        evaluate_every=optim.evaluate_every or -(-len(gold.windows) // optim.batch_samples),
+        epochs=epochs_as_long(optim.epochs, len(gold.windows), len(gold.rows_N)),
+        evaluate_every=optim.evaluate_every or steps_per_epoch(len(gold.windows), optim.batch_samples),
     )
 
 

@@ -8,11 +8,11 @@ from ckd_dist.ehr.sources import num_subjects
 from ckd_dist.engine.cost import (
     Size,
     gigabytes,
-    num_steps,
     of_parameters,
     operations_per_token,
     parameters,
     seconds_of,
+    steps_of_phases,
 )
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.ner.config import Labelers, NerRecipe
@@ -45,7 +45,7 @@ def of_teacher(recipe: NerRecipe, run: NerRun) -> Size:
     annotated = pl.scan_parquet(run.notes("train")).select(pl.col("mentions").is_not_null().sum()).collect().item()
     share = min(annotated, recipe.notes.gold_documents or annotated) / max(1, num_notes(run)["train"])
     num, tokens = round(share * len(windows)), teacher.optim.epochs * share * int(windows.lengths.sum())
-    steps = num_steps(teacher.optim, num)
+    steps = steps_of_phases([teacher.optim], num)
     text = f"about {num:,} windows, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     return Size(text, seconds_of(operations_per_token(teacher, model.matmul) * tokens, teacher.workers, steps))
 
@@ -69,7 +69,7 @@ def of_student(recipe: NerRecipe, run: NerRun) -> Size:
     if windows is None or model is None:
         return Size(of_parameters(model))
     tokens = student.optim.epochs * int(windows.lengths.sum())
-    steps = num_steps(student.optim, len(windows))
+    steps = steps_of_phases([student.optim], len(windows))
     arms = 1 + student.hard_baseline + sum(2 if size else 1 for size in student.gold_sizes)
     text = f"{len(windows):,} windows, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     text += f", {arms} students" if arms > 1 else ""
