@@ -55,15 +55,6 @@ def tag_names(types: Sequence[str]) -> list[str]:
     return ["O", *(f"{place}-{kind}" for kind in types for place in "BI")]
 
 
-def types_of(names: Sequence[str]) -> list[str]:
-    """Return the entity types of tag columns.
-
-    >>> types_of(["O", "B-disease", "I-disease"])
-    ['disease']
-    """
-    return [name[2:] for name in names[1::2]]
-
-
 @dataclass(frozen=True)
 class Lost:
     """Mentions that tags cannot hold."""

@@ -106,11 +106,6 @@ def auroc(labels_N: np.ndarray, scores_N: np.ndarray) -> float:
     return float(ranking(labels_N, scores_N, np.zeros(len(labels_N), dtype=np.int64), np.ones((1, 1)))[0][0])
 
 
-def auprc(labels_N: np.ndarray, scores_N: np.ndarray) -> float:
-    """Return the average precision of one label; NaN where it has one class."""
-    return float(ranking(labels_N, scores_N, np.zeros(len(labels_N), dtype=np.int64), np.ones((1, 1)))[1][0])
-
-
 def ranking(
     labels_N: np.ndarray, scores_N: np.ndarray, subject_N: np.ndarray, counts_SD: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -28,16 +28,6 @@ PREDICTIONS = pl.Schema(
     }
 )
 
-MEDS = pl.Schema(
-    {
-        "subject_id": pl.Int64,
-        "prediction_time": pl.Datetime("us"),
-        "boolean_value": pl.Boolean,
-        "predicted_boolean_value": pl.Boolean,
-        "predicted_boolean_probability": pl.Float64,
-    }
-)
-
 
 def write_predictions(
     folder: Path,

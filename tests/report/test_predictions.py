@@ -13,6 +13,15 @@ from ckd_dist import schema
 from ckd_dist.report import predictions
 
 NAMES = ["Shock", "Gout, acute", "gout acute", "%"]
+MEDS_EVALUATION = pl.Schema(
+    {
+        "subject_id": pl.Int64,
+        "prediction_time": pl.Datetime("us"),
+        "boolean_value": pl.Boolean,
+        "predicted_boolean_value": pl.Boolean,
+        "predicted_boolean_probability": pl.Float64,
+    }
+)
 
 
 def visits(num: int) -> pl.DataFrame:
@@ -48,7 +57,7 @@ def test_three_forms(tmp_path: Path) -> None:
     assert len(set(files.values())) == 4
     for k, name in enumerate(NAMES):
         one = pl.read_parquet(tmp_path / "meds" / files[name])
-        assert one.schema == predictions.MEDS
+        assert one.schema == MEDS_EVALUATION
         assert one["boolean_value"].null_count() == 6
         assert one["predicted_boolean_probability"].to_numpy() == pytest.approx(probabilities_NK[:, k])
         assert one["predicted_boolean_value"].to_list() == (bits_NK[:, k] == 1).tolist()
@@ -59,7 +68,7 @@ def test_three_forms(tmp_path: Path) -> None:
 def test_without_bits(tmp_path: Path) -> None:
     predictions.write_predictions(tmp_path, visits(2), np.full((2, 1), 0.5), ["Shock"])
     one = pl.read_parquet(tmp_path / "meds" / "shock.parquet")
-    assert one.schema == predictions.MEDS
+    assert one.schema == MEDS_EVALUATION
     assert one["predicted_boolean_value"].null_count() == 2
 
 

@@ -38,7 +38,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Windows:
-    """Rows of tokens and the words of a split: `row(i)` are the tokens of window i, which owns words `units(i)`."""
+    """Rows of tokens and the words of a split: `row(i)` are the tokens of window i, and each word has one owner."""
 
     ids_T: np.ndarray  # int32
     offsets_N1: np.ndarray  # int64, row i is ids_T[offsets_N1[i] : offsets_N1[i + 1]]
@@ -63,10 +63,6 @@ class Windows:
     def row(self, i: int) -> np.ndarray:
         """Return the token ids of window i: a view, int32."""
         return self.ids_T[self.offsets_N1[i] : self.offsets_N1[i + 1]]
-
-    def units(self, i: int) -> slice:
-        """Return the words of the split that window i owns: first_U[units(i)] are their places in row(i)."""
-        return slice(int(self.unit_offsets_W1[i]), int(self.unit_offsets_W1[i + 1]))
 
     def take(self, chosen: np.ndarray) -> "Windows":
         """Return some windows, in that order, with the words that they own."""

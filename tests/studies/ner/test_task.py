@@ -168,6 +168,7 @@ def test_tags_of_notes_that_are_not_chosen_are_unknown():
 def test_some_windows_keep_their_tokens_and_words():
     some = WINDOWS.take(np.array([2, 0]))
     assert [some.row(i).tolist() for i in range(2)] == [WINDOWS.row(2).tolist(), WINDOWS.row(0).tolist()]
-    assert some.first_U[some.units(0)].tolist() == [1, 4] and some.last_U[some.units(1)].tolist() == [1, 3, 4]
+    assert some.unit_offsets_W1.tolist() == [0, 2, 5]
+    assert some.first_U[:2].tolist() == [1, 4] and some.last_U[2:].tolist() == [1, 3, 4]
     assert (some.num_units, some.note_W.tolist()) == (5, [1, 0])
     assert len(WINDOWS.take(np.array([], int))) == 0

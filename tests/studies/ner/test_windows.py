@@ -37,6 +37,11 @@ def note_of(parts: list[tuple[str, str, bool]]) -> Note:
     return Note(text, *(np.array(values, np.int32) for values in (start, end, sentence)))
 
 
+def words_of(table: Windows, i: int) -> slice:
+    """Words of the split that window i owns: first_U[words_of(table, i)] are their places in table.row(i)."""
+    return slice(*table.unit_offsets_W1[i : i + 2])
+
+
 def plain(*sentences: str) -> Note:
     """Words at blanks, a line each sentence."""
     return note_of(
@@ -109,7 +114,7 @@ def test_every_word_is_owned_once_in_order_and_reads_its_own_characters(
         (number, tokens) for number, (_, spans, note) in enumerate(references) for tokens in touching(note, spans)
     ]
     for i in range(len(cut_notes)):
-        row, owned = cut_notes.row(i), cut_notes.units(i)
+        row, owned = cut_notes.row(i), words_of(cut_notes, i)
         head, body = (row[:1], row[1:-1]) if name == "bert" else (row[:0], row)
         if name == "bert":
             assert (row[0], row[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
@@ -145,7 +150,7 @@ def test_merged_predictions_are_those_of_the_uncut_text(tokenizers, name, notes,
     large = cut(notes, tokenizer, max_tokens=10_000, context_tokens=context)
     assert len(large) == sum(len(note) > 0 for note in notes)
     merged, uncut = (
-        np.concatenate([[0], *(table.row(i)[table.first_U[table.units(i)]] % 97 for i in range(len(table)))])
+        np.concatenate([[0], *(table.row(i)[table.first_U[words_of(table, i)]] % 97 for i in range(len(table)))])
         for table in (small, large)
     )
     assert merged.tolist() == uncut.tolist()
@@ -165,8 +170,8 @@ def test_twice_points_at_the_same_tokens_in_the_second_copy(tokenizers, name, no
         body = row[inner].tolist()
         assert twice.row(i).tolist() == [*row[: inner.start], *body, *body, *row[inner.stop :]]
         for places in ("first_U", "last_U"):
-            second = getattr(twice, places)[twice.units(i)] - len(body)
-            assert second.tolist() == getattr(once, places)[once.units(i)].tolist()
+            second = getattr(twice, places)[words_of(twice, i)] - len(body)
+            assert second.tolist() == getattr(once, places)[words_of(once, i)].tolist()
 
 
 def read_back(table: Windows, tokenizer) -> list[list[str]]:
@@ -174,7 +179,7 @@ def read_back(table: Windows, tokenizer) -> list[list[str]]:
     return [
         [
             tokenizer.decode(table.row(i)[first : last + 1]).strip()
-            for first, last in zip(table.first_U[table.units(i)], table.last_U[table.units(i)], strict=True)
+            for first, last in zip(table.first_U[words_of(table, i)], table.last_U[words_of(table, i)], strict=True)
         ]
         for i in range(len(table))
     ]

@@ -79,18 +79,8 @@ class Combination:
         return floored(joined_UK)
 
     def to_json(self) -> str:
-        """Return the combination as JSON; `from_json` reads it back."""
+        """Return the combination as JSON, for a person to read."""
         return json.dumps(asdict(self), indent=1)
-
-    @staticmethod
-    def from_json(text: str) -> "Combination":
-        """Read what `to_json` wrote."""
-        plain = json.loads(text)
-        return Combination(
-            tuple(plain["names"]),
-            {kind: _choice(choice) for kind, choice in plain["choices"].items()},
-            {kind: tuple(map(_choice, choices)) for kind, choices in plain["table"].items()},
-        )
 
 
 def search(
@@ -229,7 +219,3 @@ def _check_shape(probability_LUK: np.ndarray, names: Sequence[str], types: Seque
         raise ValueError(
             f"soft tags of shape {probability_LUK.shape}: {len(names)} labelers and {num_columns} columns are wanted"
         )
-
-
-def _choice(plain: dict) -> Choice:
-    return Choice(**{**plain, "members": tuple(plain["members"]), "weights": tuple(plain["weights"])})

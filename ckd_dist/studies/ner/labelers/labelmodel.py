@@ -62,17 +62,8 @@ class LabelModel:
         return floored(hmm.predict_proba(_side_by_side(probability_LUK), lengths_N))
 
     def to_json(self) -> str:
-        """Return the model as JSON; `from_json` reads it back."""
+        """Return the model as JSON: its arrays under their names."""
         return json.dumps({name: np.asarray(value).tolist() for name, value in vars(self).items()})
-
-    @staticmethod
-    def from_json(text: str) -> "LabelModel":
-        """Read what `to_json` wrote."""
-        plain = json.loads(text)
-        return LabelModel(*(np.array(plain[name]) for name in _ARRAYS), history=tuple(plain["history"]))
-
-
-_ARRAYS = ("start_K", "transition_KK", "confusion_LKK")
 
 
 def fit_label_model(
