@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+PIECES, PIECE_BYTES = 16, 2**16  # of a file that is sampled
+
 
 def write(path: Path, content: str | bytes) -> None:
     """Put `content` at `path`, for the owner alone: after a crash at any byte the old file or the new one is there."""
@@ -33,13 +35,13 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sample_hash(path: Path, pieces: int = 16, num_bytes: int = 2**16) -> str:
-    """Return the sha256 of `pieces` pieces spread evenly over a file, its end included; of all of a small one."""
+def sample_hash(path: Path) -> str:
+    """Return the sha256 of PIECES pieces spread evenly over a file, its end included; of all of a small one."""
     size, found = path.stat().st_size, hashlib.sha256()
     with path.open("rb") as file:
-        for piece in range(pieces):
-            file.seek(max(0, size - num_bytes) * piece // (pieces - 1))
-            found.update(file.read(num_bytes))
+        for piece in range(PIECES):
+            file.seek(max(0, size - PIECE_BYTES) * piece // (PIECES - 1))
+            found.update(file.read(PIECE_BYTES))
     return found.hexdigest()
 
 

@@ -20,6 +20,7 @@ from ckd_dist.config import walk
 from ckd_dist.progress import Rate, describe, read, seconds_in_words
 
 PLAIN_SECONDS = 10.0  # between plain lines
+BAR_WIDTH = 24  # columns
 WIDTH = shutil.get_terminal_size((140, 24)).columns
 
 out = Console(highlight=False, soft_wrap=True)
@@ -58,11 +59,11 @@ def _live(name: str, file: Path, ended: threading.Event) -> None:
             live.update(Text(f"{name:<14} {_bar(rate)}{seconds_in_words(time.monotonic() - start)}", no_wrap=True))
 
 
-def _bar(rate: Rate, width: int = 24) -> str:
+def _bar(rate: Rate) -> str:
     if rate.point is None:
         return ""
-    full = width * rate.point.done // max(1, rate.point.total)
-    return f"{'━' * full}{'·' * (width - full)}  {describe(rate)}  "
+    full = BAR_WIDTH * rate.point.done // max(1, rate.point.total)
+    return f"{'━' * full}{'·' * (BAR_WIDTH - full)}  {describe(rate)}  "
 
 
 def _plain(name: str, file: Path, ended: threading.Event) -> None:

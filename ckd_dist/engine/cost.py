@@ -20,6 +20,7 @@ from ckd_dist.schedule import num_steps
 
 EFFICIENCY = 0.4  # of the matmul speed, for a whole model
 STEP_SECONDS = 0.05  # what a step costs beside arithmetic
+MEASURED_SECONDS = 0.1  # of the moment in which the speed is measured
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def seconds_of(operations: float, workers: Workers, steps: int) -> float:
     return max(operations / (workers.num * matmul_speed(workers) * EFFICIENCY), steps * STEP_SECONDS)
 
 
-def matmul_speed(workers: Workers, seconds: float = 0.1) -> float:
+def matmul_speed(workers: Workers) -> float:
     """Measure for a moment how many floating-point operations a second one worker of this machine makes."""
     import torch
 
@@ -110,7 +111,7 @@ def matmul_speed(workers: Workers, seconds: float = 0.1) -> float:
     try:
         a @ a
         start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
+        while time.perf_counter() - start < MEASURED_SECONDS:
             (a @ a).sum().item()
             count += 1
         return count * 2 * size**3 / (time.perf_counter() - start)

@@ -31,6 +31,8 @@ from ckd_dist.world import World
 
 # U units, K columns
 
+AHEAD = 2  # steps that are collated before they are wanted
+
 
 class Engine(Protocol):
     """A model with its optimizer, spread over the ranks in some way.
@@ -202,12 +204,12 @@ def fit(
     return Fitted(done, True, saver.load_best(done), skipped)
 
 
-def ahead(items: Iterable, depth: int = 2) -> Iterator:
-    """Yield the same items in the same order, made in a thread, at most `depth` before they are wanted."""
+def ahead(items: Iterable) -> Iterator:
+    """Yield the same items in the same order, made in a thread, at most AHEAD of them before they are wanted."""
     iterator, end = iter(items), object()
     pool = ThreadPoolExecutor(1)
     try:
-        waiting = deque(pool.submit(next, iterator, end) for _ in range(depth))
+        waiting = deque(pool.submit(next, iterator, end) for _ in range(AHEAD))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(pool.submit(next, iterator, end))
             yield item

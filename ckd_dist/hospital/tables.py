@@ -17,6 +17,7 @@ from ckd_dist.hospital.files import append, tables_in
 from ckd_dist.hospital.visits import simulate
 
 CHUNK = 2000  # subjects that share a seed
+MEAN_VISITS = 2.5  # a subject, those that end in death included (MIMIC-III has 1.27)
 
 TABLES = (
     "PATIENTS",
@@ -30,30 +31,27 @@ TABLES = (
 )
 
 
-def write_tables(folder: Path, num_subjects: int, seed: int, mean_visits: float = 2.5) -> dict[str, int]:
+def write_tables(folder: Path, num_subjects: int, seed: int) -> dict[str, int]:
     """Write the hospital's tables into `folder`; return how many rows each has.
 
-    mean_visits: visits a subject on average, those that end in death included (MIMIC-III has 1.27).
-    The same arguments give the same bytes.  Raises ValueError where a number is out of range.
+    The same arguments give the same bytes.  Raises ValueError where there is no subject.
     """
     if num_subjects < 1:
         raise ValueError(f"a synthetic hospital needs at least one subject, got {num_subjects}")
-    if not 1 <= mean_visits <= 8:
-        raise ValueError(f"mean_visits must lie between 1 and 8 visits a subject, got {mean_visits}")
     num_rows = dict.fromkeys(TABLES, 0)
     with tables_in(folder, TABLES) as files:
-        for chunk in _chunks(num_subjects, seed, mean_visits):
+        for chunk in _chunks(num_subjects, seed):
             for name, table in chunk.items():
                 append(files[name], table.with_row_index("ROW_ID", offset=num_rows[name] + 1))
                 num_rows[name] += len(table)
     return num_rows
 
 
-def _chunks(num_subjects: int, seed: int, mean_visits: float) -> Iterator[dict[str, pl.DataFrame]]:
+def _chunks(num_subjects: int, seed: int) -> Iterator[dict[str, pl.DataFrame]]:
     """The dictionaries of codes, then the tables of one chunk of subjects after the other."""
     yield records.dictionaries()
     end = records.FIRST_SUBJECT + num_subjects
     for start in range(0, num_subjects, CHUNK):
         rng = np.random.default_rng([seed, start])
-        tables = records.tables(simulate(CHUNK, mean_visits, rng), start, rng)
+        tables = records.tables(simulate(CHUNK, MEAN_VISITS, rng), start, rng)
         yield {name: table.filter(pl.col("SUBJECT_ID") < end) for name, table in tables.items()}

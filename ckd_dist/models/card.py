@@ -65,14 +65,10 @@ class Card:
     """What the pipeline knows and the weights do not say.  Defaults are the careful answers."""
 
     data: str = "not stated"  # "MIMIC-III 1.4", "a synthetic hospital of 4000 subjects"
-    licence: str = "not stated; treat as that of the source tables"
     patients: bool = True  # False: synthetic records only
-    deidentified: str = "as the source; nothing was added or removed"
     cohort: str = "not stated"
     labels: str = "one column a disease; see the list below"
     num_samples: int | None = None  # trained on
-    leakage: str = "none has been run; test for memorisation and membership inference before any release"
-    contact: str = "whoever gave you this folder"
     scores: Mapping[str, float] = field(default_factory=dict)
 
 

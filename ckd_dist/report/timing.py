@@ -40,27 +40,26 @@ def measure(
     batch: int,
     dtypes: Mapping[str, str],
     lengths: Mapping[str, np.ndarray] | None = None,
-    device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Timing]:
     """Time every `predict(rows)` on the same rows: first one by one, then in batches; models take turns.
 
     rows: what `predict` understands, an array of at least one.  dtypes, lengths (tokens of each of `rows`): by model
-    name.  The first call of each kind is not counted.  On CUDA every call is waited for.
+    name.  The first call of each kind is not counted.
     """
     if len(rows) == 0:
         raise ValueError("there are no samples to time; raise evaluate.timing_samples")
     singles = [rows[i : i + 1] for i in range(len(rows))]
     batches = [rows[i : i + batch] for i in range(0, len(rows), batch)]
-    one_by_one = take_turns(predicts, singles, device, clock)
-    in_batches = take_turns(predicts, batches, device, clock)
+    one_by_one = take_turns(predicts, singles, clock)
+    in_batches = take_turns(predicts, batches, clock)
     result = []
     for name in predicts:
         tokens = None if lengths is None else lengths.get(name)
         result.append(
             Timing(
                 name=name,
-                hardware=hardware(device),
+                hardware=hardware(),
                 versions=f"torch {torch.__version__}, Python {platform.python_version()}",
                 dtype=dtypes[name],
                 num_samples=len(rows),
@@ -78,7 +77,6 @@ def measure(
 def take_turns(
     predicts: Mapping[str, Callable[[np.ndarray], Any]],
     calls: list[np.ndarray],
-    device: str,
     clock: Callable[[], float],
 ) -> dict[str, list[float]]:
     """Return the seconds of every call, by model; who goes first changes from call to call."""
@@ -88,24 +86,14 @@ def take_turns(
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn, rows in enumerate(calls):
         for name in names if turn % 2 == 0 else reversed(names):
-            wait_for(device)
             start = clock()
             predicts[name](rows)
-            wait_for(device)
             seconds[name].append(clock() - start)
     return seconds
 
 
-def wait_for(device: str) -> None:
-    """Wait until a GPU has done what it was asked."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def hardware(device: str) -> str:
-    """Return the GPU's name, or the CPU's model and the threads that torch may use."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
+def hardware() -> str:
+    """Return the CPU's model and the threads that torch may use."""
     return f"{cpu_model()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
 
 

@@ -3,11 +3,13 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from ckd_dist.hospital import tables
 from ckd_dist.hospital.tables import TABLES, write_tables
+from ckd_dist.hospital.visits import simulate
 from tests.data import DATA
 
 
@@ -89,9 +91,9 @@ def test_visits_follow_each_other_and_death_is_the_last(hospital):
 
 
 @pytest.mark.parametrize("mean_visits", [1.0, 1.28, 2.5])
-def test_mean_visits(tmp_path, mean_visits):
-    num_rows = write_tables(tmp_path, 4000, seed=0, mean_visits=mean_visits)
-    assert num_rows["ADMISSIONS"] / 4000 == pytest.approx(mean_visits, rel=0.04)
+def test_mean_visits(mean_visits):
+    subjects = simulate(4000, mean_visits, np.random.default_rng(0))
+    assert len(subjects.visits.subject_V) / 4000 == pytest.approx(mean_visits, rel=0.04)
 
 
 def test_records_are_short_and_sick_enough(hospital):
@@ -102,7 +104,6 @@ def test_records_are_short_and_sick_enough(hospital):
     assert 6 < len(drugs) / num_visits < 8
 
 
-@pytest.mark.parametrize("arguments", [(0, 0), (10, 0, 0.5), (10, 0, 20.0)])
-def test_numbers_out_of_range_are_refused(tmp_path, arguments):
-    with pytest.raises(ValueError, match="got"):
-        write_tables(tmp_path, *arguments)
+def test_an_empty_hospital_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="got 0"):
+        write_tables(tmp_path, 0, seed=0)

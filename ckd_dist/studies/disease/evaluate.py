@@ -104,10 +104,10 @@ def time_models(run: DiseaseRun, models: Mapping[str, Path], num_samples: int, b
     return measure(predicts, chosen, batch=batch, dtypes=dict.fromkeys(models, "float32"), lengths=lengths)
 
 
-def predictor(run: DiseaseRun, folder: Path, role: str, split: str = "held_out") -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from rows of a split to raw logits, by the exported model in `folder`."""
+def predictor(run: DiseaseRun, folder: Path, role: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from rows of held_out to raw logits, by the exported model in `folder`."""
     model: Wrapper = load_classifier(folder)
-    table, pad_id = read_table(run, split, role), pad_id_of(folder)
+    table, pad_id = read_table(run, "held_out", role), pad_id_of(folder)
     return lambda rows: predict_logits(model, table, rows, micro_tokens=MICRO_TOKENS, pad_id=pad_id)
 
 
