@@ -157,7 +157,8 @@ def test_export_leaves_checkpoints_and_takes_away_another_shape(tmp_path, teache
 def test_card_says_what_it_must_and_names_no_path(lora_teacher, teacher_base):
     card = (lora_teacher[0] / "README.md").read_text()
     for words in ("trained on patient data", "MIMIC-III 1.4", "pairs of visits", "not a medical device",
-                  "Leakage", "transformers 5", *NAMES, fingerprint(lora_teacher[0])):  # fmt: skip
+                  "treat as that of the source tables", "Leakage",
+                  "transformers 5", *NAMES, fingerprint(lora_teacher[0])):  # fmt: skip
         assert words in card, words
     assert str(teacher_base.parent) not in card and card.startswith("---\n")
 
