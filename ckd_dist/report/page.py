@@ -5,7 +5,7 @@ The page is one file: styles inline, plots as inline SVG, no script, nothing fet
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -32,18 +32,30 @@ FILTERS = {
 }
 
 
-def write_pages(folder: Path, package: str, numbers: dict[str, Any], drawings: Mapping[str, str], **more: Any) -> None:
+def write_pages(folder: Path, package: str, parts: Sequence[Any], drawings: Mapping[str, str], **more: Any) -> None:
     """Write the three files into `folder`.  package: where report.md.jinja and report.html.jinja lie.
 
-    numbers: what metrics.json holds and the templates read, in types that JSON has.  drawings: SVG by name, for the
-    page.  more: whatever else the templates read.
+    parts: dataclasses, say one of tables and one of sentences; their fields, side by side, are what metrics.json holds
+    and what the templates read.  drawings: SVG by name, for the page.  more: whatever else the templates read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    markdown = render(package, "report.md.jinja", **numbers, **more)
-    page = render(package, "report.html.jinja", **numbers, **more, drawings=drawings)
-    publish(folder / "metrics.json", text(json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)))
+    said = side_by_side(parts)
+    markdown = render(package, "report.md.jinja", **said, **more)
+    page = render(package, "report.html.jinja", **said, **more, drawings=drawings)
+    publish(folder / "metrics.json", text(json.dumps(plain(said), indent=1, allow_nan=False, ensure_ascii=False)))
     publish(folder / "report.md", text(markdown))
     publish(folder / "report.html", text(page))
+
+
+def side_by_side(parts: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields of several dataclasses as one dict.  Raise ValueError where two have a field of one name."""
+    together: dict[str, Any] = {}
+    for part in parts:
+        own = part if isinstance(part, dict) else vars(part)  # dicts until the last study's tables are typed
+        if twice := sorted(own.keys() & together.keys()):
+            raise ValueError(f"two parts of one report have a field of the same name: {', '.join(twice)}")
+        together |= own
+    return together
 
 
 def render(package: str, template: str, **context: Any) -> str:
@@ -72,9 +84,11 @@ def text(content: str) -> Callable[[Path], object]:
 
 
 def plain(value: Any) -> Any:
-    """Return the same in types that JSON has: of a dataclass its fields by name; NaN becomes None."""
+    """Return the same in types that JSON has: of a dataclass or named tuple its fields by name; NaN becomes None."""
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

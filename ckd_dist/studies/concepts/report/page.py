@@ -26,7 +26,7 @@ def write_report(numbers: dict[str, Any], folder: Path) -> None:
     write_pages(
         folder,
         __package__,
-        numbers,
+        [numbers],
         drawings,
         score_tables=score_tables(numbers),
         difference_tables={kind: difference_tables(numbers, kind) for kind in KINDS},

@@ -32,7 +32,7 @@ def write_report(results: Results, folder: Path) -> dict[str, Any]:
     write_pages(
         folder,
         __package__,
-        numbers,
+        [numbers],
         drawings(numbers),
         by_name={model["name"]: model for model in numbers["models"]},
         metric_titles=METRIC_TITLES,

@@ -29,7 +29,7 @@ def write_report(results: NerResults, folder: Path) -> dict[str, Any]:
     write_pages(
         folder,
         __package__,
-        numbers,
+        [numbers],
         drawings,
         matches=MATCHES,
         most_columns=MOST_COLUMNS,
