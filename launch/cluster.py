@@ -59,7 +59,8 @@ from ckd_dist.config import Workers  # noqa: E402
 from ckd_dist.progress import Track  # noqa: E402
 from ckd_dist.study import Context  # noqa: E402
 from ckd_dist.world import World  # noqa: E402
-from launch.lock import Failure  # noqa: E402
+
+from .lock import Failure  # noqa: E402
 
 _TOKEN = secrets.token_hex(32)  # of all private clusters of this process: Ray reads it once and keeps it
 

@@ -24,7 +24,8 @@ from ckd_dist.study import (
     with_inputs,
 )
 from ckd_dist.world import World
-from launch import lock, show
+
+from . import lock, show
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
 
 def _cluster(study: Study, stages: Sequence[Stage], context: Context) -> contextlib.AbstractContextManager[bool]:
     """Connect to a cluster with room for the stages that are still to run on it."""
-    from launch import cluster  # importing ray takes seconds
+    from . import cluster  # importing ray takes seconds
 
     ledger = study.ledger(context.recipe, context.run)
     waiting = [stage for stage in stages if stage.runs != "alone" and not ledger.is_done(stage.name)]
@@ -129,7 +130,7 @@ def _check_end(study: Study, stage: Stage, context: Context, stop: lock.Stop) ->
 
 
 def _on_cluster(study: Study, stage: Stage, context: Context) -> None:
-    from launch import cluster
+    from . import cluster
 
     workers, run, callbacks = workers_of(stage, context), context.run, context.callbacks
     if stage.runs == "ranks":

@@ -1,6 +1,7 @@
-"""python -m launch.run <stage|pipeline|...> --recipe NAME --source SOURCE --run DIR [field=value ...]
+"""ckd-dist <stage|pipeline|...> --recipe NAME --source SOURCE --run DIR [field=value ...]
 
-The command line is made of the studies that it is given: a command a stage, and each study's own.
+In a checkout it is `python -m launch.run` too.  The command line is made of the studies that it is given: a command a
+stage, and each study's own.
 """
 
 import os
@@ -8,7 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from inspect import Parameter, Signature
 from itertools import pairwise
 from pathlib import Path
@@ -17,15 +17,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+import ckd_dist
 from ckd_dist import record
 from ckd_dist.config import load
 from ckd_dist.progress import Tracker, seconds_in_words
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies import STUDIES
 from ckd_dist.study import Command, Context, Study, resolve
-from launch import lock, show
-from launch.choose import absolute, check_studies, choose, find_recipe, recipes_of, run_folder
-from launch.verdict import verdict
+
+from . import PROGRAM, lock, show
+from .choose import absolute, check_studies, choose, find_recipe, recipes_of, run_folder
+from .verdict import verdict
 
 Studies = Mapping[str, Study]
 
@@ -67,7 +69,7 @@ def build(studies: Studies, arguments: Sequence[str] = ()) -> typer.Typer:
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        show.say(f"ckd_dist {version('ckd_dist')}")
+        show.say(f"ckd_dist {ckd_dist.__version__}")
         raise typer.Exit
 
 
@@ -130,7 +132,7 @@ def _add_stage(app: typer.Typer, studies: Studies, name: str, arguments: Sequenc
 
 def run_kept(study: Study, context: Context, name: str | None, local: bool) -> None:
     """Run a stage, or all; keep the whole of a failure in the run folder, because only its sentence is shown."""
-    from launch.driver import run_stages
+    from .driver import run_stages
 
     try:
         run_stages(study, context, [name] if name else list(study.stages), local)
@@ -232,7 +234,7 @@ def _add_looks(app: typer.Typer, studies: Studies) -> None:
 
 
 def _show_plan(study: Study, context: Context) -> None:
-    from launch.driver import plan
+    from .driver import plan
 
     show.table(("stage", "state", "why", "size"), [(e.name, e.state, e.why, e.size) for e in plan(study, context)])
 
@@ -270,14 +272,14 @@ def _with_fields(every: Studies, stage: str | None, arguments: Sequence[str]) ->
             super().format_help(ctx, formatter)
             named = _named_recipe(arguments)
             if named is None:
-                show.say("Add --recipe NAME to see the fields of a recipe here; `recipes` lists them.")
+                show.say(f"Add --recipe NAME to see the fields of a recipe here; `{PROGRAM} recipes` lists them.")
                 return
             study, values = find_recipe(every, named)
             if stage and stage not in study.stages:
                 show.say(f"Recipe {named} is of study {study.name}, whose stages are {', '.join(study.stages)}.")
                 return
             part = study.stages[stage].part if stage else ""
-            show.parts(load(study.recipe, values), part, f"fields --recipe {named}" + (f" {part}" if part else ""))
+            show.parts(load(study.recipe, values), part, f"{PROGRAM} fields --recipe {named} {part}".rstrip())
 
     return CommandWithFields
 
@@ -309,7 +311,7 @@ def main(arguments: Sequence[str] | None = None, studies: Studies = STUDIES) -> 
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         check_studies(studies)
-        build(studies, arguments)(arguments, prog_name="launch.run")
+        build(studies, arguments)(arguments, prog_name=PROGRAM)
     except SystemExit as end:
         return int(end.code or 0)
     except lock.Stopped as stop:

@@ -2,7 +2,7 @@
 
 import errno
 
-from launch.lock import Failure
+from .lock import Failure
 
 
 def verdict(error: Exception) -> tuple[str, int]:

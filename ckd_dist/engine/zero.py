@@ -20,6 +20,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from ckd_dist.engine.optim import adamw, parameter_groups
 from ckd_dist.engine.tensors import MOMENTS, read_state, write_state
 from ckd_dist.world import World
 
-SHARDING = Path(__file__).parents[2] / "ds_configs"
+IN_PACKAGE, IN_CHECKOUT = files("ckd_dist") / "ds_configs", Path(__file__).parents[2] / "ds_configs"
+SHARDING = IN_PACKAGE if IN_PACKAGE.is_dir() else IN_CHECKOUT  # a wheel has them inside
 SHARDING_MAY_SAY = ("zero_optimization", "data_types", "communication_data_type", "aio", "activation_checkpointing")
 NATIVE = "native"  # the sub-folder of a checkpoint in DeepSpeed's own form
 HARMLESS = {  # all that an honest DeepSpeed file makes beside tensors and plain containers
