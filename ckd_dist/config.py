@@ -1,28 +1,22 @@
-"""What every recipe is made of: fields, the parts that studies share, and how a file and overrides become a recipe.
+"""What every recipe is made of: fields, and the parts that studies share.  recipefile.py reads and writes recipes.
 
 A recipe has one frozen dataclass a stage.  A bad value is refused here, before a table is opened or a GPU is taken.
+A part that several studies have is declared here once, as data alone: a study's part inherits its fields, gives some
+another default (`redeclared`) and adds its own.  No behaviour is inherited, because there is none.
 
 A field is either *what* is computed or *how*.  A change of a `what` field makes the stage's output another output, so a
 re-run redoes it and everything after it; a change of a `how` field (workers, micro-batch tokens, progress) does not.
 Every field carries its unit in the description: `--help` prints it.
 """
 
-import difflib
-import json
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import is_dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
-from yaml import YAMLError
-
-from ckd_dist.files import write
-from ckd_dist.runfolder import LAYOUT
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
@@ -35,6 +29,17 @@ def what(default: Any, description: str, **bounds: Any) -> Any:
 def how(default: Any, description: str, **bounds: Any) -> Any:
     """Declare a field that changes speed or place, never the result (beyond the last bits of floating point)."""
     return Field(default, description=description, json_schema_extra={"how": True}, **bounds)
+
+
+def redeclared(part: type, name: str, default: Any, description: str | None = None) -> Any:
+    """Declare an inherited field with another default, and another description if given; its bounds stay.
+
+    part: the class that has the field `name`.
+    """
+    field = part.__pydantic_fields__[name]
+    bounds = {bound: value for each in field.metadata for bound, value in dataclasses.asdict(each).items()}
+    description = field.description if description is None else description
+    return Field(default, description=description, json_schema_extra=field.json_schema_extra, **bounds)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -86,6 +91,89 @@ class Tiny:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SplitPart:
+    """Which synthetic hospital, and which subjects are learned from."""
+
+    synthetic_seed: int = what(0, "seed of the synthetic hospital", ge=0)
+    train_fraction: float = what(0.7, "share of subjects to learn from", gt=0, lt=1)
+    tuning_fraction: float = what(
+        0.15, "share of subjects for every choice: checkpoints, temperatures, thresholds, labelers", gt=0, lt=1
+    )
+    split_seed: int = what(0, "seed of the hash that splits subjects", ge=0)
+
+
+@dataclass(frozen=True, config=STRICT)
+class TablesPart(SplitPart):
+    """The same of a hospital's tables, and what reading them takes."""
+
+    memory_gb: float = how(4.0, "most memory that reading may take, GB", gt=0.1)
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelPart:
+    """A pretrained model, or the shape of one that is made on the spot."""
+
+    base: str = what("tiny", "model: a folder, a hub name, or tiny")
+    revision: str | None = what(None, "commit of a hub model")
+    tiny: Tiny = what(Tiny(), "shape of the tiny base")
+    dtype: Literal["float32", "bfloat16"] = what("float32", "precision of the forward pass")
+
+
+@dataclass(frozen=True, config=STRICT)
+class TeacherPart(ModelPart):
+    """A teacher, and how its weights are trained and spread."""
+
+    base: str = redeclared(ModelPart, "base", "tiny", "causal language model: a folder, a hub name, or tiny")
+    dtype: Literal["float32", "bfloat16"] = redeclared(
+        ModelPart, "dtype", "bfloat16", "precision of weights and activations"
+    )
+    tuning: Literal["lora", "full"] = what("lora", "weights that are trained for the task, beside the head")
+    lora: Lora = what(Lora(), "shape of the adapter")
+    gradient_checkpointing: bool = how(True, "whether the backward pass computes activations again")
+    sharding: str = how("zero3_lora", "DeepSpeed configuration: a file of ds_configs/ without .json, or a path")
+    workers: Workers = how(Workers(), "ZeRO ranks")
+
+
+@dataclass(frozen=True, config=STRICT)
+class StudentPart(ModelPart):
+    """A student, and how it is trained."""
+
+    base: str = redeclared(ModelPart, "base", "tiny", "BERT-family encoder: a folder, a hub name, or tiny")
+    dtype: Literal["float32", "bfloat16"] = redeclared(
+        ModelPart, "dtype", "float32", "precision of activations; weights stay float32"
+    )
+    optim: Optim = what(Optim(), "training of the student")
+    engine: Literal["ddp", "zero1"] = how("ddp", "kind of data parallelism")
+    workers: Workers = how(Workers(), "data-parallel ranks")
+
+
+@dataclass(frozen=True, config=STRICT)
+class LabelPart:
+    """How rows are labelled, shard by shard."""
+
+    shard_rows: int = what(1024, "samples in a shard", ge=1)
+    order_seed: int = what(0, "seed of the order in which shards are made", ge=0)
+    micro_tokens: int = how(16384, "padded tokens in a forward pass", ge=16)
+    workers: Workers = how(Workers(), "independent labelers, a whole teacher each")
+
+
+@dataclass(frozen=True, config=STRICT)
+class SoftLossPart:
+    """How much soft labels weigh, and how soft they are."""
+
+    soft_weight: float = what(0.5, "share of the soft labels' term", ge=0, le=1)
+    temperature: float = what(1.0, "temperature T that softens teacher and student", gt=0)
+
+
+@dataclass(frozen=True, config=STRICT)
+class BootstrapPart:
+    """How the intervals of a report are drawn."""
+
+    bootstrap_draws: int = what(1000, "resamples for the 95 % intervals", ge=100)
+    seed: int = what(0, "seed of the resamples", ge=0)
+
+
+@dataclass(frozen=True, config=STRICT)
 class Endpoint:
     """A language model behind an OpenAI-compatible address."""
 
@@ -124,49 +212,17 @@ def _plain(value: Any) -> Any:
     )
 
 
+def values_of(part: Any, kind: type) -> Any:
+    """Return what a leaf asks of a part: an instance of the dataclass `kind`, each field from the part's of that name.
+
+    So a leaf declares the few values that it takes, and sees nothing else of the recipe.
+
+    >>> values_of(StudentPart(), ModelPart).base
+    'tiny'
+    """
+    return kind(**{field.name: getattr(part, field.name) for field in dataclasses.fields(kind)})
+
+
 def dump(recipe: Any) -> dict[str, Any]:
     """Return a recipe as JSON would have it, defaults included."""
     return TypeAdapter(type(recipe)).dump_python(recipe, mode="json")
-
-
-def load(kind: type, values: dict[str, Any], overrides: Sequence[str] = (), where: str = "recipe") -> Any:
-    """Check `values` as a recipe of class `kind`, with dotted overrides (`teacher.lora.rank=8`) on top.
-
-    where: what a refusal calls it.  Raises ValueError, one sentence, where a field is unknown or a value is refused.
-    """
-    for override in overrides:
-        if "=" not in override:
-            raise ValueError(f"override {override!r} is not of the form field=value")
-    try:
-        merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.from_dotlist(list(overrides)))
-        return TypeAdapter(kind).validate_python(OmegaConf.to_container(merged))
-    except ValidationError as error:
-        raise ValueError(refusal(error, kind)) from None
-    except (OmegaConfBaseException, TypeError, YAMLError) as error:  # TypeError: an override into a list
-        raise ValueError(f"{where}: {str(error).splitlines()[0]}; see the overrides {' '.join(overrides)}") from None
-
-
-def read_file(file: Path) -> dict[str, Any]:
-    """Read the values of a YAML or JSON recipe.  Raise ValueError, one sentence, where it is neither."""
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(file))
-    except Exception as error:  # a parser has its own
-        raise ValueError(f"recipe {file}: {str(error).splitlines()[0]}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"recipe {file}: it holds no fields")
-    return {str(name): value for name, value in values.items() if name != "layout"}
-
-
-def save(recipe: Any, file: Path) -> None:
-    """Write the whole recipe, defaults included, as JSON."""
-    write(file, json.dumps({"layout": LAYOUT} | dump(recipe), indent=1) + "\n")
-
-
-def refusal(error: ValidationError, kind: type) -> str:
-    """Say the first refusal in words, with the nearest field name where one was misspelt."""
-    first = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(name, [field for field, _, _ in walk(kind())], n=1, cutoff=0.5)
-        return f"the recipe has no field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; see `fields`")
-    return f"recipe field {name}: {first['msg']}, got {first['input']!r}"

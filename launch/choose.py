@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ckd_dist.config import dump, load, read_file
+from ckd_dist.config import dump
+from ckd_dist.recipefile import load, read_file
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.study import Context, Study
 

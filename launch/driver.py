@@ -9,8 +9,9 @@ from functools import partial
 
 import torch
 
-from ckd_dist.config import Workers, save
+from ckd_dist.config import Workers
 from ckd_dist.progress import Tracker, last, seconds_in_words
+from ckd_dist.recipefile import save
 from ckd_dist.study import (
     Callbacks,
     Context,

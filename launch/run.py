@@ -19,8 +19,8 @@ from typer.core import TyperCommand, TyperGroup
 
 import ckd_dist
 from ckd_dist import record
-from ckd_dist.config import load
 from ckd_dist.progress import Tracker, seconds_in_words
+from ckd_dist.recipefile import load
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies import STUDIES
 from ckd_dist.study import Command, Context, Study, resolve

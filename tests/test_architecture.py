@@ -36,7 +36,7 @@ layers =
     hospital
     study
     record
-    config : runfolder : progress : schedule
+    config : recipefile : runfolder : progress : schedule
     files : schema : world
 
 [importlinter:contract:studies]

@@ -1,8 +1,12 @@
 """Recipes: refused before anything starts, overridden by typed dotted names, saved and read back."""
 
-import pytest
+from dataclasses import make_dataclass
 
-from ckd_dist.config import dump, load, read_file, result_fields, save, walk
+import pytest
+from pydantic.dataclasses import dataclass
+
+from ckd_dist.config import STRICT, dump, how, redeclared, result_fields, values_of, walk, what
+from ckd_dist.recipefile import load, read_file, save
 from ckd_dist.studies import STUDIES
 from launch.choose import find_recipe
 
@@ -66,3 +70,34 @@ def test_how_fields_do_not_shape_the_result(study):
     assert fields
     assert not any(".workers." in name or name.endswith("micro_tokens") for name in fields)
     assert {name for name, _, info in walk(recipe) if not (info.json_schema_extra or {}).get("how")} == fields.keys()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Part:
+    share: float = what(0.5, "a share", gt=0, lt=1)
+    cores: int = how(1, "cores", ge=1)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Further(Part):
+    share: float = redeclared(Part, "share", 0.25)
+    cores: int = redeclared(Part, "cores", 2, "cores of a worker")
+
+
+def test_a_redeclared_field_keeps_its_bounds_and_its_kind():
+    assert result_fields(Further()) == {"share": 0.25}
+    assert [(name, value, info.description) for name, value, info in walk(Further())] == [
+        ("share", 0.25, "a share"),
+        ("cores", 2, "cores of a worker"),
+    ]
+    assert result_fields(Part()) == {"share": 0.5}, "the part itself stays as it was"
+    for refused in ({"share": 0.0}, {"share": 1.0}, {"cores": 0}, {"other": 1}):
+        with pytest.raises(ValueError, match=next(iter(refused))):
+            load(Further, refused)
+
+
+def test_a_leaf_gets_the_fields_that_it_declares_and_no_other():
+    given = values_of(Further(share=0.75), make_dataclass("Asked", ["cores"], frozen=True))
+    assert vars(given) == {"cores": 2}
+    with pytest.raises(AttributeError):
+        values_of(Further(), make_dataclass("Unknown", ["absent"]))

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from ckd_dist import record
-from ckd_dist.config import Workers, load
+from ckd_dist.config import Workers
 from ckd_dist.files import sample_hash
+from ckd_dist.recipefile import load
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.study import Stage

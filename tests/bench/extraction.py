@@ -29,8 +29,9 @@ import numpy as np
 import polars as pl
 from machine import describe
 
-from ckd_dist.config import dump, load
+from ckd_dist.config import dump
 from ckd_dist.hospital.tables import write_tables
+from ckd_dist.recipefile import load
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.prompts.tokens import TokenTable

@@ -19,7 +19,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from ckd_dist.config import Optim, Workers, save
+from ckd_dist.config import Optim, Workers
+from ckd_dist.recipefile import save
 from ckd_dist.studies.ner import config as ner
 from launch.run import main
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from ckd_dist.config import load, save, walk
+from ckd_dist.config import walk
+from ckd_dist.recipefile import load, save
 from ckd_dist.runfolder import LAYOUT, RunFolder
 from ckd_dist.studies import STUDIES
 from launch import run as command_line

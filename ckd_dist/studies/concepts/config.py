@@ -7,14 +7,27 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from ckd_dist.config import STRICT, Endpoint, Optim, Tiny, Workers, how, what
+from ckd_dist.config import (
+    STRICT,
+    BootstrapPart,
+    Endpoint,
+    LabelPart,
+    ModelPart,
+    Optim,
+    StudentPart,
+    TablesPart,
+    Workers,
+    how,
+    redeclared,
+    what,
+)
 
 ONE_HOT, RANDOM = "one-hot", "random"  # names of the two baselines among the embeddings
 TEMPLATE = r"^[^{}]*\{\}[^{}]*$"  # exactly one pair of braces, or every phrase would be the same
 
 
 @dataclass(frozen=True, config=STRICT)
-class Sites:
+class Sites(TablesPart):
     """sources -> cases of every site: concepts and outcomes"""
 
     sources: tuple[str, ...] = what(
@@ -22,7 +35,6 @@ class Sites:
         "list of eicu:DIR, mimic3:DIR, mimic4:DIR, meds:DIR, findings:DIR or synthetic:N (N cases a site); NAME=SOURCE "
         "makes all of a source one site",
     )
-    synthetic_seed: int = what(0, "seed of the synthetic hospitals", ge=0)
     by: Literal["site", "region", "hospital"] = what(
         "site", "property of a visit that tells sites apart, where a source has no NAME="
     )
@@ -47,22 +59,30 @@ class Sites:
         "left", "reading of a finding of a site's list that a case has no row of: left out, or taken as absent"
     )
     max_concepts: int = what(256, "most concepts of a case; beyond it the latest are kept", ge=1)
-    train_fraction: float = what(0.6, "share of subjects to learn from", gt=0, lt=1)
-    tuning_fraction: float = what(0.15, "share of subjects for choosing checkpoints", gt=0, lt=1)
-    split_seed: int = what(0, "seed of the subject hash", ge=0)
-    memory_gb: float = how(4.0, "most memory that reading may take, GB", gt=0.1)
+    train_fraction: float = redeclared(TablesPart, "train_fraction", 0.6)
 
 
 @dataclass(frozen=True, config=STRICT)
-class TextModel:
+class PhrasePart:
+    """What is done to a phrase before an embedding, and to its vector after it."""
+
+    template: str = what("{}", "text around a phrase, which takes the place of {}", pattern=TEMPLATE)
+    whiten: int | None = what(
+        None, "number of directions kept and made equally long, fitted on the source; none: no whitening", ge=1
+    )
+
+
+@dataclass(frozen=True, config=STRICT)
+class TextModel(PhrasePart, ModelPart):
     """An embedding by a model on this machine: an encoder, a causal language model, or this project's own teacher."""
 
     name: str = what("model", "name in the report")
-    base: str = what(
-        "tiny", "model: a folder (also RUN/teacher of another run), a hub name, tiny (causal) or tiny_encoder"
+    base: str = redeclared(
+        ModelPart,
+        "base",
+        "tiny",
+        "model: a folder (also RUN/teacher of another run), a hub name, tiny (causal) or tiny_encoder",
     )
-    revision: str | None = what(None, "commit of a hub model")
-    tiny: Tiny = what(Tiny(), "shape of the tiny base")
     synonyms: str | None = what(
         None,
         "CSV of two columns, phrases that mean the same, which a tiny base learns first; synthetic: those of the "
@@ -73,16 +93,11 @@ class TextModel:
         "pooling over tokens; own: as the folder says (sentence-transformers), else mean of an encoder, last of a "
         "causal model",
     )
-    template: str = what("{}", "text around a phrase, which takes the place of {}", pattern=TEMPLATE)
-    whiten: int | None = what(
-        None, "number of directions kept and made equally long, fitted on the source; none: no whitening", ge=1
-    )
     max_tokens: int = what(128, "longest phrase, tokens", ge=8)
-    dtype: Literal["float32", "bfloat16"] = what("float32", "precision of the forward pass")
 
 
 @dataclass(frozen=True, config=STRICT)
-class EmbeddingEndpoint(Endpoint):
+class EmbeddingEndpoint(PhrasePart, Endpoint):
     """An embedding by a model behind an OpenAI-compatible address."""
 
     model: str = what("Qwen/Qwen3-Embedding-8B", "model name that is asked for")
@@ -92,15 +107,11 @@ class EmbeddingEndpoint(Endpoint):
         'endpoint"',
     )
     dimensions: int | None = what(None, "width of shortened vectors, where the model can; none: its own width", ge=1)
-    template: str = what("{}", "text around a phrase, which takes the place of {}", pattern=TEMPLATE)
-    whiten: int | None = what(
-        None, "number of directions kept and made equally long, fitted on the source; none: no whitening", ge=1
-    )
     batch: int = how(64, "phrases in a request", ge=1)
 
 
 @dataclass(frozen=True, config=STRICT)
-class Embeddings:
+class Embeddings(LabelPart):
     """concepts -> vectors of every embedding"""
 
     models: tuple[TextModel, ...] = what((TextModel(name="tiny teacher", pooling="mean"),), "models on this machine")
@@ -114,9 +125,7 @@ class Embeddings:
         "text file of further phrases, one a line, that a student learns from too; synthetic: those of the synthetic "
         "hospitals",
     )
-    shard_rows: int = what(1024, "phrases in a shard", ge=1)
-    order_seed: int = what(0, "seed of the order in which shards are made", ge=0)
-    micro_tokens: int = how(16384, "padded tokens in a forward pass", ge=16)
+    shard_rows: int = redeclared(LabelPart, "shard_rows", 1024, "phrases in a shard")
     workers: Workers = how(Workers(), "independent embedders")
 
 
@@ -130,21 +139,15 @@ class SpaceLoss:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Encoder:
+class Encoder(StudentPart):
     """vectors of a large model -> a small encoder with the same space"""
 
     of: str | None = what(None, "name of the embedding that it learns; none: no student")
     name: str = what("student", "name in the report")
-    base: str = what("tiny", "BERT-family encoder: a folder, a hub name, or tiny")
-    revision: str | None = what(None, "commit of a hub model")
-    tiny: Tiny = what(Tiny(), "shape of the tiny base")
     held_out_fraction: float = what(0.1, "share of its phrases that only choose the checkpoint", gt=0, lt=1)
-    dtype: Literal["float32", "bfloat16"] = what("float32", "precision of activations; weights stay float32")
     max_tokens: int = what(64, "longest phrase, tokens", ge=8)
     loss: SpaceLoss = what(SpaceLoss(), "what it learns from")
-    optim: Optim = what(Optim(epochs=20, learning_rate=1e-4), "schedule")
-    engine: Literal["ddp", "zero1"] = how("ddp", "data parallelism")
-    workers: Workers = how(Workers(), "data-parallel ranks")
+    optim: Optim = what(Optim(epochs=20, learning_rate=1e-4), "training of the student")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -197,11 +200,9 @@ class Grid:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Compare:
+class Compare(BootstrapPart):
     """experiments -> report"""
 
-    bootstrap_draws: int = what(1000, "resamples of subjects for the 95 % intervals", ge=100)
-    seed: int = what(0, "seed of the resamples", ge=0)
     neighbours: int = what(8, "target concepts whose nearest source concepts are shown", ge=0)
     least_subjects: int = what(10, "fewest subjects of a concept that the report names", ge=1)
 

@@ -6,7 +6,21 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from ckd_dist.config import STRICT, Endpoint, Lora, Optim, Tiny, Workers, how, what
+from ckd_dist.config import (
+    STRICT,
+    BootstrapPart,
+    Endpoint,
+    LabelPart,
+    Optim,
+    SoftLossPart,
+    SplitPart,
+    StudentPart,
+    TeacherPart,
+    Workers,
+    how,
+    redeclared,
+    what,
+)
 from ckd_dist.endpoints.egress import ALLOWED
 
 TYPES = {  # what known corpora call an entity -> our column
@@ -26,21 +40,22 @@ TYPES = {  # what known corpora call an entity -> our column
 
 
 @dataclass(frozen=True, config=STRICT)
-class Notes:
+class Notes(SplitPart):
     """corpus -> notes"""
 
     source: str = what(
         "synthetic:800",
         "brat:DIR, iob:DIR, pubtator:DIR, jsonl:DIR, text:DIR, mimic3:DIR, mimic4:DIR, or synthetic:N patients",
     )
-    synthetic_seed: int = what(0, "seed of the synthetic hospital", ge=0)
     types: dict[str, str] = what(TYPES, "entity type of the corpus -> column that it counts as; others are left out")
-    train_fraction: float = what(
-        0.7, "share of subjects to learn from, where the corpus has no split of its own", gt=0, lt=1
+    train_fraction: float = redeclared(
+        SplitPart, "train_fraction", 0.7, "share of subjects to learn from, where the corpus has no split of its own"
     )
-    tuning_fraction: float = what(0.15, "share of subjects for choosing labelers and checkpoints", gt=0, lt=1)
-    split_seed: int = what(
-        0, "seed of the hash of subjects (of names where there are none) and of the choice of gold_documents", ge=0
+    split_seed: int = redeclared(
+        SplitPart,
+        "split_seed",
+        0,
+        "seed of the hash of subjects (of names where there are none) and of the choice of gold_documents",
     )
     gold_documents: int | None = what(None, "most annotated training notes to learn from; none: all", ge=0)
 
@@ -83,36 +98,25 @@ class LabelEndpoint(Endpoint):
 
 
 @dataclass(frozen=True, config=STRICT)
-class TagTeacher:
+class TagTeacher(TeacherPart):
     """notes -> a causal language model as word tagger, trained on the annotated notes; a labeler by its logits"""
 
-    base: str = what("tiny", "causal language model: a folder, a hub name, or tiny")
-    revision: str | None = what(None, "commit of a hub model")
-    tiny: Tiny = what(Tiny(), "shape of the tiny base")
-    dtype: Literal["float32", "bfloat16"] = what("bfloat16", "precision of weights and activations")
-    tuning: Literal["lora", "full"] = what("lora", "parameters that are trained, beside the head")
-    lora: Lora = what(Lora(), "adapter")
     optim: Optim = what(Optim(epochs=3, learning_rate=1e-4), "training phase")
     max_tokens: int = what(1024, "longest window, tokens", ge=32)
     context_tokens: int = what(64, "tokens of its neighbours that a window shows on either side", ge=0)
     twice: bool = what(
         True, "whether a window is read twice, so that each word has seen all of it (Springer et al. 2024)"
     )
-    gradient_checkpointing: bool = how(True, "whether activations are recomputed in the backward pass")
-    sharding: str = how("zero3_lora", "DeepSpeed configuration: a file of ds_configs/ without .json, or a path")
-    workers: Workers = how(Workers(), "ZeRO ranks")
 
 
 @dataclass(frozen=True, config=STRICT)
-class Labelers:
+class Labelers(LabelPart):
     """notes -> soft tags of every labeler"""
 
     ontologies: tuple[Ontology, ...] = what((Ontology(),), "dictionaries")
     endpoints: tuple[LabelEndpoint, ...] = what((), "large language models that are asked")
     teacher: bool = what(True, "whether a local teacher is trained and labels too")
-    shard_rows: int = what(256, "notes in a shard", ge=1)
-    order_seed: int = what(0, "seed of the order in which shards are made", ge=0)
-    micro_tokens: int = how(16384, "padded tokens in a forward pass of the teacher", ge=16)
+    shard_rows: int = redeclared(LabelPart, "shard_rows", 256, "notes in a shard")
     workers: Workers = how(Workers(), "independent labelers")
 
 
@@ -127,39 +131,32 @@ class Combine:
 
 
 @dataclass(frozen=True, config=STRICT)
-class TagLoss:
+class TagLoss(SoftLossPart):
     """(1 - soft_weight) * CE(human) + soft_weight * T^2 * KL(combined tags at T || student at T)"""
 
-    soft_weight: float = what(0.5, "weight of the combined tags where human ones are known; 1 elsewhere", ge=0, le=1)
-    temperature: float = what(1.0, "temperature T of student and combined tags", gt=0)
+    soft_weight: float = redeclared(
+        SoftLossPart, "soft_weight", 0.5, "weight of the combined tags where human ones are known; 1 elsewhere"
+    )
     balance: float = what(0.25, "exponent by which rare tags weigh more, (1 / share)^balance; 0: all alike", ge=0, le=1)
 
 
 @dataclass(frozen=True, config=STRICT)
-class Tagger:
+class Tagger(StudentPart):
     """soft tags -> student"""
 
-    base: str = what("tiny", "BERT-family encoder: a folder, a hub name, or tiny")
-    revision: str | None = what(None, "commit of a hub model")
-    tiny: Tiny = what(Tiny(), "shape of the tiny base")
-    dtype: Literal["float32", "bfloat16"] = what("float32", "precision of activations; weights stay float32")
     max_tokens: int = what(256, "longest window, tokens", ge=16)
     context_tokens: int = what(32, "tokens of its neighbours that a window shows on either side", ge=0)
     crf: bool = what(False, "whether a linear-chain CRF over the words is the last layer")
     loss: TagLoss = what(TagLoss(), "loss")
-    optim: Optim = what(Optim(epochs=5, learning_rate=5e-5), "training phase")
+    optim: Optim = what(Optim(epochs=5, learning_rate=5e-5), "training of the student")
     hard_baseline: bool = what(True, "whether the same student is trained on human labels alone too, as a baseline")
     gold_sizes: tuple[int, ...] = what((), "numbers of annotated notes of further students each: a learning curve")
-    engine: Literal["ddp", "zero1"] = how("ddp", "data parallelism")
-    workers: Workers = how(Workers(), "data-parallel ranks")
 
 
 @dataclass(frozen=True, config=STRICT)
-class Score:
+class Score(BootstrapPart):
     """students and labelers -> report"""
 
-    bootstrap_draws: int = what(1000, "resamples of notes for the 95 % intervals", ge=100)
-    seed: int = what(0, "seed of the resamples", ge=0)
     timing_documents: int = what(50, "notes in the speed measurement", ge=1)
     other_corpora: tuple[str, ...] = what((), "annotated sources, written like notes.source, to score on other text")
 

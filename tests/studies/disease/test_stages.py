@@ -2,7 +2,8 @@
 
 import pytest
 
-from ckd_dist.config import dump, load
+from ckd_dist.config import dump
+from ckd_dist.recipefile import load
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.describe import title_of_source

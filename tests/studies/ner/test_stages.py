@@ -2,7 +2,8 @@
 
 import pytest
 
-from ckd_dist.config import dump, load
+from ckd_dist.config import dump
+from ckd_dist.recipefile import load
 from ckd_dist.studies.ner import STUDY
 from ckd_dist.studies.ner.recipes import ner_tiny
 from ckd_dist.studies.ner.runfolder import NerRun
