@@ -56,7 +56,6 @@ class TeacherOptions:
     gradient_checkpointing: bool = False
     revision: str | None = None  # commit of a hub model
     loading: AbstractContextManager = field(default_factory=nullcontext)
-    attention: str = "sdpa"
     seed: int = 0  # of fresh weights
 
 
@@ -83,7 +82,7 @@ def build_teacher(base: str | Path, config: PreTrainedConfig, kind: Kind, option
     folder, (auto, task) = find_base(base, options.revision), KINDS[kind]
     with options.loading, quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model, report = auto.from_pretrained(folder, config=config, **_safely(options.dtype, options.attention))
+        model, report = auto.from_pretrained(folder, config=config, **_safely(options.dtype))
         if kind != "answers" and not hasattr(model, "score"):
             raise ValueError(f"base {base}: {type(model).__name__} is no causal language model, as a teacher must be")
         check_loaded(base, set(report["missing_keys"]), fresh=() if kind == "answers" else ("score.",))
@@ -128,10 +127,10 @@ def adopt_adapter(classifier: Wrapper, adapter_folder: Path) -> None:
             parameter.copy_(saved[name])
 
 
-def _safely(dtype: torch.dtype, attention: str) -> dict:
+def _safely(dtype: torch.dtype) -> dict:
     return {
         "dtype": dtype,
-        "attn_implementation": attention,
+        "attn_implementation": "sdpa",
         "use_safetensors": True,
         "trust_remote_code": False,
         "local_files_only": True,

@@ -2,7 +2,7 @@
 
     N rows, K labels          probability = sigmoid(logit / temperature + bias)
 
-One temperature for all labels is fitted first (Guo et al. 2017).  A label with at least `min_cases` of both classes
+One temperature for all labels is fitted first (Guo et al. 2017).  A label with at least MIN_CASES of both classes
 gets its own temperature and bias on top: the penalised maximum likelihood of two numbers, pulled to the common
 temperature and no bias with the weight of about one case.  A rarer label keeps the common temperature and no bias.  A
 temperature is never negative and at most 20: calibration may flatten a ranking, not turn it round.  So AUROC and AUPRC
@@ -22,6 +22,7 @@ from scipy.optimize import minimize, minimize_scalar
 
 MOST_TEMPERATURE = 20.0
 LEAST_TEMPERATURE = 0.05
+MIN_CASES = 30  # positives, and negatives, that a label needs for numbers of its own
 PULL = 1.0  # weight of the penalty on a label's own temperature and bias
 
 
@@ -72,13 +73,10 @@ class Calibration:
         return cls(tuple(columns["name"]), *numbers)
 
 
-def fit_calibration(
-    logits_NK: np.ndarray, labels_NK: np.ndarray, names: Sequence[str], *, min_cases: int = 30
-) -> Calibration:
+def fit_calibration(logits_NK: np.ndarray, labels_NK: np.ndarray, names: Sequence[str]) -> Calibration:
     """Fit temperatures, biases and thresholds on tuning subjects.
 
-    logits: any real numbers [N, K].  labels: 0 or 1.  min_cases: positives, and negatives, that a label needs for
-    numbers of its own.  Without a row, temperature 1 and threshold 0.5.  Raises
+    logits: any real numbers [N, K].  labels: 0 or 1.  Without a row, temperature 1 and threshold 0.5.  Raises
     ValueError where shapes differ or a logit is not finite.
     """
     if logits_NK.shape != labels_NK.shape or logits_NK.shape[1] != len(names):
@@ -92,7 +90,7 @@ def fit_calibration(
     temperature_K, bias_K = np.full(len(names), common), np.zeros(len(names))
     for k in range(len(names)):
         positives = labels_NK[:, k].sum()
-        if min(positives, len(labels_NK) - positives) >= min_cases:
+        if min(positives, len(labels_NK) - positives) >= MIN_CASES:
             temperature_K[k], bias_K[k] = fit_label(logits_NK[:, k], labels_NK[:, k], common)
     threshold_K = fit_thresholds(sigmoid(logits_NK / temperature_K + bias_K), labels_NK)
     return Calibration(tuple(names), temperature_K, bias_K, threshold_K)

@@ -66,9 +66,7 @@ class LabelModel:
         return json.dumps({name: np.asarray(value).tolist() for name, value in vars(self).items()})
 
 
-def fit_label_model(
-    probability_LUK: np.ndarray, lengths_N: Sequence[int], *, iterations: int = ITERATIONS
-) -> LabelModel:
+def fit_label_model(probability_LUK: np.ndarray, lengths_N: Sequence[int]) -> LabelModel:
     """Learn every labeler's confusions from soft tags alone.  lengths_N: words of each note.
 
     Raises ValueError where shapes do not fit or there is no word.
@@ -85,7 +83,7 @@ def fit_label_model(
     allowed_KK = _allowed(num_columns)
     steps_KK = (vote_UK[:-1].T @ vote_UK[1:] + 0.1) * allowed_KK
 
-    iterations = iterations if num_labelers > 1 else 0
+    iterations = ITERATIONS if num_labelers > 1 else 0
     hmm = _Labelers(_rows(_tie(counts_LKK, tied_LK) + prior_LKK), prior_LKK, tied_LK, iterations, TOLERANCE * num_words)
     hmm.startprob_ = _rows((vote_UK.mean(0) + 1e-3) * allowed_KK[0])
     hmm.transmat_, hmm.transmat_prior = _rows(steps_KK), 1 + VOTE_WEIGHT * steps_KK

@@ -47,35 +47,26 @@ class Piece(NamedTuple):
     ends: str = ""  # letters after it
 
 
-def write_page(
-    path: Path,
-    notes: Sequence[Marked],
-    types: Sequence[str],
-    *,
-    title: str,
-    most: int = MOST_NOTES,
-    total: int | None = None,
-) -> None:
-    """Write at most `most` of the notes, evenly chosen, as one HTML file.
+def write_page(path: Path, notes: Sequence[Marked], types: Sequence[str], *, title: str) -> None:
+    """Write at most MOST_NOTES of the notes, evenly chosen, as one HTML file.
 
-    types: in the order of the legend; others that occur come after.  total: how many notes these were picked from,
-    where the caller picked (with `evenly`).  Raises ValueError where a mention lies outside its note.
+    types: in the order of the legend; others that occur come after.  Raises ValueError where a mention lies
+    outside its note.
     """
-    chosen = [notes[number] for number in evenly(len(notes), most)]
+    chosen = [notes[number] for number in evenly(len(notes), MOST_NOTES)]
     for number, note in enumerate(chosen, 1):
         check(
             [*note.predictions, *(Prediction(mention, 1.0) for mention in note.gold or ())],
             note.text,
             f"shown note {number}",
         )
-    total = len(notes) if total is None else total
     counts = Counter(mention.type for note in chosen for mention, _ in note.predictions)
     occurring = {m.type for note in chosen for m in (*(p.mention for p in note.predictions), *(note.gold or ()))}
     types = [*types, *sorted(occurring - set(types))]
     letters = dict(zip(types, abbreviations(types), strict=True))
     page = template().render(
         title=title,
-        choice=choice_in_words(len(chosen), total),
+        choice=choice_in_words(len(chosen), len(notes)),
         legend=[
             {"type": kind, "count": counts[kind], "letters": letters[kind], **look_of(kind, types)} for kind in types
         ],
@@ -90,7 +81,7 @@ def write_page(
         file.write(encoded(page))
 
 
-def evenly(total: int, most: int = MOST_NOTES) -> list[int]:
+def evenly(total: int, most: int) -> list[int]:
     """Return the numbers of at most `most` of `total` notes, at even steps from the first on.
 
     >>> evenly(3, 50), evenly(1000, 4)

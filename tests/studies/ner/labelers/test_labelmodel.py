@@ -127,7 +127,7 @@ def test_its_posterior_is_what_a_sum_over_all_sequences_gives():
     random = np.random.default_rng(4)
     tags_NU = truth(random, 20)
     soft_LUK = np.array([labeler(random, tags_NU, *each) for each in (GOOD, POOR)])
-    model = fit_label_model(soft_LUK, lengths(tags_NU), iterations=3)
+    model = fit_label_model(soft_LUK, lengths(tags_NU))
     soft_LUK = random.dirichlet(np.ones(COLUMNS), size=(2, 3)).astype(np.float32)
     expected_UK = np.zeros((3, COLUMNS))
     for path in np.ndindex(5, 5, 5):
