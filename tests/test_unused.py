@@ -1,0 +1,107 @@
+"""What is planted dead is found, and what is planted alive is not."""
+
+from pathlib import Path
+
+from tests import unused
+
+FILES = {
+    "pyproject.toml": '[project.scripts]\nrun = "launch.run:main"\n',
+    "README.md": """
+```python
+from ckd_dist.tools import for_readers
+for_readers(1)
+```
+```python
+an excerpt ...
+```
+""",
+    "launch/__init__.py": "",
+    "launch/run.py": """
+from ckd_dist import tools
+from . import helper
+from .helper import Point
+
+STAGE = "ckd_dist.tools:by_reference"
+
+def main():
+    tools.alive(1, given=2)
+    helper.walk([])
+    shape = Point(1, named=3)
+    print(shape.read(), STAGE, tools.USED, list(map(helper.handed_on, [])))
+""",
+    "launch/helper.py": """
+from dataclasses import dataclass, replace
+
+def walk(items, depth=0, echoed=0):
+    return [walk(each, depth=depth + 1, echoed=echoed) for each in items]
+
+def handed_on(value, option=None):
+    return value
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+    y: int = 0
+    named: int = 0
+    replaced: int = 0
+
+    def read(self):
+        return replace(self, replaced=1).rendered
+
+    @property
+    def rendered(self):
+        return self.x
+
+    def shown(self):
+        return self.x
+
+    def unread(self):
+        return self.x
+""",
+    "ckd_dist/__init__.py": "",
+    "ckd_dist/page.html.jinja": "{{ point.shown() }}",
+    "ckd_dist/tools.py": """
+USED, UNUSED = 1, 2
+LONELY = 3
+
+def alive(first, given=1, never=2):
+    return first
+
+def by_reference():
+    return 1
+
+def for_readers(first):
+    return first
+
+def dead():
+    return only_for_the_dead()
+
+def only_for_the_dead():
+    return LONELY
+""",
+}
+
+
+def house_of(root: Path) -> unused.House:
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return unused.read_house(root)
+
+
+def test_what_nothing_leads_to_is_found_and_nothing_else(tmp_path):
+    found = {str(each).partition(":")[2] for each in house_of(tmp_path).unreached()}
+    assert found == {"Point.unread", "UNUSED", "LONELY", "dead", "only_for_the_dead"}
+
+
+def test_defaults_that_no_call_replaces_are_found_and_nothing_else(tmp_path):
+    found = {each.partition(":")[2] for each in house_of(tmp_path).never_given()}
+    assert found == {"walk(echoed)", "Point(y)", "alive(never)"}
+
+
+def test_an_allowance_covers_a_class_with_all_that_is_its_own(monkeypatch):
+    monkeypatch.setattr(unused, "ALLOWED", {"m:Stream": "later"})
+    covered = [
+        unused.allowance(name) for name in ("m:Stream", "m:Stream.read", "m:Stream(most)", "m:Streams", "m:other")
+    ]
+    assert covered == ["m:Stream", "m:Stream", "m:Stream", "", ""]
