@@ -45,6 +45,7 @@ from ckd_dist.studies.concepts.grid import GridPlan
 from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
+from ckd_dist.studies.concepts.report.wording import say
 from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of, tidy
 from ckd_dist.studies.concepts.tabulate import agreement, embed_by_student, write_vector_tables
 from ckd_dist.study import Context, Jobs, Outcome
@@ -203,8 +204,8 @@ def evaluate(context: Context) -> Outcome:
         least_subjects=settings.least_subjects,
     )
     track(2, 4)
-    numbers = measure(results)
+    tables = measure(results)
     track(3, 4)
-    write_report(numbers, run.report)
+    write_report(tables, say(tables), run.report)
     track(4, 4)
     return Outcome(files_below(run.report))

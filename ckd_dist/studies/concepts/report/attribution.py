@@ -7,7 +7,6 @@ A concept that fewer than `least_subjects` subjects of a site have is never name
 """
 
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,9 +14,10 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from ckd_dist.report.bootstrap import Resamples, interval
+from ckd_dist.report.bootstrap import Estimate, Resamples, interval
 from ckd_dist.studies.concepts.report.results import LOCAL, Line, Results, Scored, Target
 from ckd_dist.studies.concepts.report.sites import subjects_at
+from ckd_dist.studies.concepts.report.tables import Carrier, Carriers, ConceptMap, MapLabel, Neighbour, Neighbours
 from ckd_dist.studies.concepts.tables import unit
 
 NEAREST = 3  # neighbours shown of a concept
@@ -29,7 +29,7 @@ MOST_CARRIERS = 10  # concepts shown either way
 LEAST_PROBABILITY = 1e-6  # a surer prediction counts as this sure: no single case may be an infinite loss
 
 
-def neighbours(results: Results) -> list[dict[str, Any]]:
+def neighbours(results: Results) -> list[Neighbours]:
     """Find the nearest source concepts, by every embedding, of the target's most frequent concepts that it lacks."""
     texts, systems = results.concepts["text"].to_list(), results.concepts["system"].to_list()
     lines = []
@@ -46,20 +46,11 @@ def neighbours(results: Results) -> list[dict[str, Any]]:
             for concept, cosine_V in zip(asked, cosines_CV, strict=True):
                 best = np.argsort(-cosine_V, kind="stable")[:NEAREST]
                 near = [
-                    {"text": texts[v], "system": systems[v], "cosine": float(cosine)}
+                    Neighbour(texts[v], systems[v], float(cosine))
                     for v, cosine in zip(known[best], cosine_V[best], strict=True)
                 ]
-                lines.append(
-                    {
-                        "source": source,
-                        "target": target,
-                        "embedding": space.embedding,
-                        "text": texts[concept],
-                        "system": systems[concept],
-                        "subjects": int(here_V[concept]),
-                        "nearest": near,
-                    }
-                )
+                text, system, subjects = texts[concept], systems[concept], int(here_V[concept])
+                lines.append(Neighbours(source, target, space.embedding, text, system, subjects, near))
     return lines
 
 
@@ -73,7 +64,7 @@ def directions(vectors_VD: np.ndarray) -> np.ndarray:
     return unit(vectors_VD.astype(np.float64))
 
 
-def maps(results: Results) -> list[dict[str, Any]]:
+def maps(results: Results) -> list[ConceptMap]:
     """Map every embedding's concepts of the first pair in two dimensions, marked by the site that has them."""
     pair = next(((source, target) for source, target in results.pairs() if source != target), None)
     if pair is None:
@@ -93,21 +84,21 @@ def maps(results: Results) -> list[dict[str, Any]]:
     rarer_C = np.where(side_C == "both", np.minimum(there_C, here_C), np.maximum(there_C, here_C))
     texts = results.concepts["text"].to_list()
     labels = [
-        {"point": int(place), "text": texts[chosen[drawn[place]]]}
+        MapLabel(int(place), texts[chosen[drawn[place]]])
         for side in ("source", "target", "both")
         for place in most_frequent(rarer_C, (side_C == side) & (rarer_C >= results.least_subjects), MAP_LABELS)
     ]
     return [
-        {
-            "embedding": space.embedding,
-            "source": source,
-            "target": target,
-            "concepts": len(chosen),
-            "method": method,
-            "places": places_C2[drawn].round(2).tolist(),
-            "sides": side_C.tolist(),
-            "labels": labels,
-        }
+        ConceptMap(
+            space.embedding,
+            source,
+            target,
+            concepts=len(chosen),
+            method=method,
+            places=places_C2[drawn].round(2).tolist(),
+            sides=side_C.tolist(),
+            labels=labels,
+        )
         for space in results.spaces
         for places_C2, method in [flatten(space.vectors_VD[chosen], results.seed)]
     ]
@@ -128,7 +119,7 @@ def flatten(vectors_CD: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     return TSNE(2, perplexity=perplexity, random_state=seed).fit_transform(places_CD), "t-SNE"
 
 
-def carriers(results: Results, draws: dict[str, Resamples]) -> list[dict[str, Any]]:
+def carriers(results: Results, draws: dict[str, Resamples]) -> list[Carriers]:
     """Find the target's concepts that go along with a loss: log-loss of "shared" minus that of "local" (else "full").
 
     A concept's number is the mean over the held-out cases that have it, and over outcomes and seeds; its interval is
@@ -146,20 +137,19 @@ def carriers(results: Results, draws: dict[str, Resamples]) -> list[dict[str, An
             continue
         target, drawn = targets[line.target], draws[line.target]
         excess_N = losses[line] - losses[against]
-        rows = carried(excess_N, target, drawn, results)
-        if rows:
-            pair = {"embedding": line.embedding, "model": line.model, "source": line.source, "target": line.target}
-            most = sorted((row for row in rows if row["value"] > 0), key=lambda row: -row["value"])[:MOST_CARRIERS]
-            least = sorted((row for row in rows if row["value"] < 0), key=lambda row: row["value"])[:MOST_CARRIERS]
+        if rows := carried(excess_N, target, drawn, results):
             lines.append(
-                pair
-                | {
-                    "against": against.regime,
-                    "overall": overall(excess_N, drawn),
-                    "concepts": len(rows),
-                    "lost": most,
-                    "gained": least,
-                }
+                Carriers(
+                    line.embedding,
+                    line.model,
+                    line.source,
+                    line.target,
+                    against=against.regime,
+                    overall=overall(excess_N, drawn),
+                    concepts=len(rows),
+                    lost=sorted((row for row in rows if row.value > 0), key=lambda row: -row.value)[:MOST_CARRIERS],
+                    gained=sorted((row for row in rows if row.value < 0), key=lambda row: row.value)[:MOST_CARRIERS],
+                )
             )
     return lines
 
@@ -179,13 +169,13 @@ def log_loss(outcomes_NK: np.ndarray, probabilities_NK: np.ndarray) -> np.ndarra
     return -np.log(np.maximum(happened_NK, LEAST_PROBABILITY)).mean(axis=1)
 
 
-def overall(excess_N: np.ndarray, drawn: Resamples) -> dict[str, float]:
+def overall(excess_N: np.ndarray, drawn: Resamples) -> Estimate:
     """Return the mean excess over all cases, with its interval."""
     counts_ND = drawn.counts_SD[drawn.subject_N]
-    return vars(interval(excess_N @ counts_ND / counts_ND.sum(axis=0)))
+    return interval(excess_N @ counts_ND / counts_ND.sum(axis=0))
 
 
-def carried(excess_N: np.ndarray, target: Target, drawn: Resamples, results: Results) -> list[dict[str, Any]]:
+def carried(excess_N: np.ndarray, target: Target, drawn: Resamples, results: Results) -> list[Carrier]:
     """Return the mean excess over the cases of every concept that enough held-out subjects have, with its interval."""
     has_VN = held_out_concepts(target, results)
     num_subjects = len(drawn.counts_SD)
@@ -202,7 +192,7 @@ def carried(excess_N: np.ndarray, target: Target, drawn: Resamples, results: Res
         mean_VD = np.where(cases_VD > 0, sums_VD / cases_VD, np.nan)
     texts = results.concepts["text"].to_list()
     return [
-        {"text": texts[v], "subjects": int(subjects_V[v])} | vars(interval(mean_D))
+        Carrier(texts[v], int(subjects_V[v]), **vars(interval(mean_D)))
         for v, mean_D in zip(named, mean_VD, strict=True)
     ]
 

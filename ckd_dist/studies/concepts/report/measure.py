@@ -10,18 +10,28 @@ Macro: the mean over the outcomes that have both classes.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ckd_dist.report.bootstrap import LEVEL, Resamples, interval, resample
 from ckd_dist.report.compare import Difference, judge
 from ckd_dist.report.metrics import mean_of_known, ranking
-from ckd_dist.report.page import plain
 from ckd_dist.studies.concepts.report.attribution import carriers, maps, neighbours
 from ckd_dist.studies.concepts.report.results import LOCAL, Line, Results, Scored, Target
 from ckd_dist.studies.concepts.report.sites import describe_sites, overlaps
-from ckd_dist.studies.concepts.report.wording import MACRO, with_sentences
+from ckd_dist.studies.concepts.report.tables import (
+    MACRO,
+    BaselineScore,
+    ConceptTables,
+    Cost,
+    Draws,
+    HeldOut,
+    LineDifference,
+    Score,
+    SeedEstimate,
+    StepCurve,
+    StepScore,
+)
 
 FEW_POSITIVES = 10  # held-out cases with an outcome, or without it; below: no claim may rest on it
 REGIMES = (("full", "local"), ("frozen", "shared"))  # whose difference is reported, of one embedding
@@ -41,8 +51,8 @@ class SeedScores:
         return SeedScores(tuple(seeds), self.auroc_RKD[chosen], self.auprc_RKD[chosen])
 
 
-def measure(results: Results) -> dict[str, Any]:
-    """Return everything that the report says, in types that JSON has.
+def measure(results: Results) -> ConceptTables:
+    """Return every number of the report.
 
     Raises ValueError where the parts of `results` do not fit together.
     """
@@ -50,39 +60,38 @@ def measure(results: Results) -> dict[str, Any]:
     draws = {t.site: resample(t.subject_N, results.bootstrap_draws, results.seed) for t in results.targets}
     found = score_lines(results, draws)
     small = {target.site: too_few(target, results.outcomes) for target in results.targets}
-    numbers = {
-        "title": results.title,
-        "source": results.source,
-        "date": results.date,
-        "outcomes": list(results.outcomes),
-        "embeddings": results.embeddings(),
-        "models": results.models(),
-        "one_hot": results.one_hot,
-        "learned": dict(results.learned),
-        "pairs": results.pairs(),
-        "bootstrap": {"over": "subjects", "draws": results.bootstrap_draws, "seed": results.seed, "level": LEVEL},
-        "least_subjects": results.least_subjects,
-        "few_positives": FEW_POSITIVES,
-        "notes": list(results.notes),
-        "left_out": {what: times for what, times in results.left_out.items() if times},
-        "sites": describe_sites(results),
-        "overlap": overlaps(results),
-        "targets": [held_out(target, results.outcomes, small[target.site]) for target in results.targets],
-        "baselines": score_baselines(results, draws),
-        "scores": [line._asdict() | summarise(of_line, results.outcomes) for line, of_line in found.items()],
-        "differences": list(differences(found, results, small)),
-        "steps": steps(results.scored),
-        "neighbours": neighbours(results),
-        "maps": maps(results),
-        "carriers": carriers(results, draws),
-        "costs": costs(results.scored),
-        "seconds": sum(one.seconds for one in results.scored),
-        "experiments": len(results.scored),
-        "idle_share": results.idle_share,
-        "recipe": dict(results.recipe),
-        "versions": dict(results.versions),
-    }
-    return with_sentences(plain(numbers))
+    return ConceptTables(
+        title=results.title,
+        source=results.source,
+        date=results.date,
+        outcomes=results.outcomes,
+        embeddings=results.embeddings(),
+        models=results.models(),
+        one_hot=results.one_hot,
+        learned=results.learned,
+        pairs=results.pairs(),
+        bootstrap=Draws("subjects", results.bootstrap_draws, results.seed, LEVEL),
+        least_subjects=results.least_subjects,
+        few_positives=FEW_POSITIVES,
+        notes=results.notes,
+        left_out={what: times for what, times in results.left_out.items() if times},
+        sites=describe_sites(results),
+        overlap=overlaps(results),
+        targets=[held_out(target, results.outcomes, small[target.site]) for target in results.targets],
+        baselines=score_baselines(results, draws),
+        scores=[Score(*line, *summarise(of_line, results.outcomes)) for line, of_line in found.items()],
+        differences=list(differences(found, results, small)),
+        steps=steps(results.scored),
+        neighbours=neighbours(results),
+        maps=maps(results),
+        carriers=carriers(results, draws),
+        costs=costs(results.scored),
+        seconds=sum(one.seconds for one in results.scored),
+        experiments=len(results.scored),
+        idle_share=results.idle_share,
+        recipe=results.recipe,
+        versions=results.versions,
+    )
 
 
 def score_lines(results: Results, draws: dict[str, Resamples]) -> dict[Line, SeedScores]:
@@ -111,16 +120,14 @@ def rank(outcomes_NK: np.ndarray, probabilities_NK: np.ndarray, drawn: Resamples
     return auroc_KD, auprc_KD
 
 
-def summarise(found: SeedScores, outcomes: Sequence[str]) -> dict[str, Any]:
-    """Return a line's means over seeds, with interval and spread."""
-    return {
-        "seeds": len(found.seeds),
-        "auroc": by_outcome(found.auroc_RKD, outcomes),
-        "auprc": by_outcome(found.auprc_RKD, outcomes),
-    }
+def summarise(
+    found: SeedScores, outcomes: Sequence[str]
+) -> tuple[int, dict[str, SeedEstimate], dict[str, SeedEstimate]]:
+    """Return the number of a line's seeds, and its AUROC and AUPRC over them."""
+    return len(found.seeds), by_outcome(found.auroc_RKD, outcomes), by_outcome(found.auprc_RKD, outcomes)
 
 
-def by_outcome(value_RKD: np.ndarray, outcomes: Sequence[str]) -> dict[str, Any]:
+def by_outcome(value_RKD: np.ndarray, outcomes: Sequence[str]) -> dict[str, SeedEstimate]:
     """Return, of macro and every outcome, the mean over seeds, its interval, and least and most of the seeds."""
     return {name: spread_estimate(value_RD) for name, value_RD in columns(value_RKD, outcomes)}
 
@@ -133,31 +140,32 @@ def columns(value_RKD: np.ndarray, outcomes: Sequence[str]) -> Iterator[tuple[st
             yield name, value_RKD[:, k]
 
 
-def spread_estimate(value_RD: np.ndarray) -> dict[str, float]:
+def spread_estimate(value_RD: np.ndarray) -> SeedEstimate:
     """Return the mean over seeds with its interval, and least and most of the seeds."""
-    return vars(interval(value_RD.mean(axis=0))) | {"least": value_RD[:, 0].min(), "most": value_RD[:, 0].max()}
+    observed_R = value_RD[:, 0]
+    return SeedEstimate(**vars(interval(value_RD.mean(axis=0))), least=observed_R.min(), most=observed_R.max())
 
 
 def differences(
     found: dict[Line, SeedScores], results: Results, small: dict[str, list[str]]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[LineDifference]:
     """Yield first minus second over the seeds that both have, on the same draws; of all of the target's cases."""
     for kind, first, second in compared(found, results):
         seeds = sorted(set(found[first].seeds) & set(found[second].seeds))
         if not seeds:
             continue
         one, other = found[first].of(seeds), found[second].of(seeds)
-        yield {
-            "kind": kind,
-            "first": first._asdict(),
-            "second": second._asdict(),
-            "model": first.model,
-            "source": first.source,
-            "target": first.target,
-            "seeds": len(seeds),
-            "auroc": judged(one.auroc_RKD, other.auroc_RKD, results.outcomes, small[first.target]),
-            "auprc": judged(one.auprc_RKD, other.auprc_RKD, results.outcomes, small[first.target]),
-        }
+        yield LineDifference(
+            kind,
+            first,
+            second,
+            first.model,
+            first.source,
+            first.target,
+            seeds=len(seeds),
+            auroc=judged(one.auroc_RKD, other.auroc_RKD, results.outcomes, small[first.target]),
+            auprc=judged(one.auprc_RKD, other.auprc_RKD, results.outcomes, small[first.target]),
+        )
 
 
 def compared(found: dict[Line, SeedScores], results: Results) -> Iterator[tuple[str, Line, Line]]:
@@ -196,19 +204,19 @@ def too_few(target: Target, outcomes: Sequence[str]) -> list[str]:
     return [name for name, rarer in zip(outcomes, rarer_K, strict=True) if rarer < FEW_POSITIVES]
 
 
-def held_out(target: Target, outcomes: Sequence[str], small: list[str]) -> dict[str, Any]:
+def held_out(target: Target, outcomes: Sequence[str], small: list[str]) -> HeldOut:
     """Count the held-out cases of a target.  small: outcomes that no claim may rest on."""
     positives_K = target.outcomes_NK.sum(axis=0)
-    return {
-        "site": target.site,
-        "cases": len(target.case_id_N),
-        "subjects": len(np.unique(target.subject_N)),
-        "positives": dict(zip(outcomes, positives_K.tolist(), strict=True)),
-        "too_few": small,
-    }
+    return HeldOut(
+        target.site,
+        cases=len(target.case_id_N),
+        subjects=len(np.unique(target.subject_N)),
+        positives=dict(zip(outcomes, positives_K.tolist(), strict=True)),
+        too_few=small,
+    )
 
 
-def score_baselines(results: Results, draws: dict[str, Resamples]) -> list[dict[str, Any]]:
+def score_baselines(results: Results, draws: dict[str, Resamples]) -> list[BaselineScore]:
     """Score what needs no other site, and the oracle where the law is known, at every target."""
     lines = []
     for target in results.targets:
@@ -218,11 +226,11 @@ def score_baselines(results: Results, draws: dict[str, Resamples]) -> list[dict[
         for name, role, probabilities_NK in given:
             auroc_KD, auprc_KD = rank(target.outcomes_NK, probabilities_NK, draws[target.site])
             measured = summarise(SeedScores((0,), auroc_KD[None], auprc_KD[None]), results.outcomes)
-            lines.append({"name": name, "role": role, "target": target.site} | measured)
+            lines.append(BaselineScore(name, role, target.site, *measured))
     return lines
 
 
-def steps(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+def steps(scored: Sequence[Scored]) -> list[StepCurve]:
     """Return the target's macro AUROC while it is tuned on: mean, least, most of the seeds, where all were scored."""
     by_line: dict[Line, list[dict[int, float]]] = defaultdict(list)
     for one in scored:
@@ -233,26 +241,26 @@ def steps(scored: Sequence[Scored]) -> list[dict[str, Any]]:
         common = sorted(set.intersection(*(set(curve) for curve in curves)))
         values = [[curve[step] for curve in curves] for step in common]
         points = [
-            {"step": step, "value": float(np.mean(at)), "least": min(at), "most": max(at)}
+            StepScore(step, float(np.mean(at)), least=min(at), most=max(at))
             for step, at in zip(common, values, strict=True)
         ]
-        lines.append(line._asdict() | {"seeds": len(curves), "points": points})
+        lines.append(StepCurve(*line, len(curves), points))
     return lines
 
 
-def costs(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+def costs(scored: Sequence[Scored]) -> list[Cost]:
     """Return the seconds of an experiment by patient model and embedding."""
     by_kind: dict[tuple[str, str], list[float]] = defaultdict(list)
     for one in scored:
         by_kind[one.model, one.embedding].append(one.seconds)
     return [
-        {
-            "model": model,
-            "embedding": embedding,
-            "experiments": len(seconds),
-            "median": float(np.median(seconds)),
-            "longest": max(seconds),
-            "total": sum(seconds),
-        }
+        Cost(
+            model,
+            embedding,
+            experiments=len(seconds),
+            median=float(np.median(seconds)),
+            longest=max(seconds),
+            total=sum(seconds),
+        )
         for (model, embedding), seconds in by_kind.items()
     ]

@@ -1,5 +1,6 @@
 """Plot curves over cases and over steps, and the map of the concepts, in the look of ckd_dist/report/plots.py."""
 
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -8,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ckd_dist.report.plots import ACCENT, GREY, INK, LOOK, svg
+from ckd_dist.report.wording import known
+from ckd_dist.studies.concepts.report.tables import MACRO, ConceptMap, ConceptTables
 from ckd_dist.studies.concepts.report.wording import place
 
 WIDTH = 9.2  # inches: that of the page's text
@@ -28,64 +31,61 @@ SIDES = {"source": (RUST, "{source} only"), "both": (GREY, "both"), "target": (A
 LETTER = 0.055  # inches of a letter of a map's label, about
 
 
-def size_plot(numbers: dict[str, Any], model: str) -> str:
+def size_plot(tables: ConceptTables, model: str) -> str:
     """Plot macro AUROC over labelled target cases, sizes spaced evenly; empty where no smaller size was run."""
-    lines = [line for line in numbers["scores"] if line["model"] == model]
-    if all(line["size"] is None for line in lines):
+    scores = [score for score in tables.scores if score.model == model]
+    if all(score.size is None for score in scores):
         return ""
-    sizes = [0, *sorted({line["size"] for line in lines if line["size"] is not None}), None]
+    sizes = [0, *sorted({score.size for score in scores} - {None}), None]
 
     def draw(axes: Axes, embedding: str, source: str, target: str) -> None:
         own = [
-            line
-            for line in lines
-            if line["embedding"] == embedding and line["target"] == target and line["source"] in (source, target)
+            score
+            for score in scores
+            if (score.embedding, score.target) == (embedding, target) and score.source in (source, target)
         ]
-        shared = [line for line in own if line["regime"] == "shared"]
+        shared = [score for score in own if score.regime == "shared"]
         for regime, style in REGIMES.items():
             points = {
-                0 if regime == UNLABELLED else line["size"]: line["auroc"]["macro"]
-                for line in own
-                if line["regime"] == regime
+                0 if regime == UNLABELLED else score.size: score.auroc[MACRO] for score in own if score.regime == regime
             }
             if regime in TUNED and shared and points:
-                points[0] = shared[0]["auroc"]["macro"]
-            at = [size for size in sizes if size in points and points[size]["value"] is not None]
+                points[0] = shared[0].auroc[MACRO]
+            at = [size for size in sizes if size in points and known(points[size].value)]
             if not at:
                 continue
             x = np.array([sizes.index(size) for size in at])
-            y, low, high = (np.array([points[size][key] for size in at], float) for key in ("value", "low", "high"))
             x = x + 0.07 * (list(REGIMES).index(regime) - 2)  # so that intervals lie beside one another
-            axes.plot(x, y, label=regime, markersize=4, **style)
+            axes.plot(x, [points[size].value for size in at], label=regime, markersize=4, **style)
+            low, high = [points[size].low for size in at], [points[size].high for size in at]
             axes.vlines(x, low, high, color=style["color"], linewidth=0.8, alpha=0.6)
         axes.set_xticks(range(len(sizes)), ["all" if size is None else f"{size:,}" for size in sizes])
 
-    return panels(numbers, draw, "Labelled target cases", "macro AUROC over the number of labelled target cases")
+    return panels(tables, draw, "Labelled target cases", "macro AUROC over the number of labelled target cases")
 
 
-def step_plot(numbers: dict[str, Any], model: str) -> str:
+def step_plot(tables: ConceptTables, model: str) -> str:
     """Plot macro AUROC over tuning steps, with the spread over seeds; empty where no curve was asked for."""
-    lines = [line for line in numbers["steps"] if line["model"] == model and line["size"] is None and line["points"]]
-    if not lines:
+    curves = [curve for curve in tables.steps if curve.model == model and curve.size is None and curve.points]
+    if not curves:
         return ""
 
     def draw(axes: Axes, embedding: str, source: str, target: str) -> None:
-        for line in lines:
-            if (line["embedding"], line["source"], line["target"]) != (embedding, source, target):
+        for curve in curves:
+            if (curve.embedding, curve.source, curve.target) != (embedding, source, target):
                 continue
-            x, y, low, high = (
-                np.array([point[key] for point in line["points"]], float) for key in ("step", "value", "least", "most")
-            )
-            style = REGIMES.get(line["regime"], REGIMES["pooled"]) | {"marker": ""}
-            axes.plot(x, y, label=line["regime"], **style)
-            axes.fill_between(x, low, high, color=style["color"], alpha=0.1, linewidth=0)
+            x = np.array([point.step for point in curve.points], float)
+            least, most = [point.least for point in curve.points], [point.most for point in curve.points]
+            style = REGIMES.get(curve.regime, REGIMES["pooled"]) | {"marker": ""}
+            axes.plot(x, [point.value for point in curve.points], label=curve.regime, **style)
+            axes.fill_between(x, least, most, color=style["color"], alpha=0.1, linewidth=0)
 
-    return panels(numbers, draw, "Tuning steps", "macro AUROC over tuning steps")
+    return panels(tables, draw, "Tuning steps", "macro AUROC over tuning steps")
 
 
-def panels(numbers: dict[str, Any], draw: Any, below: str, says: str) -> str:
+def panels(tables: ConceptTables, draw: Callable[[Axes, str, str, str], None], below: str, says: str) -> str:
     """Draw a panel for every pair and embedding on one scale, as many as find room; a legend on top."""
-    pairs, embeddings = numbers["pairs"][:MOST_ROWS], numbers["embeddings"][:MOST_COLUMNS]
+    pairs, embeddings = tables.pairs[:MOST_ROWS], tables.embeddings[:MOST_COLUMNS]
     with matplotlib.rc_context(PLAIN):
         figure = Figure(figsize=(WIDTH, 0.7 + 2.1 * len(pairs)), layout="constrained")
         grid = figure.subplots(len(pairs), len(embeddings), sharex=True, sharey=True, squeeze=False)
@@ -108,18 +108,17 @@ def panels(numbers: dict[str, Any], draw: Any, below: str, says: str) -> str:
         return svg(figure, says)
 
 
-def map_plot(drawn: dict[str, Any]) -> str:
+def map_plot(drawn: ConceptMap) -> str:
     """Draw the concepts where they lie, coloured by the site that has them; names where there is room for them."""
-    places = np.array(drawn["places"], float)
-    sides = np.array(drawn["sides"])
+    places, sides = np.array(drawn.places, float), np.array(drawn.sides)
     with matplotlib.rc_context(PLAIN):
         figure = Figure(figsize=(WIDTH / 2, WIDTH / 2), layout="constrained")
         axes = figure.subplots()
         for side, (colour, title) in SIDES.items():
             own = places[sides == side]
-            label = f"{title.format(**drawn)} ({len(own):,})"
+            label = f"{title.format(source=drawn.source, target=drawn.target)} ({len(own):,})"
             axes.scatter(*own.T, s=12, color=colour, alpha=0.65, linewidths=0, label=label)
-        axes.set_title(drawn["embedding"])
+        axes.set_title(drawn.embedding)
         axes.set(xticks=[], yticks=[])
         axes.margins(0.12)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=8, handletextpad=0.1)
@@ -127,18 +126,18 @@ def map_plot(drawn: dict[str, Any]) -> str:
         return svg(figure, "map of the concepts")
 
 
-def name_points(axes: Axes, drawn: dict[str, Any], places: np.ndarray, sides: np.ndarray) -> None:
+def name_points(axes: Axes, drawn: ConceptMap, places: np.ndarray, sides: np.ndarray) -> None:
     """Write labels beside their points, the most frequent of each side in turn, leaving out what would overlap."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     inch = np.array([(right - left), (top - bottom)]) / (WIDTH / 2 - 0.4)
     taken: list[tuple[np.ndarray, np.ndarray]] = []
-    queues = [[one for one in drawn["labels"] if sides[one["point"]] == side] for side in SIDES]
+    queues = [[one for one in drawn.labels if sides[one.point] == side] for side in SIDES]
     for rank in range(max(map(len, queues), default=0)):
         for one in (queue[rank] for queue in queues if rank < len(queue)):
-            text = one["text"] if len(one["text"]) <= 30 else one["text"][:29] + "…"
-            low = places[one["point"]] + inch * [0.04, -0.07]
+            text = one.text if len(one.text) <= 30 else one.text[:29] + "…"
+            low = places[one.point] + inch * [0.04, -0.07]
             high = low + inch * [LETTER * len(text), 0.14]
             inside = high[0] < right and high[1] < top and low[1] > bottom
             if inside and all((high < other_low).any() or (low > other_high).any() for other_low, other_high in taken):
                 taken.append((low, high))
-                axes.text(low[0], places[one["point"]][1], text, fontsize=7, va="center", color=INK)
+                axes.text(low[0], places[one.point][1], text, fontsize=7, va="center", color=INK)

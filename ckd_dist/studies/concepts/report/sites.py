@@ -3,22 +3,21 @@
 V concepts (rows of table.CONCEPTS)
 """
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.concepts.grid import REST
 from ckd_dist.studies.concepts.report.results import Results
+from ckd_dist.studies.concepts.report.tables import Overlap, Quartiles, SiteCounts, SplitCounts
 
 
-def describe_sites(results: Results) -> list[dict[str, Any]]:
+def describe_sites(results: Results) -> list[SiteCounts]:
     """Count cases, subjects and outcomes of every site by split, its concepts a case and its vocabulary."""
     return [site_of(results.cases.filter(pl.col("site") == site), site, results.outcomes) for site in results.sites]
 
 
-def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...]) -> dict[str, Any]:
+def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...]) -> SiteCounts:
     """Count one site's own cases."""
     splits = []
     for split in SPLITS:
@@ -26,25 +25,20 @@ def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...]) -> dict[str
         positives = [int(part["outcomes"].list.get(k).sum() or 0) for k in range(len(outcomes))]
         shares = [count / part.height if part.height else None for count in positives]
         splits.append(
-            {
-                "split": split,
-                "cases": part.height,
-                "subjects": part["subject_id"].n_unique(),
-                "positives": dict(zip(outcomes, positives, strict=True)),
-                "shares": dict(zip(outcomes, shares, strict=True)),
-            }
+            SplitCounts(
+                split,
+                cases=part.height,
+                subjects=part["subject_id"].n_unique(),
+                positives=dict(zip(outcomes, positives, strict=True)),
+                shares=dict(zip(outcomes, shares, strict=True)),
+            )
         )
     lengths = own["concepts"].list.len().to_numpy()
     low, median, high = np.quantile(lengths, (0.25, 0.5, 0.75))
-    return {
-        "site": site,
-        "splits": splits,
-        "concepts_a_case": {"value": median, "low": low, "high": high},  # median and quartiles
-        "vocabulary": int((subjects_of(own, None) > 0).sum()),
-    }
+    return SiteCounts(site, splits, Quartiles(median, low, high), int((subjects_of(own, None) > 0).sum()))
 
 
-def overlaps(results: Results) -> list[dict[str, Any]]:
+def overlaps(results: Results) -> list[Overlap]:
     """Return, for every pair, the share of the target's concepts, and of its records, that the source has."""
     lines = []
     for source, target in results.pairs():
@@ -55,14 +49,14 @@ def overlaps(results: Results) -> list[dict[str, Any]]:
         used_V = subjects_at(results, target, target) > 0
         recorded = own["concepts"].explode().drop_nulls().to_numpy()
         lines.append(
-            {
-                "source": source,
-                "target": target,
-                "concepts": int(used_V.sum()),
-                "shared_concepts": int((used_V & known_V).sum()),
-                "share_of_concepts": float(known_V[used_V].mean()) if used_V.any() else None,
-                "share_of_records": float(known_V[recorded].mean()) if len(recorded) else None,
-            }
+            Overlap(
+                source,
+                target,
+                concepts=int(used_V.sum()),
+                shared_concepts=int((used_V & known_V).sum()),
+                share_of_concepts=float(known_V[used_V].mean()) if used_V.any() else None,
+                share_of_records=float(known_V[recorded].mean()) if len(recorded) else None,
+            )
         )
     return lines
 

@@ -1,13 +1,14 @@
-"""One synthetic run, its numbers and its pages."""
+"""One synthetic run, its tables and its pages."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
+from ckd_dist.studies.concepts.report.tables import ConceptTables
+from ckd_dist.studies.concepts.report.wording import say
 from tests.studies.concepts.report.fakes import make_results
 
 
@@ -17,12 +18,12 @@ def results() -> Results:
 
 
 @pytest.fixture(scope="session")
-def numbers(results: Results) -> dict[str, Any]:
+def tables(results: Results) -> ConceptTables:
     return measure(results)
 
 
 @pytest.fixture(scope="session")
-def written(numbers: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(tables: ConceptTables, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    write_report(numbers, folder)
+    write_report(tables, say(tables), folder)
     return folder

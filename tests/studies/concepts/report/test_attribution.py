@@ -1,7 +1,6 @@
 """Nearest neighbours, the map of the concepts, and which of them carry the loss."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ from ckd_dist.report.bootstrap import resample
 from ckd_dist.studies.concepts.cases.table import CASES
 from ckd_dist.studies.concepts.report.attribution import carriers, flatten, maps, neighbours
 from ckd_dist.studies.concepts.report.results import Results, Space
+from ckd_dist.studies.concepts.report.tables import ConceptTables
 from tests.studies.concepts.report.fakes import EMBEDDINGS, NUM_CONCEPTS, NUM_SHARED, make_cases, make_results
 
 
@@ -20,7 +20,7 @@ def test_subjects_are_counted_not_cases() -> None:
     results = dataclasses.replace(make_results(maps=True), cases=cases.cast(dict(CASES)))
     assert neighbours(results) == []
     (one, _) = maps(results)
-    assert one["labels"] == []
+    assert one.labels == []
 
 
 def test_neighbours_are_the_nearest() -> None:
@@ -33,28 +33,26 @@ def test_neighbours_are_the_nearest() -> None:
     texts = results.concepts["text"].to_list()
     assert len(found) == 16
     for line in found:
-        concept = texts.index(line["text"])
-        partner = concept + (NUM_SHARED if line["target"] == "north" else -NUM_SHARED)
-        assert line["nearest"][0]["text"] == texts[partner]
+        concept = texts.index(line.text)
+        partner = concept + (NUM_SHARED if line.target == "north" else -NUM_SHARED)
+        assert line.nearest[0].text == texts[partner]
         first, second = vectors_VD[concept], vectors_VD[partner]
         cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
-        assert line["nearest"][0]["cosine"] == pytest.approx(cosine)
-        assert [one["cosine"] for one in line["nearest"]] == sorted(
-            (o["cosine"] for o in line["nearest"]), reverse=True
-        )
+        assert line.nearest[0].cosine == pytest.approx(cosine)
+        assert [one.cosine for one in line.nearest] == sorted((one.cosine for one in line.nearest), reverse=True)
 
 
-def test_the_map_tells_sites_apart(results: Results, numbers: dict[str, Any]) -> None:
+def test_the_map_tells_sites_apart(results: Results, tables: ConceptTables) -> None:
     has = {site: set(own["concepts"].explode()) for (site,), own in results.cases.group_by("site")}
     both = has["north"] & has["south"]
-    for one in numbers["maps"]:
-        assert len(one["places"]) == len(one["sides"]) == len(has["north"] | has["south"])
-        assert [one["sides"].count(side) for side in ("source", "both", "target")] == [
+    for one in tables.maps:
+        assert len(one.places) == len(one.sides) == len(has["north"] | has["south"])
+        assert [one.sides.count(side) for side in ("source", "both", "target")] == [
             len(has["north"] - both),
             len(both),
             len(has["south"] - both),
         ]
-        assert np.isfinite(one["places"]).all()
+        assert np.isfinite(one.places).all()
 
 
 @pytest.mark.parametrize("vectors", [np.zeros((30, 5)), np.ones((4, 1)), np.eye(12)])
@@ -84,11 +82,11 @@ def test_the_concept_that_carries_the_loss_is_found() -> None:
     assert len(found) == len(EMBEDDINGS)
     texts = results.concepts["text"].to_list()
     for line in found:
-        lost, gained = line["lost"][0], line["gained"][0]
-        assert (line["against"], lost["text"], gained["text"]) == ("local", texts[3], texts[7])
-        assert lost["value"] == pytest.approx(np.log(0.6 / 0.4))
-        assert lost["low"] == pytest.approx(lost["value"])
-        assert gained["low"] < gained["value"] < gained["high"] < 0
+        lost, gained = line.lost[0], line.gained[0]
+        assert (line.against, lost.text, gained.text) == ("local", texts[3], texts[7])
+        assert lost.value == pytest.approx(np.log(0.6 / 0.4))
+        assert lost.low == pytest.approx(lost.value)
+        assert gained.low < gained.value < gained.high < 0
         only = has[7] & ~has[3]
         expected = (np.log(0.6 / 0.9) * only.sum() + np.log(0.6 / 0.4) * (has[7] & has[3]).sum()) / has[7].sum()
-        assert gained["value"] == pytest.approx(expected)
+        assert gained.value == pytest.approx(expected)

@@ -10,11 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ckd_dist.studies.concepts.report.grids import score_grids
 from ckd_dist.studies.concepts.report.measure import measure
-from ckd_dist.studies.concepts.report.page import score_tables, write_report
+from ckd_dist.studies.concepts.report.page import write_report
+from ckd_dist.studies.concepts.report.results import Results
+from ckd_dist.studies.concepts.report.tables import MACRO, ConceptTables
+from ckd_dist.studies.concepts.report.wording import say
 from tests.studies.concepts.report.fakes import EMBEDDINGS, REGIMES, make_results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def write_pages_of(results: Results, folder: Path) -> ConceptTables:
+    """Measure, say and write; return the tables."""
+    tables = measure(results)
+    write_report(tables, say(tables), folder)
+    return tables
 
 
 @pytest.mark.parametrize(("least", "named"), [(1, True), (10, False)])
@@ -22,7 +33,7 @@ def test_rare_concepts_are_never_named(tmp_path: Path, least: int, named: bool) 
     """Two subjects of either site have them: in no file, unless two are enough."""
     results = make_results(num_seeds=1, sizes=(), curves=False, maps=True)
     results = dataclasses.replace(results, least_subjects=least, neighbours=30)
-    write_report(measure(results), tmp_path)
+    write_pages_of(results, tmp_path)
     texts = [path.read_text() for path in tmp_path.iterdir()]
     assert len(texts) == 3
     assert any("secret" in text for text in texts) is named
@@ -31,9 +42,10 @@ def test_rare_concepts_are_never_named(tmp_path: Path, least: int, named: bool) 
 def test_fewer_than_ten_subjects_have_no_interval(tmp_path: Path) -> None:
     results = make_results(num_cases=32, sizes=(), curves=False)
     assert {len(np.unique(target.subject_N)) for target in results.targets} == {8}
-    found = measure(results)
-    write_report(found, tmp_path)
-    assert all(line["auroc"]["macro"]["low"] is None for line in found["scores"])
+    tables = write_pages_of(results, tmp_path)
+    assert all(np.isnan(score.auroc[MACRO].low) for score in tables.scores)
+    numbers = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert all(line["auroc"]["macro"]["low"] is None for line in numbers["scores"])
     for page in ("report.md", "report.html"):
         shown = re.sub(r"<svg.*?</svg>", "", (tmp_path / page).read_text(), flags=re.S)
         assert not re.search(r"\bnan\b|None", shown)
@@ -58,6 +70,18 @@ def test_pages_say_what_the_numbers_say(written: Path) -> None:
         assert "never" not in text.split("Counted in reading the sources:")[1][:60]
 
 
+def test_metrics_keep_the_names_that_a_reader_looks_up(written: Path) -> None:
+    """A table's field renamed is another metrics.json."""
+    numbers = json.loads((written / "metrics.json").read_text())
+    score, difference = numbers["scores"][0], numbers["differences"][0]
+    line = ["embedding", "model", "regime", "source", "target", "size"]
+    assert list(score) == [*line, "seeds", "auroc", "auprc"]
+    assert list(score["auroc"]["macro"]) == ["value", "low", "high", "least", "most"]
+    assert list(difference["first"]) == list(difference["second"]) == line
+    assert list(difference["auroc"]["macro"]) == ["value", "low", "high", "verdict"]
+    assert {"warnings", "findings", "summary", "reading", "pairs", "targets", "baselines"} < numbers.keys()
+
+
 def test_page_is_one_file_that_escapes(written: Path) -> None:
     page = (written / "report.html").read_text()
     assert "<script" not in page
@@ -80,11 +104,10 @@ SHAPES = [
 def test_tables_are_whole(tmp_path: Path, num_outcomes: int, sites: tuple[str, ...], models: tuple[str, ...]) -> None:
     """Every line has as many cells as its head, and every pair, regime and model is shown."""
     results = make_results(64, num_outcomes, 1, sites, models, sizes=(10,) if num_outcomes > 1 else (), curves=False)
-    numbers = measure(dataclasses.replace(results, bootstrap_draws=100))
-    write_report(numbers, tmp_path)
+    tables = write_pages_of(dataclasses.replace(results, bootstrap_draws=100), tmp_path)
     markdown, page = (tmp_path / "report.md").read_text(), (tmp_path / "report.html").read_text()
     blocks = [block for block in markdown.split("\n\n") if block.lstrip().startswith("|")]
-    shown = score_tables(numbers)
+    shown = score_grids(tables)
     assert len(blocks) >= 4 + 5 * len(shown)  # scores and four kinds of differences, and sites, overlap, cost, recipe
     for block in blocks:
         lines = block.strip().splitlines()
@@ -92,7 +115,7 @@ def test_tables_are_whole(tmp_path: Path, num_outcomes: int, sites: tuple[str, .
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, block
     for table in re.findall(r"<table>.*?</table>", page, flags=re.S):
         assert len({len(re.findall(r"<t[hd][ >]", row)) for row in re.findall(r"<tr.*?</tr>", table)}) == 1, table
-    cells = [cell for grid in shown for row in grid["rows"] for cell in row["cells"]]
+    cells = [cell for grid in shown for row in grid.rows for cell in row.cells]
     num_pairs, columns = len(sites) * (len(sites) - 1), num_outcomes + 1 if 1 < num_outcomes <= 5 else 1
     rows = len(EMBEDDINGS) * len(REGIMES) + 3
     assert len(cells) == num_pairs * columns * rows * len(models)
@@ -104,7 +127,7 @@ def test_what_is_absent_has_no_heading(tmp_path: Path) -> None:
     full = make_results(sizes=())
     local = [one for one in full.scored if one.regime == "local" and one.embedding == "student"]
     bare = dataclasses.replace(full, scored=local, spaces=(), idle_share=None, left_out={}, notes=(), versions={})
-    write_report(measure(bare), tmp_path)
+    write_pages_of(bare, tmp_path)
     headings = re.findall(r"^## (.*)$", (tmp_path / "report.md").read_text(), flags=re.M)
     parts = ["Sites", "How well each does", "What is clear of zero", "What it took", "How to read this"]
     assert headings == [*parts, "How it was made"]
@@ -113,7 +136,7 @@ def test_what_is_absent_has_no_heading(tmp_path: Path) -> None:
 
 def test_same_results_same_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_report(measure(make_results(64, num_seeds=1, sizes=(), maps=True)), tmp_path / name)
+        write_pages_of(make_results(64, num_seeds=1, sizes=(), maps=True), tmp_path / name)
     for file in ("metrics.json", "report.md", "report.html"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
