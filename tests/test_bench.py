@@ -183,16 +183,16 @@ def test_a_student_epoch_reads_each_row_once_in_few_positions():
     from ckd_dist.config import Optim
     from ckd_dist.engine.ddp import DdpEngine
     from ckd_dist.engine.loop import Step, train_step
+    from ckd_dist.models.losses import Mixing
     from ckd_dist.models.wrapper import Wrapper
     from ckd_dist.softlabels.stream import Order, steps
-    from ckd_dist.studies.disease.config import Loss
     from ckd_dist.studies.disease.task import DiseaseTask
     from ckd_dist.world import World
 
     records, ones = Records(64), np.ones(64)
     labels = np.zeros((64, NUM_LABELS), np.float32)
     engine = DdpEngine(Wrapper(model(32, 1), "encoder"), Optim(batch_samples=8), World())
-    task = DiseaseTask(records, 0, labels, ones, labels, Loss())
+    task = DiseaseTask(records, 0, labels, ones, labels, Mixing(0.7, 2.0))
     peer, shapes = model(32, 1), {"ours": [], "theirs": []}
     for who, bert in (("ours", engine.module.plain), ("theirs", peer)):
         words = bert.base_model.embeddings.word_embeddings

@@ -5,13 +5,15 @@
 A task is three verbs.  How its samples came to be is a stage's business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ckd_dist.models.losses import HARD_ALONE, Mixing
 
 
 @dataclass
@@ -31,6 +33,16 @@ class Batch:
         """Return the same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return Batch(**{k: v if v is None else v.to(device, non_blocking=True) for k, v in moved.items()})
+
+
+def label_loss(mixed: Callable[..., Tensor], logits_UK: Tensor, batch: Batch, mixing: Mixing) -> Tensor:
+    """Return the sum over units of a batch's loss; where it has no soft labels, the hard ones have the whole weight.
+
+    mixed: models.losses.mixed_loss or mixed_tag_loss.
+    """
+    chosen = HARD_ALONE if batch.soft_UK is None else mixing
+    labels = (batch.hard_UK, batch.soft_UK, batch.mask_U, batch.labelled_U)
+    return mixed(logits_UK, *labels, soft_weight=chosen.soft_weight, temperature=chosen.temperature)
 
 
 class Task(Protocol):

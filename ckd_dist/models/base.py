@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -22,6 +23,22 @@ logging.disable_progress_bar()  # launch/ shows progress; not one bar a file and
 
 READ = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
 HEADS = ("ForSequenceClassification", "ForTokenClassification")  # these two may share tensor names
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights that a model starts from."""
+
+    base: str
+    revision: str | None
+    max_tokens: int  # of the longest row that will come
+    adapter: Path | None = None
+
+    def after(self, folder: Path, tuning: str) -> "Start":
+        """Return where the next phase starts after one of `tuning` that was exported to `folder`."""
+        if tuning == "full":
+            return replace(self, base=str(folder), revision=None)
+        return replace(self, adapter=folder)
 
 
 def find_base(base: str | Path, revision: str | None = None) -> Path:

@@ -6,6 +6,8 @@ Diseases may all be true at once: a unit's loss is the mean over its K columns o
 BCE(z, y) = max(z, 0) - z y + log(1 + exp(-|z|)).  Of tags exactly one is true: cross-entropy over the columns.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn.functional import (
@@ -16,6 +18,17 @@ from torch.nn.functional import (
     normalize,
     softmax,
 )
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How much soft labels weigh beside hard ones, 0 to 1, and the temperature T that softens both sides."""
+
+    soft_weight: float
+    temperature: float
+
+
+HARD_ALONE = Mixing(soft_weight=0.0, temperature=1.0)
 
 
 def hard_loss(logits_UK: Tensor, hard_UK: Tensor, weight_U: Tensor) -> Tensor:

@@ -24,10 +24,10 @@ from ckd_dist.config import Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, ahead, train_step
 from ckd_dist.engine.task import Batch
+from ckd_dist.models.losses import Mixing
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import Order, steps
 from ckd_dist.softlabels.stream import Step as Planned
-from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.studies.ner.config import TagLoss
 from ckd_dist.studies.ner.task import CONTINUATION, NerTask, Reading, Tags
@@ -86,7 +86,7 @@ def disease(num_rows: int) -> DiseaseTask:
     records, random = Records(num_rows), np.random.default_rng(1)
     shape, ones = (num_rows, NUM_LABELS), np.ones(num_rows)
     hard_NK, soft_NK = (random.random(shape) < 0.2).astype(np.float32), random.normal(-1.5, 1, shape).astype(np.float32)
-    return DiseaseTask(records, 0, hard_NK, ones, soft_NK, Loss())
+    return DiseaseTask(records, 0, hard_NK, ones, soft_NK, Mixing(0.7, 2.0))
 
 
 def ner(num_rows: int) -> NerTask:

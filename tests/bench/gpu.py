@@ -38,10 +38,10 @@ from ckd_dist.engine.group import device_of
 from ckd_dist.engine.loop import Engine, Step, ahead, train_step
 from ckd_dist.engine.zero import ZeroEngine, read_sharding
 from ckd_dist.models.base import quiet
+from ckd_dist.models.losses import HARD_ALONE
 from ckd_dist.models.predict import predict_logits
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import Order, steps
-from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
@@ -149,7 +149,7 @@ def hard_task(records: Prompts | Texts) -> DiseaseTask:
     """Return a task of random labels."""
     shape = (len(records.rows), NUM_LABELS)
     hard_NK = (np.random.default_rng(1).random(shape) < 0.2).astype(np.float32)
-    return DiseaseTask(records, 0, hard_NK, np.ones(shape[0]), None, Loss(soft_weight=0.0))
+    return DiseaseTask(records, 0, hard_NK, np.ones(shape[0]), None, HARD_ALONE)
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from transformers import BertConfig, BertForSequenceClassification
 from ckd_dist.config import Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
+from ckd_dist.models.losses import Mixing
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import Order, steps
-from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
@@ -68,7 +68,7 @@ def main() -> None:
     hard_NK = (random.random((args.rows, NUM_LABELS)) < 0.2).astype(np.float32)
     soft_NK = random.normal(-1.5, 1, (args.rows, NUM_LABELS)).astype(np.float32)
     ones = np.ones(args.rows)
-    task = DiseaseTask(records, 0, hard_NK, ones, soft_NK, Loss(soft_weight=0.1, temperature=1.0))
+    task = DiseaseTask(records, 0, hard_NK, ones, soft_NK, Mixing(soft_weight=0.1, temperature=1.0))
     optim = Optim(learning_rate=2e-5, batch_samples=8, micro_tokens=8192, clip_norm=0)
     print(describe(), "" if has_amx() else "| no AMX here: the bf16 target (1.6 x) is stated for CPUs that have it")
     print(

@@ -109,7 +109,7 @@ def test_the_law_s_oracle_is_no_judge_of_a_user_s_own_labels(marked):
     """As after a synthetic hospital with own labels: everybody is scored but the oracle."""
     recipe, plans = recipe_of(marked), record.read(marked, "label").numbers
     students = {"student": marked.student}
-    names = {model.name for model in score_models(marked, students, recipe.label, plans, synthetic=True)}
+    names = {model.name for model in score_models(marked, students, recipe.label.import_from, plans, synthetic=True)}
     assert {"student", "teacher"} <= names and "oracle" not in names
 
 

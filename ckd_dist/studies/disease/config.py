@@ -17,7 +17,6 @@ from ckd_dist.config import (
     redeclared,
     what,
 )
-from ckd_dist.ehr.criteria import Criteria
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -116,8 +115,3 @@ class DiseaseRecipe:
     label: Label = what(Label(), "teacher to soft labels")
     student: Student = what(Student(), "soft labels to student")
     evaluate: Evaluate = what(Evaluate(), "predictions to report")
-
-
-def criteria_of(select: Select) -> Criteria:
-    """Return which visits become samples."""
-    return Criteria(select.history_visits, select.min_age, select.max_gap_days, select.unlabelled)

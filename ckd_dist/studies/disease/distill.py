@@ -5,6 +5,8 @@ what is left between them is the teacher.
 """
 
 import dataclasses
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,25 +15,40 @@ from ckd_dist.engine.choose import data_parallel
 from ckd_dist.engine.export import Trained, publish, with_scores
 from ckd_dist.engine.loop import Engine, Fitted, Phase
 from ckd_dist.engine.train import predict
-from ckd_dist.models.base import load_tokenizer
+from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student
+from ckd_dist.models.losses import Mixing
 from ckd_dist.report.calibrate import fit_calibration
 from ckd_dist.schedule import epochs_as_long
 from ckd_dist.softlabels.stream import eval_slots
-from ckd_dist.studies.disease.config import Student
 from ckd_dist.studies.disease.rows import disease_task, distilled_task, read_hard
 from ckd_dist.studies.disease.runfolder import CALIBRATION, DiseaseRun
 from ckd_dist.studies.disease.task import DiseaseTask
-from ckd_dist.studies.disease.teach import Start, fit_labels
+from ckd_dist.studies.disease.teach import fit_labels
 from ckd_dist.world import World
 
 SoftLabels = tuple[np.ndarray, np.ndarray]  # sample_id_N in plan order, logits_NK of the teacher
 
 
+@dataclass(frozen=True)
+class StudentTraining:
+    """How a student is trained beside its schedule."""
+
+    engine: Literal["ddp", "zero1"]
+    dtype: str  # of activations
+    mixing: Mixing
+
+
 def train_student(
-    run: DiseaseRun, settings: Student, start: Start, soft: SoftLabels | None, phase: Phase, world: World, card: Card
+    run: DiseaseRun,
+    training: StudentTraining,
+    start: Start,
+    soft: SoftLabels | None,
+    phase: Phase,
+    world: World,
+    card: Card,
 ) -> Fitted | None:
     """Train, calibrate and export one student; return None where it was asked to stop.
 
@@ -40,12 +57,12 @@ def train_student(
     base, revision = start.base, start.revision
     tokenizer, names = load_tokenizer(base, revision), run.label_names()
     model = build_student(base, names, revision=revision, max_tokens=start.max_tokens, seed=phase.optim.seed)
-    engine = data_parallel(settings.engine, model, phase.optim, world, settings.dtype)
+    engine = data_parallel(training.engine, model, phase.optim, world, training.dtype)
     tuning = disease_task(run, "tuning", "student", tokenizer.pad_token_id)
     if soft is None:
         task = disease_task(run, "train", "student", tokenizer.pad_token_id)
     else:
-        task = distilled_task(run, "student", tokenizer.pad_token_id, soft, settings.loss)
+        task = distilled_task(run, "student", tokenizer.pad_token_id, soft, training.mixing)
     fitted = fit_labels(engine, task, tuning, phase)
     if not fitted.complete:
         return None

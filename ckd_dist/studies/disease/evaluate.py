@@ -18,7 +18,6 @@ from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.report.calibrate import Calibration, fit_calibration, fit_thresholds
 from ckd_dist.report.timing import Timing, measure
 from ckd_dist.schema import SPLITS
-from ckd_dist.studies.disease.config import Label
 from ckd_dist.studies.disease.label import read_soft_labels
 from ckd_dist.studies.disease.report.baselines import predict_by_baselines
 from ckd_dist.studies.disease.report.results import Cohort, HeldOut, Model
@@ -68,11 +67,12 @@ def read_cohort(run: DiseaseRun, flow: list) -> Cohort:
 
 
 def score_models(
-    run: DiseaseRun, students: Mapping[str, Path], settings: Label, plans: Mapping[str, str], synthetic: bool
+    run: DiseaseRun, students: Mapping[str, Path], import_from: str | None, plans: Mapping[str, str], synthetic: bool
 ) -> list[Model]:
     """Score baselines, students, teacher and oracle on held_out, calibrated on tuning.
 
-    students: name -> folder.  plans: split -> plan hash of its soft labels.  synthetic: whether the law is known.
+    students: name -> folder.  import_from: see label.py.  plans: split -> plan hash of its soft labels.  synthetic:
+    whether the law is known.
     """
     names = run.label_names()
     samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
@@ -86,7 +86,7 @@ def score_models(
         calibration = Calibration.load(folder / CALIBRATION, names)
         models.append(_model(name, "student", calibration, predictor(run, folder, "student")(held_out.rows)))
     if "held_out" in plans:
-        logits = {split: _teacher_logits(run, settings, plan) for split, plan in plans.items() if split != "train"}
+        logits = {split: _teacher_logits(run, import_from, plan) for split, plan in plans.items() if split != "train"}
         tuning_NK = logits["tuning"][tuning.rows] if "tuning" in logits else np.zeros((0, len(names)))
         calibration = fit_calibration(tuning_NK, tuning.hard_NK, names)
         models.append(_model("teacher", "teacher", calibration, logits["held_out"][held_out.rows]))
@@ -124,9 +124,9 @@ def _model(name: str, role: str, calibration: Calibration, logits_NK: np.ndarray
     return Model(name, role, probabilities_NK, calibration.bits(probabilities_NK))
 
 
-def _teacher_logits(run: DiseaseRun, settings: Label, plan_hash: str) -> np.ndarray:
+def _teacher_logits(run: DiseaseRun, import_from: str | None, plan_hash: str) -> np.ndarray:
     """Read the teacher's logits in the order of the split's tables."""
-    sample_id_N, logits_NK = read_soft_labels(run, settings, plan_hash)
+    sample_id_N, logits_NK = read_soft_labels(run, import_from, plan_hash)
     return logits_NK[np.argsort(sample_id_N)]
 
 

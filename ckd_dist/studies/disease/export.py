@@ -12,7 +12,6 @@ import polars as pl
 
 from ckd_dist.report.calibrate import sigmoid
 from ckd_dist.schema import SPLITS
-from ckd_dist.studies.disease.config import Label
 from ckd_dist.studies.disease.label import read_soft_labels
 from ckd_dist.studies.disease.prompts.exchange import Row, export_jsonl, export_soft_labels, published_names
 from ckd_dist.studies.disease.prompts.render import lay_out, question
@@ -21,9 +20,12 @@ from ckd_dist.studies.disease.runfolder import DiseaseRun
 
 
 def export_published(
-    run: DiseaseRun, out: Path, rendering: Rendering, labels: Label, plans: Mapping[str, str]
+    run: DiseaseRun, out: Path, rendering: Rendering, import_from: str | None, plans: Mapping[str, str]
 ) -> dict[str, int]:
-    """Write the files; return how many rows each has.  plans: split -> plan hash of finished soft labels, if any."""
+    """Write the files; return how many rows each has.
+
+    import_from: see label.py.  plans: split -> plan hash of finished soft labels, if any.
+    """
     out.mkdir(parents=True, exist_ok=True)
     names = published_names(rendering.label_names)
     instruction, counts = question(names), {}
@@ -34,7 +36,7 @@ def export_published(
         rows = (Row(instruction, text, bits) for text, bits in zip(texts, known, strict=True))
         counts[f"prompts_{split}.jsonl"] = export_jsonl(out / f"prompts_{split}.jsonl", rows, names)
     if "train" in plans:
-        sample_id_N, logits_NK = read_soft_labels(run, labels, plans["train"])
+        sample_id_N, logits_NK = read_soft_labels(run, import_from, plans["train"])
         export_soft_labels(out / "soft_labels.json", sigmoid(logits_NK[np.argsort(sample_id_N)]), names)
         counts["soft_labels.json"] = len(sample_id_N)
     return counts

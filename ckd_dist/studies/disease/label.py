@@ -5,6 +5,7 @@ merged teacher and finds plans and tokens in the run folder.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find
 from ckd_dist.softlabels.read import read_labels
-from ckd_dist.studies.disease.config import Label
 from ckd_dist.studies.disease.prompts.exchange import import_soft_labels
 from ckd_dist.studies.disease.rows import read_table
 from ckd_dist.studies.disease.runfolder import DiseaseRun
@@ -28,13 +28,24 @@ from ckd_dist.studies.disease.runfolder import DiseaseRun
 Predict = Callable[[str, np.ndarray], np.ndarray]  # (split, sample ids) -> raw logits [N, K]
 
 
-def plan_labels(run: DiseaseRun, settings: Label, tokenizer: str) -> dict[str, Plan]:
+@dataclass(frozen=True)
+class Labelling:
+    """Whose soft labels are written, and how they are cut into shards."""
+
+    import_from: str | None  # file of another teacher's soft labels; none: by the run's own teacher
+    dtype: str  # of stored logits
+    shard_rows: int
+    order_seed: int
+    micro_tokens: int  # padded tokens in a forward pass
+
+
+def plan_labels(run: DiseaseRun, labelling: Labelling, tokenizer: str) -> dict[str, Plan]:
     """Plan what is to be labelled, by split; a split without samples has no plan.  tokenizer: the teacher's folder.
 
     Imported soft labels are of train alone, so the report of such a run has no teacher.
     """
-    plans, names, teacher = {}, tuple(run.label_names()), teacher_of(run, settings)
-    for split in ("train",) if settings.import_from else SPLITS:
+    plans, names, teacher = {}, tuple(run.label_names()), teacher_of(run, labelling.import_from)
+    for split in ("train",) if labelling.import_from else SPLITS:
         table = read_table(run, split, "teacher")
         if len(table):
             prompts = hash_file(run.tokens(split, "teacher"))
@@ -42,30 +53,30 @@ def plan_labels(run: DiseaseRun, settings: Label, tokenizer: str) -> dict[str, P
                 table.sample_id_N,
                 LabelSource(names, prompts, fingerprint_tokenizer(tokenizer), teacher),
                 split=split,
-                shard_rows=settings.shard_rows,
-                order_seed=settings.order_seed,
-                dtype=settings.dtype,
+                shard_rows=labelling.shard_rows,
+                order_seed=labelling.order_seed,
+                dtype=labelling.dtype,
             )
     return plans
 
 
-def teacher_of(run: DiseaseRun, settings: Label) -> str:
+def teacher_of(run: DiseaseRun, import_from: str | None) -> str:
     """Return the fingerprint of the teacher, or of the file that soft labels are imported from."""
-    return hash_file(Path(settings.import_from)) if settings.import_from else fingerprint(run.teacher)
+    return hash_file(Path(import_from)) if import_from else fingerprint(run.teacher)
 
 
 class Labeler:
     """One worker with a whole teacher, or with the imported soft labels."""
 
     def __init__(
-        self, run: DiseaseRun, settings: Label, planned: dict[str, Plan], dtype: str, tokenizer: str, device: str
+        self, run: DiseaseRun, labelling: Labelling, planned: dict[str, Plan], dtype: str, tokenizer: str, device: str
     ) -> None:
         """dtype: of the teacher's weights.  tokenizer: the teacher's folder."""
         self.run, self.planned = run, planned
-        if settings.import_from:
-            self.predict = predict_by_import(settings, planned)
+        if labelling.import_from:
+            self.predict = predict_by_import(labelling.import_from, planned["train"])
         else:
-            self.predict = predict_by_teacher(run, settings, planned, dtype, tokenizer, device)
+            self.predict = predict_by_teacher(run, planned, labelling.micro_tokens, dtype, tokenizer, device)
 
     def do(self, number: int) -> None:
         """Label shard `number`, counted through all plans, and publish it.  Twice is harmless."""
@@ -74,7 +85,7 @@ class Labeler:
 
 
 def predict_by_teacher(
-    run: DiseaseRun, settings: Label, planned: Iterable[str], dtype: str, tokenizer: str, device: str
+    run: DiseaseRun, planned: Iterable[str], micro_tokens: int, dtype: str, tokenizer: str, device: str
 ) -> Predict:
     """Load the trained teacher, and return its predictions.  planned: the splits that will be asked for."""
     model = load_classifier(run.teacher, getattr(torch, dtype), device)
@@ -83,29 +94,29 @@ def predict_by_teacher(
 
     def predict(split: str, sample_ids: np.ndarray) -> np.ndarray:
         rows = np.searchsorted(tables[split].sample_id_N, sample_ids)
-        return predict_logits(
-            model, tables[split], rows, micro_tokens=settings.micro_tokens, pad_id=pad_id, device=device
-        )
+        return predict_logits(model, tables[split], rows, micro_tokens=micro_tokens, pad_id=pad_id, device=device)
 
     return predict
 
 
-def predict_by_import(settings: Label, planned: dict[str, Plan]) -> Predict:
+def predict_by_import(file: str, plan: Plan) -> Predict:
     """Read soft labels of another teacher in CKD-EHR's form, a row a sample of train in order; return its predictions.
 
     Raises ValueError where the file has other rows than train.
     """
-    plan = planned["train"]
-    probabilities_NK = import_soft_labels(Path(settings.import_from), plan.names)
+    probabilities_NK = import_soft_labels(Path(file), plan.names)
     if len(probabilities_NK) != plan.num_rows:
-        raise ValueError(f"{settings.import_from} has {len(probabilities_NK)} rows, train has {plan.num_rows} samples")
+        raise ValueError(f"{file} has {len(probabilities_NK)} rows, train has {plan.num_rows} samples")
     clipped_NK = probabilities_NK.clip(1e-6, 1 - 1e-6)
     logits_NK = np.log(clipped_NK / (1 - clipped_NK)).astype(np.float32)
     sample_id_N = np.sort(plan.sample_id_N)
     return lambda split, sample_ids: logits_NK[np.searchsorted(sample_id_N, sample_ids)]
 
 
-def read_soft_labels(run: DiseaseRun, settings: Label, plan_hash: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read sample_id_N in plan order and raw logits_NK of a finished set, by this teacher for these labels."""
-    sample_id_N, logits_NK = read_labels(run.softlabels, plan_hash, run.label_names(), teacher_of(run, settings))
+def read_soft_labels(run: DiseaseRun, import_from: str | None, plan_hash: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read sample_id_N in plan order and raw logits_NK of a finished set, by this teacher for these labels.
+
+    import_from: the file that they were imported from; none: they are the run's own teacher's.
+    """
+    sample_id_N, logits_NK = read_labels(run.softlabels, plan_hash, run.label_names(), teacher_of(run, import_from))
     return sample_id_N, logits_NK.astype(np.float32)

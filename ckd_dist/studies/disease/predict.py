@@ -9,15 +9,17 @@ Nothing of a training record travels: knowledge.json holds statistics over at le
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import TypeAdapter
 
 from ckd_dist.ehr.codes import load_label_set
+from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
 from ckd_dist.ehr.samples import build_samples
@@ -28,28 +30,37 @@ from ckd_dist.models.predict import load_classifier, predict_logits
 from ckd_dist.report.calibrate import Calibration
 from ckd_dist.report.predictions import write_predictions
 from ckd_dist.schema import SPLITS
-from ckd_dist.studies.disease.config import Prompt, Select, criteria_of
 from ckd_dist.studies.disease.prompts.encode import encode, table_of
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.naming import naming
-from ckd_dist.studies.disease.prompts.write import Rendering, render_samples, special_tokens
+from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, render_samples, special_tokens
 from ckd_dist.studies.disease.runfolder import CALIBRATION
 
 READING, LABEL_SET, KNOWLEDGE = "reading.json", "label_set.yaml", "knowledge.json"
 MICRO_TOKENS = 16384
 
 
-def pack(folder: Path, select: Select, prompt: Prompt, names: list[str], knowledge: Path | None) -> None:
-    """Write beside a student's weights all that it needs to read new patients."""
+@dataclass(frozen=True)
+class Reading:
+    """How a student reads new patients."""
+
+    label_set: str  # name or path
+    names: list[str]  # of the labels, in the model's order
+    criteria: Criteria
+    diagnosis_names: str
+    options: PromptOptions
+
+
+def pack(folder: Path, reading: Mapping[str, Any], knowledge: Path | None) -> None:
+    """Write beside a student's weights all that it needs to read new patients.
+
+    reading: labels, in the model's order; and the parts select and prompt of the recipe, as JSON has them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    reading = {
-        "labels": names,
-        "select": TypeAdapter(Select).dump_python(select, mode="json"),
-        "prompt": TypeAdapter(Prompt).dump_python(prompt, mode="json"),
-    }
-    if Path(select.labels).is_file():
-        shutil.copyfile(select.labels, folder / LABEL_SET)
-        reading["select"]["labels"] = LABEL_SET
+    label_set = reading["select"]["labels"]
+    if Path(label_set).is_file():
+        shutil.copyfile(label_set, folder / LABEL_SET)
+        reading = {**reading, "select": reading["select"] | {"labels": LABEL_SET}}
     if knowledge:
         shutil.copyfile(knowledge, folder / KNOWLEDGE)
     (folder / READING).write_text(json.dumps(reading, indent=1))
@@ -62,31 +73,29 @@ def predict(model: str, source: str, out: str, track: Callable[..., None]) -> st
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     student, folder = Path(model), Path(out)
-    select, prompt, names = _unpack(student)
+    reading = _unpack(student)
     folder.mkdir(parents=True, exist_ok=True)
     if source.startswith("synthetic:"):
         write_tables(folder / "tables", num_subjects(source), seed=1)
         source = f"mimic3:{folder / 'tables'}"
-    latest, name_of = _latest_visits(source, folder, select, prompt.diagnosis_names)
+    latest, name_of = _latest_visits(source, folder, reading)
     knowledge = Knowledge.load(student / KNOWLEDGE) if (student / KNOWLEDGE).is_file() else None
-    rendering = Rendering(names, name_of, prompt, knowledge)
+    rendering = Rendering(reading.names, name_of, reading.options, knowledge)
     logits_NK = _logits(student, latest, rendering, device, track)
-    calibration = Calibration.load(student / CALIBRATION, names)
+    calibration = Calibration.load(student / CALIBRATION, reading.names)
     probabilities_NK = calibration.probabilities(logits_NK)
-    write_predictions(folder, latest, probabilities_NK, names, calibration.bits(probabilities_NK))
+    write_predictions(folder, latest, probabilities_NK, reading.names, calibration.bits(probabilities_NK))
     return f"{len(latest):,} subjects; {folder}"
 
 
-def _latest_visits(
-    source: str, out: Path, select: Select, diagnosis_names: str
-) -> tuple[pl.DataFrame, Callable[[str], str]]:
+def _latest_visits(source: str, out: Path, reading: Reading) -> tuple[pl.DataFrame, Callable[[str], str]]:
     """Read every subject's latest visit, and return it with a function from its codes to their names."""
     with tempfile.TemporaryDirectory(prefix=".events.", dir=out) as events:
         extract(source, Path(events), lambda ids: np.full(len(ids), "held_out"), memory_gb=4.0)
-        labels = load_label_set(select.labels)
+        labels = load_label_set(reading.label_set)
         all_events = pl.concat([read_events(Path(events), split) for split in SPLITS])  # a MEDS source has its own
-        samples, _ = build_samples(all_events, labels, criteria_of(select), labels.columns_of)
-        name_of = naming(read_codes(Path(events)), diagnosis_names)
+        samples, _ = build_samples(all_events, labels, reading.criteria, labels.columns_of)
+        name_of = naming(read_codes(Path(events)), reading.diagnosis_names)
     latest = samples.sort("prediction_time", "sample_id").unique("subject_id", keep="last", maintain_order=True)
     if not len(latest):
         raise ValueError(f"{source}: nobody was discharged alive with a diagnosis, so there is nobody to predict for")
@@ -109,14 +118,18 @@ def _logits(
     return np.concatenate(logits)
 
 
-def _unpack(model: Path) -> tuple[Select, Prompt, list[str]]:
+def _unpack(model: Path) -> Reading:
     """Read what `pack` wrote, with the whole path of the label set."""
     if not (model / READING).is_file() or not (model / CALIBRATION).is_file():
         raise ValueError(
             f"{model} is no student of this project: {READING} or {CALIBRATION} is missing; give RUN/student"
         )
-    reading = json.loads((model / READING).read_text())
-    if reading["select"]["labels"] == LABEL_SET:
-        reading["select"]["labels"] = str(model / LABEL_SET)
-    select = TypeAdapter(Select).validate_python(reading["select"] | {"unlabelled": True, "max_gap_days": None})
-    return select, TypeAdapter(Prompt).validate_python(reading["prompt"]), reading["labels"]
+    packed = json.loads((model / READING).read_text())
+    select, prompt = packed["select"], packed["prompt"]
+    return Reading(
+        label_set=str(model / LABEL_SET) if select["labels"] == LABEL_SET else select["labels"],
+        names=packed["labels"],
+        criteria=Criteria(select["history_visits"], select["min_age"]),  # whoever comes next, and when, is not asked
+        diagnosis_names=prompt["diagnosis_names"],
+        options=PromptOptions(**{each.name: prompt[each.name] for each in fields(PromptOptions)}),
+    )

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from ckd_dist.models.losses import HARD_ALONE, Mixing
 from ckd_dist.models.rows import Tokens
-from ckd_dist.studies.disease.config import Loss
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.task import DiseaseTask
-
-HARD_ONLY = Loss(soft_weight=0.0, temperature=1.0)
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,12 @@ def disease_task(run: DiseaseRun, split: str, role: str, pad_id: int) -> Disease
     hard_NK, known_N = read_hard(run, split)
     rows = np.flatnonzero(known_N)
     return DiseaseTask(
-        Chosen(read_table(run, split, role), rows), pad_id, hard_NK[rows], known_N[rows], None, HARD_ONLY
+        Chosen(read_table(run, split, role), rows), pad_id, hard_NK[rows], known_N[rows], None, HARD_ALONE
     )
 
 
 def distilled_task(
-    run: DiseaseRun, role: str, pad_id: int, soft: tuple[np.ndarray, np.ndarray], loss: Loss
+    run: DiseaseRun, role: str, pad_id: int, soft: tuple[np.ndarray, np.ndarray], mixing: Mixing
 ) -> DiseaseTask:
     """Read all rows of train that have soft labels, in the shards' order.
 
@@ -75,4 +73,4 @@ def distilled_task(
     rows = np.searchsorted(table.sample_id_N, sample_id_N)
     if (rows >= len(table)).any() or not np.array_equal(table.sample_id_N[rows], sample_id_N):
         raise ValueError("the soft labels are of other samples than train's: run label again")
-    return DiseaseTask(Chosen(table, rows), pad_id, hard_MK[rows], known_M[rows], soft_NK, loss)
+    return DiseaseTask(Chosen(table, rows), pad_id, hard_MK[rows], known_M[rows], soft_NK, mixing)

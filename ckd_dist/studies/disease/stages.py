@@ -9,12 +9,15 @@ called gets the values that it uses.
 import datetime
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from ckd_dist.config import dump, values_of
 from ckd_dist.ehr import codes
+from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract as extract_events
 from ckd_dist.ehr.samples import build_samples
@@ -22,29 +25,31 @@ from ckd_dist.ehr.sources import num_subjects
 from ckd_dist.ehr.splits import check_disjoint, check_labels, split_of
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
+from ckd_dist.engine.teacher import TeacherTraining
 from ckd_dist.engine.train import best_of
 from ckd_dist.files import files_below, write
 from ckd_dist.hospital.tables import write_tables
-from ckd_dist.models.base import base_model, classifier_config, load_tokenizer
+from ckd_dist.models.base import Start, base_model, classifier_config, load_tokenizer
+from ckd_dist.models.losses import Mixing
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.record import read
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing
-from ckd_dist.studies.disease.config import DiseaseRecipe, criteria_of
+from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.describe import card_of, provenance_of
-from ckd_dist.studies.disease.distill import as_many_updates, train_student
+from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
 from ckd_dist.studies.disease.evaluate import read_cohort, read_held_out, read_labelled, score_models, time_models
 from ckd_dist.studies.disease.export import export_published
-from ckd_dist.studies.disease.label import Labeler, plan_labels, read_soft_labels
+from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, read_soft_labels
 from ckd_dist.studies.disease.predict import pack
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.naming import naming
-from ckd_dist.studies.disease.prompts.write import Rendering, Role, texts_of, write_prompts
+from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, Role, texts_of, write_prompts
 from ckd_dist.studies.disease.report.page import write_report
 from ckd_dist.studies.disease.report.results import Results
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.studies.disease.teach import Start, train_classifier, train_on_answers
+from ckd_dist.studies.disease.teach import train_classifier, train_on_answers
 from ckd_dist.study import Context, Jobs, Outcome
 
 VOCABULARY_SAMPLES = 2000  # training samples that a tiny model's vocabulary is learned from
@@ -71,7 +76,7 @@ def select(context: Context) -> Outcome:
     for split in SPLITS:
         events = read_events(run.events, split)
         samples[split], flow = build_samples(
-            events, labels, criteria_of(settings), labels.columns_of, first_sample_id=count
+            events, labels, values_of(settings, Criteria), labels.columns_of, first_sample_id=count
         )
         flows.append(flow)
         count += len(samples[split])
@@ -130,24 +135,26 @@ def train_teacher(context: Context) -> Outcome | None:
     """prompts -> teacher: train it to write the answer (SFT, the published order), then to score the labels."""
     recipe, run = context.recipe, context.run
     settings, card = recipe.teacher, card_of(recipe)
+    training = values_of(settings, TeacherTraining)
     start = Start(base_model(run, "teacher", settings.base), settings.revision, recipe.prompt.teacher_tokens)
     phase = partial(Phase, callbacks=context.callbacks, scalars=run.tensorboard / "teacher")
     if settings.sft.epochs:
         digest = context.digest("sft", without=["teacher.labels"])
         sft = phase(settings.sft, run.teacher / "sft", digest, metric="answer_log_likelihood")
-        folder = train_on_answers(run, settings, start, sft, context.world, card)
+        sft_training = replace(training, tuning=settings.sft_tuning)
+        folder = train_on_answers(run, sft_training, start, sft, context.world, card)
         if folder is None:
             return None
         start = start.after(folder, settings.sft_tuning)
     classify = phase(settings.labels, run.teacher, context.digest(), metric="macro_auroc")
-    fitted = train_classifier(run, settings, start, classify, context.world, card)
+    fitted = train_classifier(run, training, start, classify, context.world, card)
     return Outcome(exported_files(run.teacher), best_of(fitted)) if fitted else None
 
 
 def planned_labels(context: Context) -> dict[str, Plan]:
     """Return the plans of what the teacher labels, by split."""
     base = base_model(context.run, "teacher", context.recipe.teacher.base)
-    return plan_labels(context.run, context.recipe.label, base)
+    return plan_labels(context.run, values_of(context.recipe.label, Labelling), base)
 
 
 def missing_labels(context: Context) -> list[int]:
@@ -159,7 +166,8 @@ def labeler(context: Context, device: str) -> Labeler:
     """teacher -> soft-label shards: return one worker with a whole teacher."""
     recipe = context.recipe
     base = base_model(context.run, "teacher", recipe.teacher.base)
-    return Labeler(context.run, recipe.label, planned_labels(context), recipe.teacher.dtype, base, device)
+    labelling = values_of(recipe.label, Labelling)
+    return Labeler(context.run, labelling, planned_labels(context), recipe.teacher.dtype, base, device)
 
 
 def finish_labels(context: Context) -> Outcome:
@@ -175,20 +183,22 @@ LABEL = Jobs(missing_labels, labeler, finish_labels)
 def distill(context: Context) -> Outcome | None:
     """soft labels -> student: train it, and the hard-label baseline, the same student without soft labels."""
     recipe, run, world = context.recipe, context.run, context.world
-    settings, names = recipe.student, run.label_names()
-    soft = read_soft_labels(run, recipe.label, read(run, "label").numbers["train"])
+    settings = recipe.student
+    soft = read_soft_labels(run, recipe.label.import_from, read(run, "label").numbers["train"])
     start = Start(base_model(run, "student", settings.base), settings.revision, recipe.prompt.student_tokens)
     arms = {"soft": (run.student, settings.optim, soft)}
     if settings.hard_baseline:
         arms["hard"] = (run.hard_student, as_many_updates(run, settings.optim, len(soft[0])), None)
     if world.is_leader:
         knowledge = run.knowledge if recipe.prompt.efficacies else None
-        pack(run.student, recipe.select, recipe.prompt, names, knowledge)
+        reading = {"labels": run.label_names(), "select": dump(recipe.select), "prompt": dump(recipe.prompt)}
+        pack(run.student, reading, knowledge)
+    training = StudentTraining(settings.engine, settings.dtype, values_of(settings.loss, Mixing))
     numbers, files = {}, []
     for arm, (folder, optim, labels) in arms.items():
         digest = context.digest(arm, without=["student.hard_baseline", "select", "prompt"])
         phase = Phase(optim, folder, digest, "macro_auroc", context.callbacks, run.tensorboard / "student")
-        fitted = train_student(run, settings, start, labels, phase, world, card_of(recipe))
+        fitted = train_student(run, training, start, labels, phase, world, card_of(recipe))
         if fitted is None:
             return None
         numbers[arm] = best_of(fitted)
@@ -208,7 +218,7 @@ def evaluate(context: Context) -> Outcome:
         provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today()),
         read_held_out(run),
         read_cohort(run, selected["flow"]),
-        tuple(score_models(run, students, recipe.label, plans, is_synthetic)),
+        tuple(score_models(run, students, recipe.label.import_from, plans, is_synthetic)),
         time_models(run, timed, settings.timing_samples, settings.timing_batch, settings.seed),
         settings.bootstrap_draws,
         settings.seed,
@@ -223,7 +233,7 @@ def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[...
         raise ValueError(f"{run.root} has no prompts to export yet: run the stages up to prompt_teacher first")
     finished = read(run, "label")
     plans = finished.numbers if finished else {}
-    counts = export_published(run, Path(out), rendering_of(recipe, run), recipe.label, plans)
+    counts = export_published(run, Path(out), rendering_of(recipe, run), recipe.label.import_from, plans)
     return ", ".join(f"{file} {count:,} rows" for file, count in counts.items())
 
 
@@ -231,4 +241,4 @@ def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun) -> Rendering:
     """Return how this run's samples become text."""
     name_of = naming(read_codes(run.events), recipe.prompt.diagnosis_names)
     knowledge = Knowledge.load(run.knowledge) if recipe.prompt.efficacies else None
-    return Rendering(run.label_names(), name_of, recipe.prompt, knowledge)
+    return Rendering(run.label_names(), name_of, values_of(recipe.prompt, PromptOptions), knowledge)

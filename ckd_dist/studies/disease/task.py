@@ -7,10 +7,9 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import Tensor
 
-from ckd_dist.engine.task import Batch
-from ckd_dist.models.losses import hard_loss, mixed_loss
+from ckd_dist.engine.task import Batch, label_loss
+from ckd_dist.models.losses import Mixing, mixed_loss
 from ckd_dist.models.rows import Tokens, pad
-from ckd_dist.studies.disease.config import Loss
 
 
 class DiseaseTask:
@@ -23,7 +22,7 @@ class DiseaseTask:
         hard_NK: np.ndarray,
         labelled_N: np.ndarray,
         soft_NK: np.ndarray | None,
-        loss: Loss,
+        mixing: Mixing,
     ) -> None:
         """hard_NK: 0 or 1, anything where labelled_N is 0.  soft_NK: raw logits; none: learn from hard labels alone."""
         for name, table in (("hard_NK", hard_NK), ("labelled_N", labelled_N), ("soft_NK", soft_NK)):
@@ -34,7 +33,7 @@ class DiseaseTask:
         self.hard_NK = hard_NK
         self.labelled_N = labelled_N
         self.soft_NK = soft_NK
-        self.settings = loss
+        self.mixing = mixing
 
     @property
     def lengths(self) -> np.ndarray:
@@ -63,17 +62,7 @@ class DiseaseTask:
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
         """Return the mixed loss summed over units; without soft labels, plain BCE on the labelled units."""
-        if batch.soft_UK is None:
-            return hard_loss(logits_UK, batch.hard_UK, batch.labelled_U * batch.mask_U)
-        return mixed_loss(
-            logits_UK,
-            batch.hard_UK,
-            batch.soft_UK,
-            batch.mask_U,
-            batch.labelled_U,
-            soft_weight=self.settings.soft_weight,
-            temperature=self.settings.temperature,
-        )
+        return label_loss(mixed_loss, logits_UK, batch, self.mixing)
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
         """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) of labelled rows; macros leave out labels of one class."""

@@ -4,24 +4,22 @@ Each phase keeps its checkpoints in its own folder and ends with an export that 
 phase returns None where it was asked to stop; the next start goes on from its newest checkpoint.
 """
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from ckd_dist.engine.export import Trained, is_exported, publish, with_scores
 from ckd_dist.engine.loop import Engine, Fitted, Phase
+from ckd_dist.engine.teacher import TeacherTraining, teacher_under_zero
 from ckd_dist.engine.train import mean_loss, predict, train
-from ckd_dist.engine.zero import ZeroEngine, read_sharding, sharded_loading
-from ckd_dist.models.base import load_tokenizer
+from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
 from ckd_dist.models.teacher import TeacherOptions, adopt_adapter, build_answerer, build_classifier
+from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import eval_slots, steps_of
-from ckd_dist.studies.disease.config import Teacher
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.rows import Chosen, disease_task
 from ckd_dist.studies.disease.runfolder import DiseaseRun
@@ -30,33 +28,15 @@ from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
 
-@dataclass(frozen=True)
-class Start:
-    """The weights that a model starts from."""
-
-    base: str
-    revision: str | None
-    max_tokens: int  # of the longest row that will come
-    adapter: Path | None = None
-
-    def after(self, folder: Path, tuning: str) -> "Start":
-        """Return where classification starts after supervised fine-tuning that was exported to `folder`."""
-        if tuning == "full":
-            return replace(self, base=str(folder), revision=None)
-        return replace(self, adapter=folder)
-
-
 def train_on_answers(
-    run: DiseaseRun, settings: Teacher, start: Start, phase: Phase, world: World, card: Card
+    run: DiseaseRun, training: TeacherTraining, start: Start, phase: Phase, world: World, card: Card
 ) -> Path | None:
     """Fine-tune the causal LM on the answer text.  Return its folder, or that of its adapter."""
     if is_exported(phase.folder, phase.digest):
         return phase.folder
-    tokenizer, sharding = load_tokenizer(start.base, settings.revision), read_sharding(settings.sharding)
-    loading = sharded_loading(sharding, world, dtype=settings.dtype)
-    options = options_of(settings, settings.sft_tuning, start.revision, loading, phase.optim.seed)
-    model = build_answerer(start.base, options)
-    engine = ZeroEngine(model, phase.optim, world, sharding=sharding, dtype=settings.dtype)
+    tokenizer = load_tokenizer(start.base, start.revision)
+    build = partial(build_answerer, start.base)
+    model, engine = teacher_under_zero(build, training, phase.optim, world, start.revision)
     task, tuning = (_answer_task(run, split, tokenizer) for split in ("train", "tuning"))
 
     def evaluate() -> dict[str, float]:
@@ -72,17 +52,18 @@ def train_on_answers(
 
 
 def train_classifier(
-    run: DiseaseRun, settings: Teacher, start: Start, phase: Phase, world: World, card: Card
+    run: DiseaseRun, training: TeacherTraining, start: Start, phase: Phase, world: World, card: Card
 ) -> Fitted | None:
     """Train the classification, from the supervised fine-tuning's weights where there was one."""
     tokenizer = load_tokenizer(start.base, start.revision)
-    sharding = read_sharding(settings.sharding)
-    loading = sharded_loading(sharding, world, dtype=settings.dtype)
-    options = options_of(settings, settings.tuning, start.revision, loading, phase.optim.seed)
-    model = build_classifier(start.base, run.label_names(), options, start.max_tokens)
-    if start.adapter:
-        adopt_adapter(model, start.adapter)
-    engine = ZeroEngine(model, phase.optim, world, sharding=sharding, dtype=settings.dtype)
+
+    def build(options: TeacherOptions) -> Wrapper:
+        model = build_classifier(start.base, run.label_names(), options, start.max_tokens)
+        if start.adapter:
+            adopt_adapter(model, start.adapter)
+        return model
+
+    model, engine = teacher_under_zero(build, training, phase.optim, world, start.revision)
     task, tuning = (disease_task(run, split, "teacher", tokenizer.pad_token_id) for split in ("train", "tuning"))
     fitted = fit_labels(engine, task, tuning, phase)
     if not fitted.complete:
@@ -102,21 +83,6 @@ def fit_labels(engine: Engine, task: DiseaseTask, tuning: DiseaseTask, phase: Ph
         return tuning.metrics(np.arange(len(logits_NK)), logits_NK)
 
     return train(engine, task, steps_of(phase.optim, engine.world, task.lengths, task.weights), phase, evaluate)
-
-
-def options_of(
-    settings: Teacher, tuning: str, revision: str | None, loading: AbstractContextManager, seed: int
-) -> TeacherOptions:
-    """Return the options that a phase makes its model with.  tuning: what it trains.  seed: of fresh weights."""
-    return TeacherOptions(
-        tuning=tuning,
-        lora=settings.lora,
-        dtype=getattr(torch, settings.dtype),
-        gradient_checkpointing=settings.gradient_checkpointing,
-        revision=revision,
-        loading=loading,
-        seed=seed,
-    )
 
 
 def _slots(engine: Engine, task: Any, phase: Phase) -> list:

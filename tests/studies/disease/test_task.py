@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from ckd_dist.studies.disease.config import Loss
+from ckd_dist.models.losses import HARD_ALONE, Mixing
 from ckd_dist.studies.disease.task import DiseaseTask
 
 
@@ -27,8 +27,8 @@ KNOWN = np.array([1, 1, 0, 1])
 SOFT = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
 
 
-def task(soft=SOFT, **loss):
-    return DiseaseTask(Rows([4, 2, 7, 1]), 0, HARD, KNOWN, soft, Loss(**loss))
+def task(soft=SOFT, soft_weight=0.7, temperature=2.0):
+    return DiseaseTask(Rows([4, 2, 7, 1]), 0, HARD, KNOWN, soft, Mixing(soft_weight, temperature))
 
 
 def test_rows_are_padded_to_the_longest_and_keep_their_labels():
@@ -86,7 +86,7 @@ def test_metrics_agree_with_scikit_learn_over_labelled_rows():
     hard, logits = rng.integers(0, 2, (50, 3)), rng.normal(size=(50, 3))
     hard[:, 2] = 0  # one class only: left out of the macros
     known = rng.integers(0, 2, 50)
-    this = DiseaseTask(Rows([1] * 50), 0, hard, known, None, Loss())
+    this = DiseaseTask(Rows([1] * 50), 0, hard, known, None, HARD_ALONE)
     rows = rng.permutation(50)[:40]
     got = this.metrics(rows, logits[rows])
     keep = rows[known[rows] > 0]

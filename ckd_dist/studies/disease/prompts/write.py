@@ -15,7 +15,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ckd_dist.studies.disease.config import Prompt
 from ckd_dist.studies.disease.prompts.encode import (
     EncodedPrompt,
     PromptRole,
@@ -50,12 +49,22 @@ class RenderedSample(NamedTuple):
 
 
 @dataclass(frozen=True)
+class PromptOptions:
+    """What of a record is written, and how much of it is read."""
+
+    efficacies: int  # most treatments listed for each current disease; 0: none
+    teacher_tokens: int
+    student_tokens: int
+    student_instruction: bool
+
+
+@dataclass(frozen=True)
 class Rendering:
     """How samples become records, the same for both roles."""
 
     label_names: Sequence[str]
     name_of: Callable[[str], str]  # event code of a diagnosis or procedure -> name
-    settings: Prompt
+    options: PromptOptions
     knowledge: Knowledge | None = None  # None leaves efficacies out
 
     def __post_init__(self) -> None:
@@ -73,9 +82,9 @@ class Rendering:
     def role(self, role: Role, tokenizer: Any) -> PromptRole:
         """Return how `role` reads a record.  Raise ValueError where its tokenizer or its budget cannot serve."""
         if role == "teacher":
-            return teacher_role(tokenizer, self.instruction, self.settings.teacher_tokens)
-        instruction = self.instruction if self.settings.student_instruction else None
-        return student_role(tokenizer, self.settings.student_tokens, instruction)
+            return teacher_role(tokenizer, self.instruction, self.options.teacher_tokens)
+        instruction = self.instruction if self.options.student_instruction else None
+        return student_role(tokenizer, self.options.student_tokens, instruction)
 
 
 def render_samples(
@@ -90,7 +99,7 @@ def render_samples(
     drug = functools.cache(lambda name: one_line(name, special))
 
     def efficacies(current: Sequence[int]) -> list[str]:
-        best = knowledge.best_treatments(current, rendering.settings.efficacies) if knowledge else []
+        best = knowledge.best_treatments(current, rendering.options.efficacies) if knowledge else []
         return [efficacy_line(drug(treatment), names[k], efficacy) for k, treatment, efficacy in best]
 
     for chunk in samples.select(SAMPLE_COLUMNS).iter_slices(CHUNK_ROWS):
@@ -117,7 +126,7 @@ def one_line(name: str, special: Sequence[str]) -> str:
 
 def texts_of(samples: pl.DataFrame, rendering: Rendering, role: Role) -> Iterator[str]:
     """Yield what `role` reads, whole and without its template, for a vocabulary.  Give training samples only."""
-    with_instruction = role == "teacher" or rendering.settings.student_instruction
+    with_instruction = role == "teacher" or rendering.options.student_instruction
     for chunk in render_samples(samples, rendering):
         for sample in chunk:
             text = lay_out(sample.record).text

@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 
 from ckd_dist import schema
+from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.samples import build_samples
-from ckd_dist.studies.disease.config import Prompt, Select, criteria_of
-from ckd_dist.studies.disease.prompts.write import Rendering, texts_of
+from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, texts_of
 from tests.studies.disease.prompts.samples import LABELS
 
 DISCHARGE = datetime(2150, 1, 6)
-SETTINGS = Prompt(efficacies=0)
+OPTIONS = PromptOptions(efficacies=0, teacher_tokens=1024, student_tokens=512, student_instruction=False)
 
 
 def event(days_after: float, code: str, hadm: int) -> dict:
@@ -38,13 +38,13 @@ def read_of_index_visit(planted: list[dict]) -> str:
     samples, _ = build_samples(
         frame.lazy(),
         SimpleNamespace(names=LABELS),
-        criteria_of(Select()),
+        Criteria(),
         lambda code: (0,) if code.endswith("new") else (),
     )
     first = samples.filter(pl.col("hadm_id") == 10)
     assert first["labels"].to_list() == [[1, 0, 0, 0, 0]]
     name_of = {"DIAGNOSIS//ICD//9//old": "old disease"}.get
-    rendering = Rendering(LABELS, lambda code: name_of(code, code), SETTINGS)
+    rendering = Rendering(LABELS, lambda code: name_of(code, code), OPTIONS)
     read = [text for role in ("teacher", "student") for text in texts_of(first, rendering, role)]
     return "\n".join(text for text in read if not text.startswith("Disease that"))
 

@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 
 from ckd_dist import schema
+from ckd_dist.config import values_of
 from ckd_dist.studies.disease.config import Prompt
 from ckd_dist.studies.disease.prompts import write
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.table import PROMPTS
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
-from ckd_dist.studies.disease.prompts.write import Rendering, texts_of, write_prompts
+from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, texts_of, write_prompts
 from tests.studies.disease.prompts.samples import LABELS, NAMES, frame, sample
 
 SETTINGS = Prompt(teacher_tokens=400, student_tokens=128, min_support=1, shrinkage=1)
@@ -37,7 +38,7 @@ def hospital(num: int, first: int = 0) -> pl.DataFrame:
 def rendering_of(train: pl.DataFrame, settings: Prompt = SETTINGS) -> Rendering:
     """How samples are rendered with the knowledge of `train`."""
     knowledge = Knowledge.fit(train, LABELS, settings.shrinkage, settings.min_support)
-    return Rendering(LABELS, NAMES.__getitem__, settings, knowledge)
+    return Rendering(LABELS, NAMES.__getitem__, values_of(settings, PromptOptions), knowledge)
 
 
 @pytest.fixture
@@ -164,4 +165,4 @@ def test_texts_are_what_the_roles_read(tmp_path, tokenizers):
 def test_knowledge_of_other_labels_is_refused():
     other = Knowledge.fit(hospital(5), tuple("ABCDE"), 1, 1)
     with pytest.raises(ValueError, match="fitted on other label names"):
-        Rendering(LABELS, NAMES.__getitem__, SETTINGS, other)
+        Rendering(LABELS, NAMES.__getitem__, values_of(SETTINGS, PromptOptions), other)
