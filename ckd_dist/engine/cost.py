@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ckd_dist.config import Optim, Workers
-from ckd_dist.models.base import base_model
+from ckd_dist.models.base import base_model, open_config
 from ckd_dist.progress import seconds_in_words
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.schedule import num_steps
@@ -69,18 +69,11 @@ class Parameters:
 
 def parameters(part: Base, run: RunFolder, role: str) -> Parameters | None:
     """Count a base model's parameters, from its config alone; None where this machine has no config yet."""
-    import torch
-    from transformers import AutoConfig, AutoModel
+    from ckd_dist.models.load import meta_model  # brings torch, which `status` can do without
 
+    base = base_model(run, role, part.base)
     try:
-        config = AutoConfig.from_pretrained(
-            base_model(run, role, part.base),
-            revision=part.revision,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
-        with torch.device("meta"):
-            model = AutoModel.from_config(config)
+        model = meta_model(open_config(base, base, part.revision))
     except (OSError, ValueError):
         return None
     num = sum(parameter.numel() for parameter in model.parameters())

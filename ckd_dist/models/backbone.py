@@ -3,24 +3,12 @@
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from ckd_dist.models.base import check_loaded, find_base, load_config, quiet
+from ckd_dist.models.base import head_of, load_config, open_config
+from ckd_dist.models.load import LoadOptions, load_model, meta_model
 from ckd_dist.models.saved import load_saved
-
-AUTOS = {
-    "ForSequenceClassification": AutoModelForSequenceClassification,
-    "ForTokenClassification": AutoModelForTokenClassification,
-    "ForCausalLM": AutoModelForCausalLM,
-}
+from ckd_dist.models.seeded import seeded
 
 
 def load_backbone(
@@ -36,28 +24,16 @@ def load_backbone(
     if is_adapter(Path(base)):
         return _merged(Path(base), dtype, device)
     config = _config(base, revision)
-    with quiet(), torch.random.fork_rng(devices=[]):  # a missing pooler would be drawn
-        backbone, report = AutoModel.from_pretrained(
-            find_base(base, revision),
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    check_loaded(base, set(report["missing_keys"]), fresh=("pooler.",))
+    with seeded(0):  # a missing pooler would be drawn
+        backbone = load_model(base, config, options=LoadOptions(revision, dtype, fresh=("pooler.",)))
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # nothing here reads it, and DDP wants every weight to have a gradient
-    backbone.config._name_or_path = str(base)  # not the snapshot's path
     return backbone.to(device).eval()
 
 
 def meta_backbone(base: str | Path) -> PreTrainedModel:
     """Return the backbone of `base` on the meta device: its shape, without its weights."""
-    config = _adapted(Path(base)) if is_adapter(Path(base)) else _config(base, None)
-    with torch.device("meta"):
-        return AutoModel.from_config(config)
+    return meta_model(_adapted(Path(base)) if is_adapter(Path(base)) else _config(base, None))
 
 
 def is_adapter(folder: Path) -> bool:
@@ -84,10 +60,9 @@ def _adapted(folder: Path) -> PreTrainedConfig:
         raise ValueError(
             f"model {folder.name}: an adapter, but none that this project exported; merge it into its base"
         )
-    return AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+    return open_config(place, folder.name)
 
 
 def _merged(folder: Path, dtype: torch.dtype, device: torch.device | str) -> PreTrainedModel:
-    made = _adapted(folder).architectures[0]
-    auto = next(auto for ending, auto in AUTOS.items() if made.endswith(ending))
-    return load_saved(folder, auto, "adapter", dtype, device).base_model
+    head = head_of(_adapted(folder).architectures[0])
+    return load_saved(folder, head, "adapter", dtype, device).base_model

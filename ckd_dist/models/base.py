@@ -22,7 +22,35 @@ from ckd_dist.runfolder import RunFolder
 logging.disable_progress_bar()  # launch/ shows progress; not one bar a file and rank
 
 READ = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
-HEADS = ("ForSequenceClassification", "ForTokenClassification")  # these two may share tensor names
+
+
+@dataclass(frozen=True)
+class Head:
+    """A last layer, by the names that transformers and PEFT have for models with it."""
+
+    architecture: str  # how such a class's name ends
+    task: str  # PEFT's name
+    kind: str  # a wrapper's, of a causal model with it
+
+    @property
+    def auto(self) -> str:
+        """Name the class that loads any such model."""
+        return f"AutoModel{self.architecture}"
+
+
+CLASS_HEAD = Head("ForSequenceClassification", "SEQ_CLS", "decoder")
+TAG_HEAD = Head("ForTokenClassification", "TOKEN_CLS", "tags")  # may share tensor names with CLASS_HEAD
+ANSWER_HEAD = Head("ForCausalLM", "CAUSAL_LM", "answers")
+HEADS = (CLASS_HEAD, TAG_HEAD, ANSWER_HEAD)
+
+
+def head_of(architecture: str) -> Head | None:
+    """Return which head a class of transformers has, by its name; None for another one.
+
+    >>> head_of("BertForTokenClassification").task
+    'TOKEN_CLS'
+    """
+    return next((head for head in HEADS if architecture.endswith(head.architecture)), None)
 
 
 @dataclass(frozen=True)
@@ -71,9 +99,16 @@ def open_tokenizer(folder: Path, base: str | Path) -> PreTrainedTokenizerBase:
 
 def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConfig:
     """Load the base's config.  Raise ValueError for an architecture that needs code of its own."""
-    folder = find_base(base, revision)
+    return open_config(find_base(base, revision), base)
+
+
+def open_config(folder: str | Path, base: str | Path, revision: str | None = None) -> PreTrainedConfig:
+    """Load the config of a folder that need not be a whole base, or of a hub name whose config is on this machine.
+
+    base: what a refusal calls it.  Raises ValueError where there is none that this transformers knows.
+    """
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError):
         raise ValueError(
             f"base {base}: config.json names no architecture that this transformers has built in"
@@ -84,7 +119,7 @@ def classifier_config(
     base: str | Path, label_names: Sequence[str], revision: str | None = None, max_tokens: int | None = None
 ) -> PreTrainedConfig:
     """Load the base's config with a multi-label head.  Refuse another label set's head, and too long rows."""
-    config = _head_config(base, label_names, "ForSequenceClassification", revision, max_tokens)
+    config = _head_config(base, label_names, CLASS_HEAD, revision, max_tokens)
     config.problem_type = "multi_label_classification"
     return config
 
@@ -93,7 +128,7 @@ def tagger_config(
     base: str | Path, tag_names: Sequence[str], revision: str | None = None, max_tokens: int | None = None
 ) -> PreTrainedConfig:
     """Load the base's config with a head that gives every token a tag.  Refuse what `classifier_config` refuses."""
-    config = _head_config(base, tag_names, "ForTokenClassification", revision, max_tokens)
+    config = _head_config(base, tag_names, TAG_HEAD, revision, max_tokens)
     config.problem_type = None
     return config
 
@@ -142,16 +177,17 @@ def check_loaded(base: str | Path, missing: set[str], fresh: tuple[str, ...]) ->
 
 
 def _head_config(
-    base: str | Path, names: Sequence[str], architecture: str, revision: str | None, max_tokens: int | None
+    base: str | Path, names: Sequence[str], head: Head, revision: str | None, max_tokens: int | None
 ) -> PreTrainedConfig:
     """Columns by name; a head that the base already has must be of this kind and for these columns."""
     if len(set(names)) != len(names) or not names:
         raise ValueError(f"label names must be distinct and not empty; got {len(names)}")
     config, tokenizer = load_config(base, revision), load_tokenizer(base, revision)
     made = config.architectures or ()
-    if any(name.endswith(HEADS) and not name.endswith(architecture) for name in made):
+    heads = {head_of(name) for name in made}
+    if heads & {CLASS_HEAD, TAG_HEAD} - {head}:
         raise ValueError(f"base {base}: it has a head of another kind ({made[0]}); name a base without a head")
-    if any(name.endswith(architecture) for name in made) and labels_of(config) != tuple(names):
+    if head in heads and labels_of(config) != tuple(names):
         raise ValueError(
             f"base {base}: its head has {config.num_labels} labels that are not this run's {len(names)}; "
             "name a base without a head, or use the label set it was made for"

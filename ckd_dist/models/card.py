@@ -12,6 +12,8 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from ckd_dist.models.base import CLASS_HEAD, TAG_HEAD
+
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "safetensors")
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
@@ -24,7 +26,7 @@ class Wording:
     columns: str  # what one means
     caution: str
     rows: str  # what was kept for tuning
-    architecture: str  # after "AutoModelFor"
+    architecture: str  # after "AutoModel"
     pipeline_tag: str
     topic: str
     library: str = "transformers"
@@ -35,7 +37,7 @@ DISEASES = Wording(
     columns="A column is an independent probability (sigmoid of a logit) that the disease is coded at the next visit.",
     caution="learned from billing codes, which are not diagnoses",
     rows="subjects",
-    architecture="SequenceClassification",
+    architecture=CLASS_HEAD.architecture,
     pipeline_tag="text-classification",
     topic="multi-label-classification",
 )
@@ -44,7 +46,7 @@ TAGS = Wording(
     columns="A word has one tag (softmax over the columns): O outside, B where an entity begins, I where it goes on.",
     caution="learned from labelers that err; that a text names a disease does not say that the patient has it",
     rows="notes",
-    architecture="TokenClassification",
+    architecture=TAG_HEAD.architecture,
     pipeline_tag="token-classification",
     topic="token-classification",
 )

@@ -2,22 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from ckd_dist.models.base import check_loaded, classifier_config, find_base, quiet
+from ckd_dist.models.base import CLASS_HEAD, Head, classifier_config
+from ckd_dist.models.load import FRESH, LoadOptions, load_model
+from ckd_dist.models.seeded import seeded
 from ckd_dist.models.wrapper import Wrapper
-
-FRESH = (
-    "classifier.",
-    "pre_classifier.",
-    "score.",
-    "bert.pooler.",
-    "pooler.",
-    "head.",
-)  # heads and poolers that a base need not have
 
 
 def build_student(
@@ -33,24 +24,12 @@ def build_student(
     max_tokens: longest row that will come.  Raises ValueError or FileNotFoundError where the base does not fit.
     """
     config = classifier_config(base, label_names, revision, max_tokens)
-    return Wrapper(load_encoder(base, config, AutoModelForSequenceClassification, revision, seed), "encoder")
+    return Wrapper(load_encoder(base, config, CLASS_HEAD, revision, seed), "encoder")
 
 
 def load_encoder(
-    base: str | Path, config: PreTrainedConfig, auto: Any, revision: str | None, seed: int
+    base: str | Path, config: PreTrainedConfig, head: Head, revision: str | None, seed: int
 ) -> PreTrainedModel:
-    """Load `base` under the fresh head of `config`, in training mode.  auto: the class with such a head."""
-    with quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model, report = auto.from_pretrained(
-            find_base(base, revision),
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    check_loaded(base, set(report["missing_keys"]), fresh=FRESH)
-    model.config._name_or_path = str(base)  # not the snapshot's path
-    return model.train()
+    """Load `base` under the fresh `head` of `config`, in training mode."""
+    with seeded(seed):
+        return load_model(base, config, head, LoadOptions(revision, fresh=FRESH)).train()

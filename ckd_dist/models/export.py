@@ -24,9 +24,9 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from ckd_dist.models.base import labels_of
+from ckd_dist.models.base import labels_of, open_config
 from ckd_dist.models.card import DISEASES, TAGS, Card, Exported, write_card
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.teacher import ADAPTER
@@ -149,7 +149,7 @@ def check_saved(folder: Path, label_names: tuple[str, ...]) -> None:
                 if not torch.isfinite(tensor).all():
                     raise ValueError(f"export: tensor {name} holds a value that is not finite; the training diverged")
     place = folder if (folder / "config.json").is_file() else folder / "classifier"
-    config = AutoConfig.from_pretrained(place)
+    config = open_config(place, folder.name)
     if label_names and labels_of(config) != label_names:
         raise ValueError(f"export: config.json lists {config.num_labels} labels, the model has {len(label_names)}")
 

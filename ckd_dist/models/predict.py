@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, Cache, DynamicCache
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from ckd_dist.models.base import CLASS_HEAD
 from ckd_dist.models.rows import Tokens, batches, pad
 from ckd_dist.models.saved import load_saved
 from ckd_dist.models.wrapper import Wrapper
@@ -30,7 +31,7 @@ def load_classifier(
     folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> Wrapper:
     """Load an exported classifier, teacher (an adapter merged into its base) or student, ready to predict."""
-    model = load_saved(Path(folder), AutoModelForSequenceClassification, "classifier", dtype, device)
+    model = load_saved(Path(folder), CLASS_HEAD, "classifier", dtype, device)
     return Wrapper(model, "decoder" if hasattr(model, "score") else "encoder").eval()
 
 

@@ -12,38 +12,28 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, TaskType, get_peft_model
 from safetensors.torch import load_file
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ckd_dist.config import Lora
 from ckd_dist.models.base import (
+    ANSWER_HEAD,
+    CLASS_HEAD,
+    Head,
     check_fit,
-    check_loaded,
     classifier_config,
-    find_base,
     load_config,
     load_tokenizer,
     quiet,
 )
-from ckd_dist.models.wrapper import Kind, Wrapper
+from ckd_dist.models.load import FRESH, LoadOptions, load_model
+from ckd_dist.models.seeded import seeded
+from ckd_dist.models.wrapper import Wrapper
 
 ADAPTER = "adapter_model.safetensors"
-
-KINDS: dict[Kind, tuple[Any, TaskType]] = {
-    "decoder": (AutoModelForSequenceClassification, TaskType.SEQ_CLS),
-    "tags": (AutoModelForTokenClassification, TaskType.TOKEN_CLS),
-    "answers": (AutoModelForCausalLM, TaskType.CAUSAL_LM),
-}
 
 
 @dataclass(frozen=True)
@@ -67,32 +57,29 @@ def build_classifier(
     Raises ValueError or FileNotFoundError where the base does not fit.
     """
     config = classifier_config(base, label_names, options.revision, max_tokens)
-    return build_teacher(base, config, "decoder", options)
+    return build_teacher(base, config, CLASS_HEAD, options)
 
 
 def build_answerer(base: str | Path, options: TeacherOptions) -> Wrapper:
     """Build the causal LM `base` for the supervised phase, as `build_classifier` makes one."""
     config, tokenizer = load_config(base, options.revision), load_tokenizer(base, options.revision)
     check_fit(base, config, tokenizer)
-    return build_teacher(base, config, "answers", options)
+    return build_teacher(base, config, ANSWER_HEAD, options)
 
 
-def build_teacher(base: str | Path, config: PreTrainedConfig, kind: Kind, options: TeacherOptions) -> Wrapper:
-    """Load `base` under the head of `kind` and `config`, ready to train.  Raise ValueError where they do not fit."""
-    folder, (auto, task) = find_base(base, options.revision), KINDS[kind]
-    with options.loading, quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        model, report = auto.from_pretrained(folder, config=config, **_safely(options.dtype))
-        if kind != "answers" and not hasattr(model, "score"):
+def build_teacher(base: str | Path, config: PreTrainedConfig, head: Head, options: TeacherOptions) -> Wrapper:
+    """Load `base` under `head` and its `config`, ready to train.  Raise ValueError where they do not fit."""
+    fresh = () if head is ANSWER_HEAD else FRESH
+    with options.loading, quiet(), seeded(options.seed):
+        model = load_model(base, config, head, LoadOptions(options.revision, options.dtype, "sdpa", fresh))
+        if head is not ANSWER_HEAD and not hasattr(model, "score"):
             raise ValueError(f"base {base}: {type(model).__name__} is no causal language model, as a teacher must be")
-        check_loaded(base, set(report["missing_keys"]), fresh=() if kind == "answers" else ("score.",))
         if options.tuning == "lora":
-            model = _with_adapter(model, base, options.revision, options.lora, task)
-    model.config._name_or_path = str(base)  # not the snapshot's path
+            model = _with_adapter(model, base, options.revision, options.lora, TaskType(head.task))
     if options.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
-    return Wrapper(model, kind)
+    return Wrapper(model, head.kind)
 
 
 def adopt_adapter(classifier: Wrapper, adapter_folder: Path) -> None:
@@ -125,17 +112,6 @@ def adopt_adapter(classifier: Wrapper, adapter_folder: Path) -> None:
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(saved[name])
-
-
-def _safely(dtype: torch.dtype) -> dict:
-    return {
-        "dtype": dtype,
-        "attn_implementation": "sdpa",
-        "use_safetensors": True,
-        "trust_remote_code": False,
-        "local_files_only": True,
-        "output_loading_info": True,
-    }
 
 
 def _with_adapter(

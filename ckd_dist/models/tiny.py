@@ -8,10 +8,9 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
@@ -26,6 +25,7 @@ from transformers import (
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from ckd_dist.config import Tiny
+from ckd_dist.models.seeded import seeded
 
 TEACHER_POSITIONS = 4096
 STUDENT_POSITIONS = 1024
@@ -67,7 +67,9 @@ def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    save_tiny(Path(folder), _seeded(lambda: Qwen2ForCausalLM(config), seed), tokenizer)
+    with seeded(seed):
+        model = Qwen2ForCausalLM(config)
+    save_tiny(Path(folder), model, tokenizer)
 
 
 def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int) -> None:
@@ -86,7 +88,9 @@ def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
         attention_probs_dropout_prob=0.0,  # with it, attention on CPU leaves its fast path
         pad_token_id=tokenizer.pad_token_id,
     )
-    save_tiny(Path(folder), _seeded(lambda: BertModel(config), seed), tokenizer)
+    with seeded(seed):
+        model = BertModel(config)
+    save_tiny(Path(folder), model, tokenizer)
 
 
 def _check(tiny: Tiny, multiple: int) -> None:
@@ -156,12 +160,6 @@ def _word_piece(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBas
     )
     tokenizer.train_from_iterator(texts, trainer)
     return BertTokenizerFast(vocab=tokenizer.get_vocab(), do_lower_case=True, model_max_length=STUDENT_POSITIONS)
-
-
-def _seeded(build: Callable[[], PreTrainedModel], seed: int) -> PreTrainedModel:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()
 
 
 def save_tiny(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,6 +19,7 @@ from ckd_dist.models.base import check_fit, load_tokenizer
 from ckd_dist.models.card import CONCEPTS, Card, Exported, write_card
 from ckd_dist.models.export import check_saved, move_in
 from ckd_dist.models.pooling import mean
+from ckd_dist.models.seeded import seeded
 from ckd_dist.models.sentence_folder import fingerprint_modules, write_sentence_folder
 
 
@@ -47,8 +47,7 @@ def build_concept_student(
     """
     backbone = load_backbone(base, revision)
     check_fit(base, backbone.config, load_tokenizer(base, revision), max_tokens)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         student = ConceptStudent(backbone, width, max_tokens)
     return student.train()
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
+from ckd_dist.models.seeded import seeded
 from ckd_dist.studies.concepts.config import PatientModel
 from ckd_dist.studies.concepts.pools import POOLS
 from ckd_dist.studies.concepts.tables import draw
@@ -60,8 +61,7 @@ def build_patient(
     """
     if settings.kind == "transformer" and settings.filters % settings.heads:
         raise ValueError(f"filters={settings.filters} of a transformer cannot be shared by heads={settings.heads}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         first = CodeVectors(reads, settings.filters, seed) if isinstance(reads, Codes) else Projection(reads, settings)
         return Patient(settings, num_outcomes, first, adversary_weight)
 

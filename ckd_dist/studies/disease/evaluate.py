@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.hospital import law
+from ckd_dist.models.base import open_tokenizer
 from ckd_dist.models.predict import load_classifier, predict_logits
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.report.calibrate import Calibration, fit_calibration, fit_thresholds
@@ -113,9 +114,7 @@ def predictor(run: DiseaseRun, folder: Path, role: str) -> Callable[[np.ndarray]
 
 def pad_id_of(folder: Path) -> int:
     """Return the pad token of an exported model's tokenizer."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True).pad_token_id
+    return open_tokenizer(folder, folder.name).pad_token_id
 
 
 def _model(name: str, role: str, calibration: Calibration, logits_NK: np.ndarray) -> Model:

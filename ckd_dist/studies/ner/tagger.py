@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForTokenClassification
 
-from ckd_dist.models.base import find_base, labels_of, tagger_config
+from ckd_dist.models.base import TAG_HEAD, find_base, labels_of, tagger_config
 from ckd_dist.models.crf import LinearChain
 from ckd_dist.models.encoder import load_encoder
 from ckd_dist.models.saved import load_saved
@@ -36,7 +35,7 @@ def build_tagger(
     """
     config = tagger_config(base, tag_names, revision, max_tokens)
     has_chain, config.crf = crf and getattr(config, "crf", False), crf  # from an exported tagger that has one
-    model = load_encoder(base, config, AutoModelForTokenClassification, revision, seed)
+    model = load_encoder(base, config, TAG_HEAD, revision, seed)
     chain = LinearChain(tag_names) if crf else None
     return Wrapper(model, "tags", chain.load(find_base(base, revision)) if has_chain else chain)
 
@@ -48,7 +47,7 @@ def build_tag_teacher(
 
     Raises ValueError or FileNotFoundError where the base does not fit.
     """
-    return build_teacher(base, tagger_config(base, tag_names, options.revision, max_tokens), "tags", options)
+    return build_teacher(base, tagger_config(base, tag_names, options.revision, max_tokens), TAG_HEAD, options)
 
 
 def load_tagger(folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Wrapper:
@@ -56,6 +55,6 @@ def load_tagger(folder: str | Path, dtype: torch.dtype = torch.float32, device: 
 
     Raises FileNotFoundError where there is none, ValueError where the folder holds another model or lacks its CRF.
     """
-    model = load_saved(Path(folder), AutoModelForTokenClassification, "tagger", dtype, device)
+    model = load_saved(Path(folder), TAG_HEAD, "tagger", dtype, device)
     chain = LinearChain(labels_of(model.config)).load(Path(folder)) if getattr(model.config, "crf", False) else None
     return Wrapper(model, "tags", chain).to(device).eval()
