@@ -32,19 +32,24 @@ FILTERS = {
 }
 
 
-def write_pages(folder: Path, package: str, parts: Sequence[Any], drawings: Mapping[str, str], **more: Any) -> None:
-    """Write the three files into `folder`.  package: where report.md.jinja and report.html.jinja lie.
+def write_pages(
+    folder: Path, package: str, parts: Sequence[Any], drawings: Mapping[str, str], **more: Any
+) -> dict[str, Any]:
+    """Write the three files into `folder`; return what metrics.json holds.
 
-    parts: dataclasses, say one of tables and one of sentences; their fields, side by side, are what metrics.json holds
-    and what the templates read.  drawings: SVG by name, for the page.  more: whatever else the templates read.
+    package: where report.md.jinja and report.html.jinja lie.  parts: dataclasses, say one of tables, one of sentences;
+    their fields, side by side, are what metrics.json holds and what the templates read.  drawings: SVG by name, for the
+    page.  more: whatever else the templates read.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     said = side_by_side(parts)
+    numbers = plain(said)
     markdown = render(package, "report.md.jinja", **said, **more)
     page = render(package, "report.html.jinja", **said, **more, drawings=drawings)
-    publish(folder / "metrics.json", text(json.dumps(plain(said), indent=1, allow_nan=False, ensure_ascii=False)))
+    folder.mkdir(parents=True, exist_ok=True)
+    publish(folder / "metrics.json", text(json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)))
     publish(folder / "report.md", text(markdown))
     publish(folder / "report.html", text(page))
+    return numbers
 
 
 def side_by_side(parts: Sequence[Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Timing:
     latency_median_ms: float
     latency_p95_ms: float
     samples_per_second: float
+    title: str = ""  # in the report's table
 
 
 def measure(

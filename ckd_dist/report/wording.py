@@ -5,7 +5,8 @@ A cell is an Estimate, a Difference, or anything else with value, low and high, 
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from markupsafe import Markup
@@ -19,6 +20,22 @@ class Cell(Protocol):
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """What every report says of its numbers."""
+
+    warnings: Sequence[str]  # what they forbid to claim
+    summary: Sequence[str]
+
+
+def too_small_for_claims(has: str, least: str) -> str:
+    """Return the warning of a held-out part that no claim may rest on.  has: what there is.  least: what it needs."""
+    return (
+        f"Too small for claims: the held-out part has {has} (fewer than {least}). "
+        "The numbers show that the pipeline runs, nothing more."
+    )
 
 
 def known(value: float | None) -> bool:

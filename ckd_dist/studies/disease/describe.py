@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ckd_dist.config import result_fields
 from ckd_dist.models.card import Card
+from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import without_places
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.report.results import Provenance
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
 SOURCES = {

@@ -5,9 +5,9 @@ from importlib.metadata import version
 
 from ckd_dist.config import result_fields
 from ckd_dist.models.card import Card
+from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import without_places
 from ckd_dist.studies.ner.config import NerRecipe
-from ckd_dist.studies.ner.report.results import Provenance
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "nervaluate", "pyahocorasick")
 SOURCES = {

@@ -4,12 +4,13 @@ N held-out rows (visit pairs), K labels
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ckd_dist.report import metrics
+from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.timing import Timing
 from ckd_dist.studies.disease.report.table1 import Table1
 
@@ -53,18 +54,6 @@ class Model:
     def shown(self) -> str:
         """The title in tables."""
         return self.title or TITLES.get(self.name, self.name)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the numbers of a report come from; names neither a path nor a person."""
-
-    title: str  # of the page: the recipe's name
-    source: str  # "a synthetic hospital of 1,000 patients", "MIMIC-III 1.4"
-    date: str  # ISO; when the report was made
-    recipe: Mapping[str, Any]  # dotted field -> value
-    versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
-    notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ three definitions, those of SemEval 2013 task 9: strict (same characters, same t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from ckd_dist.report.bootstrap import Estimate
+from ckd_dist.report.provenance import Provenance
+from ckd_dist.report.wording import known
 from ckd_dist.studies.ner.report.entities import MEASURES, Estimates
 
 Role = Literal["labeler", "combination", "student", "human"]
@@ -66,7 +68,7 @@ class System:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Comparison:
     """First minus second in F1, both on the same draws."""
 
     first: str
@@ -105,6 +107,13 @@ class Elsewhere:
     f1: Estimate  # strict, these types pooled
     home: Estimate | None = None  # the same system and types on this study's held-out notes
 
+    @property
+    def change(self) -> float | None:
+        """What the system gains there; None where one of the two is not known."""
+        if self.home is None or not (known(self.home.value) and known(self.f1.value)):
+            return None
+        return self.f1.value - self.home.value
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -133,18 +142,6 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """Where the numbers of a report come from; names neither a path nor a person."""
-
-    title: str  # of the page: the recipe's name
-    source: str  # "NCBI Disease", "notes of a synthetic hospital of 800 patients"
-    date: str  # ISO; when the report was made
-    recipe: Mapping[str, Any]  # dotted field -> value
-    versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
-    notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
-
-
-@dataclass(frozen=True)
 class NerResults:
     """All that a report is made from."""
 
@@ -152,7 +149,7 @@ class NerResults:
     types: tuple[str, ...]
     systems: Sequence[System]  # in the order of the tables
     corpus: Sequence[Split]  # train, tuning, held_out
-    differences: Sequence[Difference] = ()
+    differences: Sequence[Comparison] = ()
     choices: Sequence[Choice] = ()  # empty where a label model combined
     curve: Sequence[Point] = ()
     elsewhere: Sequence[Elsewhere] = ()

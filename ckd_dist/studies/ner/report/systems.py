@@ -12,7 +12,7 @@ from ckd_dist.studies.ner.label import TEACHER
 from ckd_dist.studies.ner.report.entities import Estimates
 from ckd_dist.studies.ner.report.results import (
     Choice,
-    Difference,
+    Comparison,
     Point,
     Role,
     Split,
@@ -44,13 +44,13 @@ def systems_of(estimates: Mapping[str, Estimates], settings: Labelers, arms: Map
     ]
 
 
-def differences_of(estimates: Mapping[str, Estimates], arms: Mapping[str, Arm]) -> list[Difference]:
+def differences_of(estimates: Mapping[str, Estimates], arms: Mapping[str, Arm]) -> list[Comparison]:
     """Compare the student with combination, human labels and the best labeler; the combination with that."""
     labelers = [name for name in estimates if name != COMBINED and name not in arms]
     best = max(labelers, key=lambda name: np.nan_to_num(estimates[name].estimate().value))
     pairs = [("student", COMBINED), ("student", "human"), ("student", best), (COMBINED, best)]
     return [
-        Difference(first, second, f1_minus(estimates[first], estimates[second]))
+        Comparison(first, second, f1_minus(estimates[first], estimates[second]))
         for first, second in pairs
         if first in estimates and second in estimates
     ]

@@ -8,6 +8,7 @@ import pytest
 
 from ckd_dist import schema
 from ckd_dist.report import calibrate, timing
+from ckd_dist.report.provenance import Provenance
 from ckd_dist.studies.disease.report import results, table1
 
 NUM_LABELS = 4
@@ -65,7 +66,7 @@ def make_results(num_rows: int, seed: int = 0) -> results.Results:
     }
     samples = make_samples(num_rows, seed=9)
     return results.Results(
-        results.Provenance(
+        Provenance(
             title="a synthetic run",
             source="synthetic numbers",
             date="2100-01-01",

@@ -14,24 +14,25 @@ import pytest
 
 from ckd_dist.notes.note import Mention
 from ckd_dist.report.bootstrap import Estimate, resample
+from ckd_dist.report.provenance import Provenance
 from ckd_dist.studies.ner.report.entities import count, scores
-from ckd_dist.studies.ner.report.page import warnings, write_report
+from ckd_dist.studies.ner.report.page import write_report
 from ckd_dist.studies.ner.report.results import (
     MATCHES,
     MICRO,
     Choice,
+    Comparison,
     Cost,
-    Difference,
     Elsewhere,
     NerResults,
     Point,
-    Provenance,
     Quality,
     Split,
     System,
     f1_minus,
     scores_of,
 )
+from ckd_dist.studies.ner.report.wording import warnings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TYPES = ("disease", "medication", "symptom | <b>")
@@ -83,9 +84,9 @@ def make_results(num_notes: int = 60, types: tuple[str, ...] = TYPES, seed: int 
             Split("held_out", num_notes, 6_700, dict.fromkeys(types, 155), overlapping=1, wordless=2),
         ],
         differences=[
-            Difference("student", "combination", change),
-            Difference("student", "human", change),
-            Difference("combination", "teacher", change),
+            Comparison("student", "combination", change),
+            Comparison("student", "human", change),
+            Comparison("combination", "teacher", change),
         ],
         choices=[
             Choice(types[0], ("ontology", "llm", "teacher"), "weighted", 0.8123, 19),
