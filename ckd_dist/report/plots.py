@@ -34,7 +34,7 @@ LOOK = {
 }
 
 
-class Line(Protocol):
+class Drawn(Protocol):
     """A model or system as a plot shows it."""
 
     name: str
@@ -42,7 +42,7 @@ class Line(Protocol):
     role: str
 
 
-def style(line: Line, primary: str) -> dict[str, Any]:
+def style(line: Drawn, primary: str) -> dict[str, Any]:
     """Return how a line is drawn: the primary in the accent, teacher and oracle dark, all others grey."""
     if line.name == primary:
         return {"color": ACCENT, "linewidth": 2.0, "zorder": 5}
@@ -53,7 +53,7 @@ def style(line: Line, primary: str) -> dict[str, Any]:
     return {"color": GREY, "linewidth": 1.1, "linestyle": ":", "zorder": 2}
 
 
-def dots(axes: Axes, estimates: Sequence[Estimate], lines: Sequence[Line], primary: str) -> None:
+def dots(axes: Axes, estimates: Sequence[Estimate], lines: Sequence[Drawn], primary: str) -> None:
     """Draw a dot and its interval a line, first line on top; nothing where the value is NaN."""
     for place, (estimate, line) in enumerate(zip(estimates, lines, strict=True)):
         if not known(estimate.value):

@@ -93,8 +93,10 @@ def take_turns(
     return seconds
 
 
-def hardware() -> str:
-    """Return the CPU's model and the threads that torch may use."""
+def hardware(device: str = "cpu") -> str:
+    """Return the GPU's name, or the CPU's model and the threads that torch may use."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
     return f"{cpu_model()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
 
 
