@@ -1,32 +1,175 @@
-"""Write a file whole or not at all, hash files and JSON values, list what a folder holds."""
+"""The one way in which files come to be: whole or not at all, durable, for the owner alone.  Hashes of files and JSON.
 
+    write(path, content)               one file from memory
+    replacing(path)                    one file by whoever wants a path to write at: parquet, safetensors, gzip
+    create(path, content)              one file, unless somebody was first
+    filling(folder)                    many files that belong together, moved into a folder that holds others too
+    replacing_folder(folder)           a whole folder
+
+All write under a temporary name in the same file system, force the bytes to disk, then rename, then force the name to
+disk: after a crash at any byte there is the old file or the new one.  A folder cannot be replaced in one step; a crash
+between two renames leaves none under its name, never a mixture.
+
+Temporary names are .NAME.XXXXXXXX.tmp, each once on all hosts that share the disk.  Those of a killed process stay
+until `sweep`, which a run calls when it starts.  Measured on ext4: a small file costs 9 to 12 ms by itself, 1 to 2 ms
+among many in `filling`, so that is for many small files.
+"""
+
+import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+TEMPORARY = re.compile(r"\..*\.[a-z0-9_]{8}\.tmp")
 PIECES, PIECE_BYTES = 16, 2**16  # of a file that is sampled
+FLUSHES = 8  # at once: the disk writes what waits together
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Put `content` at `path`, for the owner alone: after a crash at any byte the old file or the new one is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+    """Put `content` at `path`, over whatever is there."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write at; once the block ends well that file is at `path`.  An exception leaves no trace."""
+    make_folder(path.parent)
+    with _temporary_file(path) as temporary:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def create(path: Path, content: str | bytes) -> bool:
+    """Put `content` at `path` unless something is there already; say whether this call did it."""
+    make_folder(path.parent)
+    with _temporary_file(path) as temporary:
+        with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+        _flush(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    _sync(path.parent)
+    return True
+
+
+@contextmanager
+def filling(folder: Path, last: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
+    """Yield a folder to write in; once the block ends well its files are at the same places in `folder`.
+
+    All of them are on disk before the first one moves.  last: which files, by their relative path, move after all
+    others.  What else lies in `folder` stays.
+    """
+    make_folder(folder)
+    with _temporary_folder(folder, folder) as temporary:
+        yield temporary
+        names = sorted(path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file())
+        flush(temporary / name for name in names)
+        for name in sorted(names, key=last):
+            make_folder((folder / name).parent)
+            os.replace(temporary / name, folder / name)
+    for place in sorted({(folder / name).parent for name in names}):
+        _sync(place)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder to write in; once the block ends well it is at `folder`, and what was there is gone."""
+    folder = folder.resolve()
+    make_folder(folder.parent)
+    with _temporary_folder(folder.parent, folder) as temporary:
+        yield temporary
+        below = [temporary, *temporary.rglob("*")]
+        flush(path for path in below if path.is_file())
+        for place in (path for path in below if path.is_dir()):
+            _sync(place)
+        with _temporary_folder(folder.parent, folder) as old:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(folder, old)
+            try:
+                os.replace(temporary, folder)
+            except OSError:
+                os.replace(old, folder)
+                raise
+            _sync(folder.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none, and those above it; their names are on disk too."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def flush(paths: Iterable[Path]) -> None:
+    """Force the bytes of files to disk, and let nobody but the owner read them."""
+    with ThreadPoolExecutor(FLUSHES) as pool:
+        list(pool.map(_flush, paths))
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes left half written below `folder`.  For whoever knows that nobody writes there."""
+    for place, folders, names in os.walk(folder):
+        for name in [name for name in folders if TEMPORARY.fullmatch(name)]:
+            shutil.rmtree(Path(place, name), ignore_errors=True)
+            folders.remove(name)
+        for name in names:
+            if TEMPORARY.fullmatch(name):
+                Path(place, name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[Path]:
+    descriptor, name = tempfile.mkstemp(**_name(path), dir=path.parent)  # 0600, and no other process has it
+    os.close(descriptor)
     try:
-        os.fsync(folder)  # the name too is on disk before anybody relies on it
+        yield Path(name)
     finally:
-        os.close(folder)
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _temporary_folder(place: Path, named: Path) -> Iterator[Path]:
+    name = tempfile.mkdtemp(**_name(named), dir=place)  # 0700
+    try:
+        yield Path(name)
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
+
+
+def _name(path: Path) -> dict[str, str]:
+    return {"prefix": f".{path.name[:60]}.", "suffix": ".tmp"}  # names of 255 bytes are the longest there are
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fchmod(descriptor, 0o600)  # some writers make the file anew
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    """Force the names in a folder to disk, before anybody relies on them."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def hash_file(path: Path) -> str:
@@ -56,4 +199,5 @@ def digest_of(value: Any) -> str:
 
 def files_below(folder: Path) -> list[Path]:
     """List every finished file below `folder`; nothing where there is no folder."""
-    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]

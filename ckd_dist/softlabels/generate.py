@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ckd_dist.softlabels import publish
+from ckd_dist.files import sweep, write
+from ckd_dist.softlabels.errors import DiskError, ShardError, writing
 from ckd_dist.softlabels.plan import Plan
-from ckd_dist.softlabels.publish import DiskError, ShardError
 from ckd_dist.softlabels.shards import (
     Shard,
     describe_error,
@@ -60,7 +60,7 @@ def _label(plan: Plan, root: Path, number: int, predict: Predict) -> bool:
     """Try to label one shard; say whether it is published."""
     error_file = plan.folder(root) / error_name(number)
     if error_file.exists():  # of an earlier run, which a waiting student would take for this one's
-        with publish.writing(error_file):
+        with writing(error_file):
             error_file.unlink(missing_ok=True)
     ids, failed = plan.sample_ids_of(number), None
     for attempt in range(1, ATTEMPTS + 1):
@@ -75,8 +75,8 @@ def _label(plan: Plan, root: Path, number: int, predict: Predict) -> bool:
             raise
         except Exception as error:
             failed = error
-    with publish.writing(error_file):
-        publish.replace(error_file, json.dumps(_who() | {"attempts": ATTEMPTS} | kind_of(failed), indent=1).encode())
+    with writing(error_file):
+        write(error_file, json.dumps(_who() | {"attempts": ATTEMPTS} | kind_of(failed), indent=1).encode())
     return False
 
 
@@ -119,15 +119,16 @@ def finish(root: Path, plan: Plan) -> dict[str, Any]:
     index["shards"] = [
         {key: manifest[key] for key in ("file", "sha256", "bytes", "num_rows")} for manifest in manifests
     ]
-    with publish.writing(folder / INDEX):
+    with writing(folder / INDEX):
         _tidy(folder, {manifest["file"] for manifest in manifests})
-        publish.replace(folder / INDEX, json.dumps(index, indent=1).encode())
+        write(folder / INDEX, json.dumps(index, indent=1).encode())
     return index
 
 
 def _tidy(folder: Path, files: set[str]) -> None:
     """Delete what killed workers and lost races have left: the set is whole, whoever still writes does so in vain."""
-    for path in [*folder.glob(".shard-*.tmp"), *folder.glob("shard-*.safetensors")]:
+    sweep(folder)
+    for path in folder.glob("shard-*.safetensors"):
         if path.name not in files:
             path.unlink(missing_ok=True)
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
+from ckd_dist.files import create, write
 from ckd_dist.schema import hash_of_columns
-from ckd_dist.softlabels import publish
-from ckd_dist.softlabels.publish import ShardError
+from ckd_dist.softlabels.errors import ShardError, writing
 
 # N rows, U units, K columns
 
@@ -111,11 +111,11 @@ class Plan:
         """Write the plan below `root` (a run's softlabels folder) and return its own folder.  Twice is harmless."""
         folder = self.folder(root)
         rows = safetensors.numpy.save({"sample_id_N": self.sample_id_N, "units_N": self.units_N})
-        with publish.writing(folder):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not _holds(folder / ROWS, rows):
-                publish.replace(folder / ROWS, rows)
-            written = _holds(folder / PLAN, self.text) or publish.create(folder / PLAN, self.text)
+                write(folder / ROWS, rows)
+            written = _holds(folder / PLAN, self.text) or create(folder / PLAN, self.text)
             if not written and not _holds(folder / PLAN, self.text):  # another process may have been first
                 raise ShardError(f"{folder / PLAN} has been changed since it was made: delete it and label again")
         return folder

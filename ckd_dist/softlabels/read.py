@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ckd_dist.schema import hash_of_columns
+from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.generate import INDEX, failure
 from ckd_dist.softlabels.plan import Plan
-from ckd_dist.softlabels.publish import ShardError
 from ckd_dist.softlabels.shards import Shard, error_name, is_done, manifest_name, open_shard, stem
 
 # N rows, U units, K columns

@@ -1,6 +1,6 @@
 """One shard: raw logits of some rows, published once under a name that carries its content's hash.
 
-    .shard-00012.HOST.PID.THREAD.tmp        being written; checked by reading it back
+    .shard-00012-3f2a....XXXXXXXX.tmp       being written; checked by reading it back
     shard-00012-3f2a....safetensors         whole: sample_id_N, offsets_N1, logits_UK, and further named tensors
     shard-00012.json                        the claim: which file is shard 12.  Created only if absent: the first wins
     shard-00012.error.json                  it could not be labelled; no word of a record in it
@@ -12,7 +12,6 @@ of labels hashes the bytes it uses.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,9 +20,9 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from ckd_dist.softlabels import publish
+from ckd_dist.files import create, replacing, write
+from ckd_dist.softlabels.errors import DiskError, ShardError, writing
 from ckd_dist.softlabels.plan import FORMAT, Plan
-from ckd_dist.softlabels.publish import DiskError, ShardError
 
 # N rows of the shard, U units, K columns
 
@@ -51,7 +50,7 @@ def write_shard(root: Path, plan: Plan, shard: Shard, attempt: Mapping[str, Any]
         logits_UK = np.ascontiguousarray(shard.logits_UK, dtype=plan.dtype)
     shard = check(replace(shard, logits_UK=logits_UK), plan)
     try:
-        with publish.writing(plan.folder(root) / stem(shard.number)):
+        with writing(plan.folder(root) / stem(shard.number)):
             return _publish(plan.folder(root), plan, shard, attempt)
     except DiskError:
         claim = read_manifest(plan.folder(root), plan, shard.number)
@@ -61,14 +60,15 @@ def write_shard(root: Path, plan: Plan, shard: Shard, attempt: Mapping[str, Any]
 
 
 def _publish(folder: Path, plan: Plan, shard: Shard, attempt: Mapping[str, Any]) -> Path:
-    with publish.temporary(folder, stem(shard.number)) as temp:
-        publish.write(temp, encode(shard, plan))
-        content = temp.read_bytes()
-        check(decode(content, shard.number, plan, temp), plan)
-        sha256 = hashlib.sha256(content).hexdigest()
-        file = folder / file_name(shard.number, sha256)
-        os.replace(temp, file)
-    publish.sync_folder(folder)
+    content = encode(shard, plan)
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = folder / file_name(shard.number, sha256)
+    with replacing(file) as temporary:
+        with temporary.open("wb") as opened:
+            opened.write(content)
+        if (found := temporary.read_bytes()) != content:
+            raise ShardError(f"{file} reads otherwise than it was written: look at the disk and label again")
+        check(decode(found, shard.number, plan, file), plan)
 
     manifest = folder / manifest_name(shard.number)
     claim = {
@@ -85,10 +85,10 @@ def _publish(folder: Path, plan: Plan, shard: Shard, attempt: Mapping[str, Any])
         "attempt": dict(attempt),
     }
     text = json.dumps(claim, indent=1).encode()
-    if not publish.create(manifest, text):
+    if not create(manifest, text):
         first = read_manifest(folder, plan, shard.number)
         if first is None:  # it claims a file that is lost or cut short
-            publish.replace(manifest, text)
+            write(manifest, text)
         elif first["file"] != file.name:
             file.unlink(missing_ok=True)
             file = folder / first["file"]

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from ckd_dist.softlabels.errors import DiskError, ShardError
 from ckd_dist.softlabels.generate import finish, generate, missing
-from ckd_dist.softlabels.publish import DiskError, ShardError
 from ckd_dist.softlabels.read import LabelStream, read_labels
 from tests.data import ROOT
 from tests.softlabels.fakes import NAMES, calls_of, plan_of, teacher
@@ -109,7 +109,7 @@ def test_kill_of_a_lone_worker_recomputes_at_most_the_shard_in_flight(tmp_path):
 def test_litter_of_the_dead_is_swept_at_the_end(tmp_path):
     plan = plan_of()
     folder = plan.save(tmp_path)
-    (folder / ".shard-00001.elsewhere.1.1.tmp").write_bytes(b"half")
+    (folder / ".shard-00001-0123456789abcdef.safetensors.abcd_123.tmp").write_bytes(b"half")
     (folder / "shard-00001-0123456789abcdef.safetensors").write_bytes(b"renamed, never claimed")
     generate(plan, tmp_path, range(plan.num_shards), teacher)
     finish(tmp_path, plan)

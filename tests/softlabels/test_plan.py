@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.plan import Plan, make_plan
-from ckd_dist.softlabels.publish import ShardError
 from tests.softlabels.fakes import NAMES, SOURCE, plan_of
 
 

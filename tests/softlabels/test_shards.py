@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.generate import finish, generate, missing
-from ckd_dist.softlabels.publish import ShardError
 from ckd_dist.softlabels.read import LabelStream, read_labels
 from ckd_dist.softlabels.shards import Shard, file_name, is_done, offsets_of, open_shard, write_shard
 from tests.softlabels.fakes import NAMES, SOURCE, TEACHER, plan_of, teacher
