@@ -56,6 +56,7 @@ from ray.train import (  # noqa: E402
 from ray.train.torch import TorchConfig, TorchTrainer  # noqa: E402
 
 from ckd_dist.config import Workers  # noqa: E402
+from ckd_dist.files import write  # noqa: E402
 from ckd_dist.progress import Track  # noqa: E402
 from ckd_dist.study import Context  # noqa: E402
 from ckd_dist.world import World  # noqa: E402
@@ -126,7 +127,7 @@ def _private(asked: dict[str, Workers]) -> Iterator[None]:
     check_room(asked, [here], "this machine")
     folder = Path(tempfile.mkdtemp(prefix="ckd-", dir=None if len(tempfile.gettempdir()) < 30 else "/tmp"))
     token = folder / "token"
-    token.write_text(_TOKEN)
+    write(token, _TOKEN)
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
     python_path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in sys.path)  # a study may lie anywhere
@@ -250,7 +251,7 @@ def _committed(world: World, checkpoint: Path, step: int, numbers: dict[str, flo
     with tempfile.TemporaryDirectory() as folder:
         pointer = None
         if world.is_leader:
-            Path(folder, "checkpoint.json").write_text(json.dumps({"path": str(checkpoint), "step": step}))
+            write(Path(folder, "checkpoint.json"), json.dumps({"path": str(checkpoint), "step": step}))
             pointer = Checkpoint.from_directory(folder)
         ray.train.report({"step": step} | {name: float(value) for name, value in numbers.items()}, checkpoint=pointer)
         ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED, timeout_s=60)

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from ckd_dist.config import Workers
+from ckd_dist.files import sweep
 from ckd_dist.progress import Tracker, last, seconds_in_words
 from ckd_dist.recipefile import save
 from ckd_dist.study import (
@@ -74,6 +75,7 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
         callbacks = Callbacks(should_stop=lock.stop_flag(context.run).exists)
         return _here(study, stages[0], replace(context, callbacks=callbacks))
     with lock.hold(context.run), lock.Stop(context.run, show.say) as stop, contextlib.ExitStack() as ends:
+        sweep(context.run.root)  # of killed runs: the lock says that nobody else writes here
         save(context.recipe, context.run.recipe)
         connected = False
         for stage in stages:

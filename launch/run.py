@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import ckd_dist
 from ckd_dist import record
+from ckd_dist.files import write
 from ckd_dist.progress import Tracker, seconds_in_words
 from ckd_dist.recipefile import load
 from ckd_dist.runfolder import RunFolder
@@ -138,7 +139,7 @@ def run_kept(study: Study, context: Context, name: str | None, local: bool) -> N
         run_stages(study, context, [name] if name else list(study.stages), local)
     except Exception as error:
         if context.run.root.is_dir() and not isinstance(error, lock.Stopped):
-            lock.error_file(context.run).write_text("".join(traceback.format_exception(error)))
+            write(lock.error_file(context.run), "".join(traceback.format_exception(error)))
         raise
     if name is None and (page := context.run.report / "report.html").is_file():
         show.say(f"{'report':<14} {page}")

@@ -5,14 +5,15 @@
     meds:DIR                 parquet -> staged events (meds_source.py)
 
 A row is kept, merged into another (a drug's later starts, a repeated code) or skipped for a reason; the report adds up.
-Everything is staged in a DuckDB file within the output folder, so memory is bounded by `memory_gb`; equal rows give
-equal bytes, whatever the threads or the order of rows.  The new data set is built beside the old and swapped in.
+Everything is staged in a DuckDB file within the new folder, so memory is bounded by `memory_gb`; equal rows give
+equal bytes, whatever the threads or the order of rows.  The new data set is built beside the old and takes its place.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -29,6 +30,7 @@ from ckd_dist.ehr.meds_source import stage_meds
 from ckd_dist.ehr.mimic import MIMIC3, MIMIC4
 from ckd_dist.ehr.staging import Connection, Report, number
 from ckd_dist.ehr.visits import stage_tables
+from ckd_dist.files import replacing_folder
 from ckd_dist.progress import Track
 from ckd_dist.schema import (
     ADMISSION,
@@ -72,17 +74,13 @@ def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, trac
     kind, _, place = source.partition(":")
     if kind not in SOURCES or not place:
         raise ValueError(f"source {source!r} is none of {', '.join(f'{name}:DIR' for name in SOURCES)}")
-    partial = folder / ".partial"
-    shutil.rmtree(partial, ignore_errors=True)  # of a killed run
     try:
-        partial.mkdir(parents=True)
-        with _database(partial, memory_gb) as con:
+        with replacing_folder(folder) as new, staging_database(new / ".stage", memory_gb) as con:
             staging.create(con)
             report: Report = {"source": kind, "tables": {}, "missing_tables": []}
             SOURCES[kind](con, Path(place).expanduser(), report, track)
             _assign_splits(con, split_of)
-            _write(con, partial, report, track)
-        _publish(partial, folder)
+            _write(con, new, report, track)
     except (duckdb.OutOfMemoryException, duckdb.IOException):
         raise ValueError(
             f"reading {source} ran out of memory_gb={memory_gb:g} or of disk space in {folder}: raise"
@@ -91,20 +89,21 @@ def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, trac
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ValueError(f"extraction stopped at {error.filename or folder}: {why}; mend that, run again") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return report
 
 
-def _database(partial: Path, memory_gb: float) -> Connection:
-    """A DuckDB file that spills beside itself, with the memory that Python and its batches leave."""
+@contextmanager
+def staging_database(place: Path, memory_gb: float) -> Iterator[Connection]:
+    """Open a DuckDB file that spills beside itself, with the memory that Python leaves; delete it after."""
     memory_mb = int(1000 * max(memory_gb - PYTHON_GB, memory_gb / 3))
-    con = duckdb.connect(partial / "stage.duckdb")
-    con.execute(f"SET memory_limit = '{memory_mb}MB'")
-    con.execute(f"SET threads = {min(os.cpu_count() or 1, max(memory_mb // MB_PER_THREAD, 1))}")
-    con.execute("SET temp_directory = ?", [str(partial / "spill")])
-    con.execute("SET enable_progress_bar = false")
-    return con
+    place.mkdir()
+    with duckdb.connect(place / "stage.duckdb") as con:
+        con.execute(f"SET memory_limit = '{memory_mb}MB'")
+        con.execute(f"SET threads = {min(os.cpu_count() or 1, max(memory_mb // MB_PER_THREAD, 1))}")
+        con.execute("SET temp_directory = ?", [str(place / "spill")])
+        con.execute("SET enable_progress_bar = false")
+        yield con
+    shutil.rmtree(place)
 
 
 def _assign_splits(con: Connection, split_of: SplitOf) -> None:
@@ -199,14 +198,3 @@ def _dataset(source: str) -> dict[str, object]:
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _publish(partial: Path, folder: Path) -> None:
-    """Swap the new data set in, metadata last: a data set without metadata is none."""
-    for path in [path for name in ("data", "metadata") for path in (partial / name).rglob("*") if path.is_file()]:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    for name in ("metadata", "data"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("data", "metadata"):
-        os.replace(partial / name, folder / name)

@@ -1,20 +1,20 @@
 """Answers of a language model kept by content: a question that was answered once, before a kill too, costs nothing.
 
-One file a question, JSON of an answer or npy of a vector, named by a hash of all that shaped it.  It is written to a
-temporary name and renamed, so a reader sees a whole answer or none; what cannot be read is asked again.  Answers quote
-notes: files are 0600, the folder is 0700, and both belong with the run's other protected data.  Left out: an index and
+One file a question, JSON of an answer or npy of a vector, named by a hash of all that shaped it.  A reader
+sees a whole answer or none; what cannot be read is asked again.  Answers quote notes: files are 0600, the folder is
+0700, and both belong with the run's other protected data.  Left out: an index and
 a command that forgets answers; delete the folder.
 """
 
 import hashlib
-import io
 import json
-import os
-import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
+from ckd_dist.files import filling, write
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ def find(folder: Path, name: str) -> Answer | None:
 
 def keep(folder: Path, name: str, answer: Answer) -> None:
     """Write an answer where `find` finds it, at once and whole.  Raises OSError where the disk refuses."""
-    put(folder, f"{name}.json", json.dumps(asdict(answer)).encode())
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write(folder / f"{name}.json", json.dumps(asdict(answer)))
 
 
 def find_vector(folder: Path, name: str) -> np.ndarray | None:
@@ -55,21 +56,9 @@ def find_vector(folder: Path, name: str) -> np.ndarray | None:
     return kept if kept.ndim == 1 and kept.dtype == np.float32 and np.isfinite(kept).all() else None
 
 
-def keep_vector(folder: Path, name: str, vector_D: np.ndarray) -> None:
-    """Write a vector where `find_vector` finds it, as `keep` does."""
-    payload = io.BytesIO()
-    np.save(payload, vector_D.astype(np.float32), allow_pickle=False)
-    put(folder, f"{name}.npy", payload.getvalue())
-
-
-def put(folder: Path, name: str, payload: bytes) -> None:
-    """Write a file of the folder, 0600, under another name, and rename it."""
+def keep_vectors(folder: Path, names: Sequence[str], vectors_BD: np.ndarray) -> None:
+    """Write vectors where `find_vector` finds each, as `keep` does but all together."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)  # 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(payload)
-        os.replace(temporary, folder / name)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with filling(folder) as temporary:
+        for name, vector_D in zip(names, vectors_BD, strict=True):
+            np.save(temporary / f"{name}.npy", vector_D.astype(np.float32), allow_pickle=False)

@@ -12,13 +12,14 @@ Hashing costs a second a gigabyte and thread; what it buys is that a truncated o
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from ckd_dist.files import flush, hash_file, write
 
 MANIFEST, MARKER = "MANIFEST.json", "COMMITTED"
 NAME = re.compile(r"step_(\d{6,})-w(\d+)-a(\d+)")
@@ -70,10 +71,12 @@ def commit(path: Path, digest: str, numbers: Mapping[str, float]) -> Checkpoint:
     step, num_ranks, attempt = (int(part) for part in NAME.fullmatch(path.name).groups())
     kept = {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
     manifest = {"digest": digest, "step": step, "num_ranks": num_ranks, "attempt": attempt, "numbers": kept}
-    manifest["files"] = _describe_all(path, _files(path), flush=True)
+    names = _files(path)
+    flush(path / name for name in names)
+    manifest["files"] = _describe_all(path, names)
     text = json.dumps(manifest, indent=1) + "\n"
-    _write(path / MANIFEST, text)
-    _write(path / MARKER, hashlib.sha256(text.encode()).hexdigest() + "\n")
+    write(path / MANIFEST, text)
+    write(path / MARKER, hashlib.sha256(text.encode()).hexdigest() + "\n")
     return Checkpoint(step, attempt, num_ranks, path, kept)
 
 
@@ -141,23 +144,15 @@ def prune(folder: Path, digest: str, better: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def hash_file(path: Path, *, flush: bool = False) -> str:
-    """Return the sha256 of a file; `flush`: see to it that the bytes are on disk."""
-    with path.open("rb") as file:
-        if flush:
-            os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _files(path: Path) -> list[str]:
     """Names below `path`, but for the seal and hidden files."""
     found = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
     return sorted(name for name in found if name not in (MANIFEST, MARKER) and not Path(name).name.startswith("."))
 
 
-def _describe_all(path: Path, names: list[str], *, flush: bool = False) -> dict[str, dict]:
+def _describe_all(path: Path, names: list[str]) -> dict[str, dict]:
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter lock
-        hashes = pool.map(lambda name: hash_file(path / name, flush=flush), names)
+        hashes = pool.map(lambda name: hash_file(path / name), names)
         return {
             name: {"bytes": (path / name).stat().st_size, "sha256": h} for name, h in zip(names, hashes, strict=True)
         }
@@ -176,17 +171,3 @@ def _check_files(path: Path, expected: Mapping[str, dict], hashes: bool) -> None
         for name, found in _describe_all(path, list(expected)).items():
             if found != expected[name]:
                 raise Unusable(f"{path.name}: the bytes of {name} changed after it was written")
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.tmp")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

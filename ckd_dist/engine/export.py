@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ckd_dist.engine.loop import Engine, Fitted
-from ckd_dist.files import files_below
+from ckd_dist.files import files_below, write
 from ckd_dist.models.card import Card
 from ckd_dist.models.export import export_teacher
 
@@ -32,7 +32,7 @@ def publish(
     if engine.world.is_leader:
         (folder / EXPORTED).unlink(missing_ok=True)
         export(trained.model, trained.tokenizer, folder, weights, trained.card)
-        (folder / EXPORTED).write_text(digest)
+        write(folder / EXPORTED, digest)
     engine.world.barrier()
 
 

@@ -2,29 +2,24 @@
 
 import gzip
 import io
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import polars as pl
 
+from ckd_dist.files import filling
+
 
 @contextmanager
 def tables_in(folder: Path, names: Sequence[str]) -> Iterator[dict[str, gzip.GzipFile]]:
     """Open one gzip file a table, folder/NAME.csv.gz; same rows, same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    places = {name: (folder / f"{name}.csv.gz.part", folder / f"{name}.csv.gz") for name in names}
-    with ExitStack() as stack:
-        raw = {name: stack.enter_context(open(part, "wb")) for name, (part, _) in places.items()}
-        files = {name: gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) for name, file in raw.items()}
-        yield files
-        for name in names:
-            files[name].close()
-            raw[name].flush()
-            os.fsync(raw[name].fileno())
-    for part, place in places.values():
-        os.replace(part, place)
+    with filling(folder) as temporary, ExitStack() as stack:
+        raw = {name: stack.enter_context(open(temporary / f"{name}.csv.gz", "wb")) for name in names}
+        yield {
+            name: stack.enter_context(gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0))
+            for name, file in raw.items()
+        }
 
 
 def append(file: gzip.GzipFile, table: pl.DataFrame) -> None:

@@ -15,9 +15,9 @@ the leader.
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ckd_dist.files import filling
 from ckd_dist.models.base import labels_of, open_config
 from ckd_dist.models.card import DISEASES, TAGS, Card, Exported, write_card
 from ckd_dist.models.fingerprint import fingerprint
@@ -75,9 +76,7 @@ def _export(
     tensors = _tensors(wrapper, {name: tensor for name, tensor in weights.items() if not name.startswith("crf.")})
     is_adapter = isinstance(wrapper.model, PeftModel)
     names = () if wrapper.kind == "answers" else labels_of(wrapper.plain.config)
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".export.", dir=folder) as name:
-        temporary = Path(name)
+    with exporting(folder) as temporary:
         if is_adapter:
             base = _save_adapter(wrapper, tensors, temporary, folder)
         else:
@@ -90,7 +89,6 @@ def _export(
         mark = fingerprint(temporary)
         exported = Exported(role, base, mark, names, is_adapter, wrapper.crf is not None)
         write_card(temporary / "README.md", card, exported, TAGS if wrapper.kind == "tags" else DISEASES)
-        move_in(temporary, folder)
     return mark
 
 
@@ -154,16 +152,15 @@ def check_saved(folder: Path, label_names: tuple[str, ...]) -> None:
         raise ValueError(f"export: config.json lists {config.num_labels} labels, the model has {len(label_names)}")
 
 
-def move_in(temporary: Path, folder: Path) -> None:
-    """Move every file to its place by rename, weights first; delete what an earlier export of another shape left."""
-    files = sorted((f for f in temporary.rglob("*") if f.is_file()), key=lambda f: (f.suffix != ".safetensors", f.name))
-    places = {folder / file.relative_to(temporary) for file in files}
-    for file in files:
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-        place = folder / file.relative_to(temporary)
-        place.parent.mkdir(exist_ok=True)
-        os.replace(file, place)
+@contextmanager
+def exporting(folder: Path) -> Iterator[Path]:
+    """Yield a folder to save in, whose files then move into `folder`, weights first.
+
+    What an earlier export of another shape left there is deleted.
+    """
+    with filling(folder, last=lambda path: path.suffix != ".safetensors") as temporary:
+        yield temporary
+        exported = {folder / file.relative_to(temporary) for file in temporary.rglob("*")}
     earlier = [found for pattern in ("*.safetensors", "*config.json", "*.index.json") for found in folder.glob(pattern)]
-    for stale in {*earlier, folder / "classifier" / "config.json"} - places:
+    for stale in {*earlier, folder / "classifier" / "config.json"} - exported:
         stale.unlink(missing_ok=True)

@@ -5,8 +5,6 @@ the teacher's, distillation the student's.  Same texts and seed, same bytes, in 
 """
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +23,7 @@ from transformers import (
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from ckd_dist.config import Tiny
+from ckd_dist.files import replacing_folder
 from ckd_dist.models.seeded import seeded
 
 TEACHER_POSITIONS = 4096
@@ -163,15 +162,7 @@ def _word_piece(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBas
 
 
 def save_tiny(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Save under a temporary name in the same place, then rename: readers see a whole folder or none."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    for leftover in (temporary, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(temporary, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    """Save model and tokenizer; readers see the whole folder or none."""
+    with replacing_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)

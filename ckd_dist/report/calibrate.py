@@ -12,13 +12,14 @@ A threshold maximises a label's F1 on tuning.  A label that never occurs there g
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
+
+from ckd_dist.files import write
 
 MOST_TEMPERATURE = 20.0
 LEAST_TEMPERATURE = 0.05
@@ -52,12 +53,7 @@ class Calibration:
             {"name": name, "temperature": t, "bias": b, "threshold": h}
             for name, t, b, h in zip(self.names, *columns.values(), strict=True)
         ]
-        temporary = path.with_name(path.name + ".writing")
-        with open(temporary, "w") as file:
-            json.dump({"formula": "sigmoid(logit / temperature + bias)", "labels": labels}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write(path, json.dumps({"formula": "sigmoid(logit / temperature + bias)", "labels": labels}, indent=1))
 
     @classmethod
     def load(cls, path: Path, names: Sequence[str] | None = None) -> "Calibration":

@@ -5,7 +5,7 @@ The page is one file: styles inline, plots as inline SVG, no script, nothing fet
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from ckd_dist.files import write
 from ckd_dist.report import wording
-from ckd_dist.report.predictions import publish
 
 FILTERS = {
     "count": wording.count,
@@ -45,10 +45,9 @@ def write_pages(
     numbers = plain(said)
     markdown = render(package, "report.md.jinja", **said, **more)
     page = render(package, "report.html.jinja", **said, **more, drawings=drawings)
-    folder.mkdir(parents=True, exist_ok=True)
-    publish(folder / "metrics.json", text(json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)))
-    publish(folder / "report.md", text(markdown))
-    publish(folder / "report.html", text(page))
+    write(folder / "metrics.json", json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False))
+    write(folder / "report.md", markdown)
+    write(folder / "report.html", page)
     return numbers
 
 
@@ -81,11 +80,6 @@ def render(package: str, template: str, **context: Any) -> str:
 def keep_cells(value: Any) -> Any:
     """Return text that does not end a cell of a Markdown table."""
     return value.replace("|", "\\|") if isinstance(value, str) else value
-
-
-def text(content: str) -> Callable[[Path], object]:
-    """Return a function that writes `content` to a path."""
-    return lambda path: path.write_text(content, encoding="utf-8")
 
 
 def plain(value: Any) -> Any:

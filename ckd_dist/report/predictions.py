@@ -9,14 +9,14 @@ meds/<label>.parquet    subject_id, prediction_time, boolean_value (null: not kn
 """
 
 import json
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from ckd_dist.files import filling
 from ckd_dist.schema import check_columns
 
 PREDICTIONS = pl.Schema(
@@ -46,20 +46,19 @@ def write_predictions(
             f"{samples.height} samples and {len(names)} labels, but probabilities {probabilities_NK.shape}"
         )
     who = samples.select("sample_id", "subject_id", "prediction_time")
-    (folder / "meds").mkdir(parents=True, exist_ok=True)
-
     table = who.with_columns(probabilities=pl.Series(probabilities_NK.astype(np.float32)).arr.to_list())
     table = check_columns(table, PREDICTIONS, "predictions")
-    publish(folder / "predictions.parquet", table.write_parquet)
-
     wide = who.hstack([pl.Series(name, probabilities_NK[:, k]) for k, name in enumerate(names)])
-    publish(folder / "predictions.csv", lambda path: wide.write_csv(path, float_precision=4))
-
     files = file_names(names)
-    for k, name in enumerate(names):
-        one = meds_form(who, probabilities_NK[:, k], None if bits_NK is None else bits_NK[:, k])
-        publish(folder / "meds" / files[name], one.write_parquet)
-    publish(folder / "meds" / "labels.json", lambda path: path.write_text(json.dumps(files, indent=1)))
+    with filling(folder) as temporary:
+        table.write_parquet(temporary / "predictions.parquet")
+        wide.write_csv(temporary / "predictions.csv", float_precision=4)
+        (temporary / "meds").mkdir()
+        for k, name in enumerate(names):
+            one = meds_form(who, probabilities_NK[:, k], None if bits_NK is None else bits_NK[:, k])
+            one.write_parquet(temporary / "meds" / files[name])
+        with (temporary / "meds" / "labels.json").open("w") as file:
+            json.dump(files, file, indent=1)
 
 
 def meds_form(who: pl.DataFrame, probability_N: np.ndarray, bit_N: np.ndarray | None) -> pl.DataFrame:
@@ -80,12 +79,3 @@ def file_names(names: Sequence[str]) -> dict[str, str]:
     stems = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "label" for name in names]
     unique = [stem if stems.count(stem) == 1 else f"{stem}_{k}" for k, stem in enumerate(stems)]
     return {name: f"{stem}.parquet" for name, stem in zip(names, unique, strict=True)}
-
-
-def publish(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path`, flush to disk, rename."""
-    temporary = path.with_name(path.name + ".writing")
-    write(temporary)
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

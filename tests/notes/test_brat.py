@@ -72,7 +72,7 @@ def test_an_archive_reads_as_its_folder(tmp_path: Path) -> None:
 def test_published_notes_come_back(tmp_path_factory: pytest.TempPathFactory, made) -> None:
     text, mentions = made
     folder = tmp_path_factory.getbasetemp() / "brat"
-    write_brat(folder, "note", text, [Prediction(mention, 0.5) for mention in mentions])
+    write_brat(folder, [("note", text, [Prediction(mention, 0.5) for mention in mentions])])
     corpus = read_brat(folder)
     assert corpus.counts["discontinuous"] == corpus.counts["malformed_lines"] == corpus.counts["out_of_text"] == 0
     check_round_trip(corpus.documents[0], mentions)

@@ -62,7 +62,7 @@ def test_three_forms(tmp_path: Path) -> None:
         assert one["predicted_boolean_probability"].to_numpy() == pytest.approx(probabilities_NK[:, k])
         assert one["predicted_boolean_value"].to_list() == (bits_NK[:, k] == 1).tolist()
         assert one["subject_id"].equals(frame["subject_id"])
-    assert not list(tmp_path.rglob("*.writing"))
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_without_bits(tmp_path: Path) -> None:

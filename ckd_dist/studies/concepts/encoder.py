@@ -9,7 +9,6 @@ Left out: to go on from the linear layer of an earlier student; a base gives its
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ckd_dist.models.backbone import load_backbone
 from ckd_dist.models.base import check_fit, load_tokenizer
 from ckd_dist.models.card import CONCEPTS, Card, Exported, write_card
-from ckd_dist.models.export import check_saved, move_in
+from ckd_dist.models.export import check_saved, exporting
 from ckd_dist.models.pooling import mean
 from ckd_dist.models.seeded import seeded
 from ckd_dist.models.sentence_folder import fingerprint_modules, write_sentence_folder
@@ -72,15 +71,11 @@ def export_concept_student(
     backbone = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     dense = nn.Linear(model.classifier.in_features, model.classifier.out_features)
     dense.load_state_dict({name: tensors[f"classifier.{name}"] for name in ("weight", "bias")})
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".export.", dir=folder) as name:
-        temporary = Path(name)
+    with exporting(Path(folder)) as temporary:
         model.model.save_pretrained(temporary, state_dict=backbone)
         tokenizer.save_pretrained(temporary)
         write_sentence_folder(temporary, dense, model.max_tokens)
         check_saved(temporary, ())
         mark = fingerprint_modules(temporary)
         write_card(temporary / "README.md", card, Exported("student", model.model.config._name_or_path, mark), CONCEPTS)
-        move_in(temporary, folder)
     return mark

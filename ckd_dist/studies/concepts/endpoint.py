@@ -72,9 +72,8 @@ class EndpointEmbedder:
                     part = missing[start : start + self.settings.batch]
                     vectors_BD = self._ask(client, part, counts)
                     self._check_width([*list(vector_of.values())[:1], *vectors_BD])
-                    for phrase, vector_D in zip(part, vectors_BD, strict=True):
-                        cache.keep_vector(self.cache_folder, names[phrase], vector_D)
-                        vector_of[phrase] = vector_D
+                    cache.keep_vectors(self.cache_folder, [names[phrase] for phrase in part], vectors_BD)
+                    vector_of |= dict(zip(part, vectors_BD, strict=True))
             counts["requests"] = len(sent)
         self._check_width(list(vector_of.values()))
         seconds = {"seconds": perf_counter() - began}

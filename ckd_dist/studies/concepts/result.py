@@ -100,12 +100,6 @@ def write_unless_tidied(path: Path, content: bytes) -> None:
             raise
 
 
-def tidy(folder: Path) -> None:
-    """Delete what killed workers left half written; all results are there, so nobody needs what is still written."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
-
-
 def idle_share(results: Sequence[Result]) -> float:
     """Return the share of the workers' time that no experiment filled, until the last one was handed out.
 

@@ -17,7 +17,7 @@ from ckd_dist.config import result_fields
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.train import best_of
-from ckd_dist.files import files_below, write
+from ckd_dist.files import files_below, replacing, sweep, write
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.record import read
 from ckd_dist.report.wording import without_places
@@ -46,7 +46,7 @@ from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
 from ckd_dist.studies.concepts.report.wording import say
-from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of, tidy
+from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of
 from ckd_dist.studies.concepts.tabulate import agreement, embed_by_student, write_vector_tables
 from ckd_dist.study import Context, Jobs, Outcome
 
@@ -58,9 +58,9 @@ def read_sites(context: Context) -> Outcome:
     recipe, run = context.recipe, context.run
     embeddings_of(recipe.embed, recipe.student)  # a name that cannot be is refused before anything is read
     built, files = read_sources(recipe.sites, run, context.callbacks.track)
-    run.concepts.parent.mkdir(parents=True, exist_ok=True)
-    built.concepts.write_parquet(run.concepts)
-    built.cases.write_parquet(run.cases)
+    for path, frame in ((run.concepts, built.concepts), (run.cases, built.cases)):
+        with replacing(path) as temporary:
+            frame.write_parquet(temporary)
     write(run.outcomes, json.dumps(list(built.outcomes)))
     numbers = {"flow": built.flow.rows, "notes": built.flow.notes, "concepts": len(built.concepts)}
     return Outcome([run.concepts, run.cases, run.outcomes, *files], numbers)
@@ -160,7 +160,7 @@ def finish_experiments(context: Context) -> Outcome:
     grid, folder = planned_experiments(context), context.run.experiments
     files = [path_of(folder, plan.experiment) for plan in grid.plans]
     results = [Result.read(file) for file in files]
-    tidy(folder)
+    sweep(folder)
     numbers = {"experiments": len(results), "left_out": grid.left_out}
     costs = {"seconds": sum(result.seconds for result in results), "idle_share": idle_share(results)}
     return Outcome(files, numbers, costs)

@@ -7,7 +7,6 @@ Nothing of a training record travels: knowledge.json holds statistics over at le
 """
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -24,6 +23,7 @@ from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.ehr.sources import num_subjects
+from ckd_dist.files import sweep, write
 from ckd_dist.hospital.tables import write_tables
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.predict import load_classifier, predict_logits
@@ -56,14 +56,13 @@ def pack(folder: Path, reading: Mapping[str, Any], knowledge: Path | None) -> No
 
     reading: labels, in the model's order; and the parts select and prompt of the recipe, as JSON has them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     label_set = reading["select"]["labels"]
     if Path(label_set).is_file():
-        shutil.copyfile(label_set, folder / LABEL_SET)
+        write(folder / LABEL_SET, Path(label_set).read_bytes())
         reading = {**reading, "select": reading["select"] | {"labels": LABEL_SET}}
     if knowledge:
-        shutil.copyfile(knowledge, folder / KNOWLEDGE)
-    (folder / READING).write_text(json.dumps(reading, indent=1))
+        write(folder / KNOWLEDGE, knowledge.read_bytes())
+    write(folder / READING, json.dumps(reading, indent=1))
 
 
 def predict(model: str, source: str, out: str, track: Callable[..., None]) -> str:
@@ -75,6 +74,7 @@ def predict(model: str, source: str, out: str, track: Callable[..., None]) -> st
     student, folder = Path(model), Path(out)
     reading = _unpack(student)
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     if source.startswith("synthetic:"):
         write_tables(folder / "tables", num_subjects(source), seed=1)
         source = f"mimic3:{folder / 'tables'}"
@@ -90,7 +90,7 @@ def predict(model: str, source: str, out: str, track: Callable[..., None]) -> st
 
 def _latest_visits(source: str, out: Path, reading: Reading) -> tuple[pl.DataFrame, Callable[[str], str]]:
     """Read every subject's latest visit, and return it with a function from its codes to their names."""
-    with tempfile.TemporaryDirectory(prefix=".events.", dir=out) as events:
+    with tempfile.TemporaryDirectory(prefix=".events.", suffix=".tmp", dir=out) as events:
         extract(source, Path(events), lambda ids: np.full(len(ids), "held_out"), memory_gb=4.0)
         labels = load_label_set(reading.label_set)
         all_events = pl.concat([read_events(Path(events), split) for split in SPLITS])  # a MEDS source has its own

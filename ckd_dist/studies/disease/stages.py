@@ -27,7 +27,7 @@ from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.teacher import TeacherTraining
 from ckd_dist.engine.train import best_of
-from ckd_dist.files import files_below, write
+from ckd_dist.files import files_below, replacing, write
 from ckd_dist.hospital.tables import write_tables
 from ckd_dist.models.base import Start, base_model, classifier_config, load_tokenizer
 from ckd_dist.models.losses import Mixing
@@ -85,9 +85,9 @@ def select(context: Context) -> Outcome:
     absent = check_labels(
         {split: frame["labels"] for split, frame in samples.items()}, labels.names, settings.absent_labels
     )
-    run.labels.parent.mkdir(parents=True, exist_ok=True)
     for split, frame in samples.items():
-        frame.write_parquet(run.samples(split))
+        with replacing(run.samples(split)) as temporary:
+            frame.write_parquet(temporary)
     write(run.labels, json.dumps({"names": labels.names, "types": labels.types}, indent=1))
     flow = flows[0] + flows[1] + flows[2]
     used = pl.concat([frame["diagnoses"].explode() for frame in samples.values()]).drop_nulls().unique()

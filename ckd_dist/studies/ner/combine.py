@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ckd_dist.files import digest_of, hash_file
+from ckd_dist.files import digest_of, hash_file, write
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import finish, generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
@@ -44,7 +44,7 @@ def combine_labelers(
     """
     joining = _by_search(run, settings, labelled, seed) if settings.by == "search" else _by_model(run, labelled)
     made_by = joining.fingerprint(labelled)
-    run.combination.write_text(joining.written + "\n")
+    write(run.combination, joining.written + "\n")
     plans = {split: _write(run, split, joining, made_by, labelled[split]) for split in SPLITS if split in labelled}
     return {split: plan.plan_hash for split, plan in plans.items()}, joining.metadata | {"made_by": made_by}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ckd_dist.files import sweep, write
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.notes.note import Mention, Note, Prediction, best_tags, spans
 from ckd_dist.notes.read import note_of, read_corpus
@@ -31,9 +32,8 @@ MICRO_TOKENS = {"cpu": 512, "cuda": 65536}  # a small batch stays in a CPU's cac
 
 def pack(folder: Path, types: Sequence[str], max_tokens: int, context_tokens: int) -> None:
     """Put beside a tagger's weights how it reads."""
-    folder.mkdir(parents=True, exist_ok=True)
     reading = {"types": list(types), "max_tokens": max_tokens, "context_tokens": context_tokens}
-    (folder / READING).write_text(json.dumps(reading, indent=1))
+    write(folder / READING, json.dumps(reading, indent=1))
 
 
 def annotate(model: str, notes: str, out: str, track: Callable[..., None]) -> str:
@@ -47,11 +47,10 @@ def annotate(model: str, notes: str, out: str, track: Callable[..., None]) -> st
     documents = read_corpus(notes if ":" in notes else f"text:{notes}").documents
     plain = [note_of(replace(document, mentions=None), {}) for document in documents]
     found = list(find_entities(tagger, plain, track))
-    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)  # of a killed run
     rows = [(document.name, document.text, entities) for document, entities in zip(documents, found, strict=True)]
     write_jsonl(folder / "entities.jsonl", rows)
-    for row in rows:
-        write_brat(folder / "brat", *row)
+    write_brat(folder / "brat", rows)
     write_page(folder / "entities.html", [Marked(*row) for row in rows], types, title="Entities")
     num_words, num_entities = sum(map(len, plain)), sum(map(len, found))
     words_per_second = num_words / (time.monotonic() - start)

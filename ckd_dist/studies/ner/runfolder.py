@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ckd_dist.files import write
 from ckd_dist.notes.note import tag_names
 from ckd_dist.runfolder import RunFolder
 
@@ -36,10 +37,8 @@ class NerRun(RunFolder):
 
     def write_tags(self, types: Sequence[str], known: Sequence[str]) -> None:
         """Write the columns of `types`, which the corpus annotates, and all types that are known."""
-        self.tags.parent.mkdir(parents=True, exist_ok=True)
-        self.tags.write_text(
-            json.dumps({"types": list(types), "names": tag_names(types), "known": list(known)}, indent=1)
-        )
+        columns = {"types": list(types), "names": tag_names(types), "known": list(known)}
+        write(self.tags, json.dumps(columns, indent=1))
 
     @property
     def vocabularies(self) -> Path:

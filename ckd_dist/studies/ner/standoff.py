@@ -1,7 +1,8 @@
 """Write entities to files: JSON lines for programs, brat stand-off for people who correct them.
 
-Both are written note by note, so a million notes take the memory of one.  A file is written beside its place and
-renamed, so whoever finds it finds all of it; of a brat pair the .ann comes last.  JSON lines carry the confidence;
+Both are written note by note, so a million notes take the memory of one.  Whoever finds a file finds all of it; brat's
+are written all together, and the .ann come last: two small files a note, each by itself on disk before the next, would
+be most of the time.  JSON lines carry the confidence;
 brat has no place for it but comments, so there it is left out.
 
 The name of a note becomes a place under the folder that no other name has: "ward 3/note 7" stays as it is, "../x" and
@@ -11,13 +12,11 @@ one file (the default of macOS and Windows), where names must differ by more tha
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
+from ckd_dist.files import filling, replacing
 from ckd_dist.notes.note import Mention, Prediction
 
 LONGEST = 200  # bytes of a file name; most file systems hold 255
@@ -31,9 +30,8 @@ def write_jsonl(path: Path, rows: Iterable[tuple[str, str, Sequence[Prediction]]
     A line is {"name", "text", "entities": [{"start", "end", "type", "text", "score"}]}, offsets in characters.  Raises
     ValueError where an entity lies outside its note; then nothing is at `path` that was not there before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     num_notes = 0
-    with published(path) as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         for number, (name, text, found) in enumerate(rows, 1):
             check(found, text, f"note {number}")
             line = {"name": name, "text": text, "entities": [json_of(text, *prediction) for prediction in found]}
@@ -55,27 +53,31 @@ def json_of(text: str, mention: Mention, score: float) -> dict[str, object]:
     }
 
 
-def write_brat(folder: Path, name: str, text: str, entities: Sequence[Prediction]) -> Path:
-    """Write one note as NAME.txt and NAME.ann under `folder`; return where the .ann is.
+def write_brat(folder: Path, rows: Iterable[tuple[str, str, Sequence[Prediction]]]) -> None:
+    """Write every (name, text, found) as NAME.txt and NAME.ann under `folder`.
 
     A line of the .ann: T1, tab, type and places, tab, words.  The words stay on one line, so an entity that goes over a
     line's end (or a tab) is written in pieces, as brat does it and checks it: `disease 0 5;6 10`.  Raises ValueError
     where an entity lies outside the note.
     """
-    check(entities, text, "a note")
-    place = folder / place_of(name)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    annotations = place.with_name(place.name + ".ann")
-    with published(place.with_name(place.name + ".txt")) as file:
-        file.write(encoded(text))
-    with published(annotations) as file:
-        for number, (mention, _) in enumerate(entities, 1):
-            parts = pieces(text, mention.start, mention.end)
-            places = ";".join(f"{start} {end}" for start, end in parts)
-            words = " ".join(text[start:end] for start, end in parts)
-            kind = re.sub(r"\s+", "_", mention.type)  # a space would end brat's type
-            file.write(encoded(f"T{number}\t{kind} {places}\t{words}\n"))
-    return annotations
+    with filling(folder, last=lambda path: path.suffix == ".ann") as temporary:
+        for name, text, found in rows:
+            check(found, text, "a note")
+            place = temporary / place_of(name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with open(f"{place}.txt", "wb") as file:
+                file.write(encoded(text))
+            with open(f"{place}.ann", "wb") as file:
+                for number, (mention, _) in enumerate(found, 1):
+                    file.write(encoded(f"T{number}\t{brat_of(text, mention)}\n"))
+
+
+def brat_of(text: str, mention: Mention) -> str:
+    """Return type and pieces of an entity, a tab, and its words, as brat writes them."""
+    parts = pieces(text, mention.start, mention.end)
+    places = ";".join(f"{start} {end}" for start, end in parts)
+    kind = re.sub(r"\s+", "_", mention.type)  # a space would end brat's type
+    return f"{kind} {places}\t{' '.join(text[start:end] for start, end in parts)}"
 
 
 def place_of(name: str) -> Path:
@@ -133,15 +135,3 @@ def check(found: Sequence[Prediction], text: str, which: str) -> None:
 def encoded(text: str) -> bytes:
     """Encode as UTF-8; half a character (a lone surrogate, from broken JSON) becomes one "?", so offsets stay true."""
     return text.encode("utf-8", "replace")
-
-
-@contextmanager
-def published(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is at `path` once the block ends well, and leaves nothing behind where it does not."""
-    temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.writing")
-    try:
-        with open(temporary, "wb") as file:
-            yield file  # no fsync: it would be most of the time of a small note, and all of it can be made again
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

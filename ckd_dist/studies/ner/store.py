@@ -3,7 +3,6 @@
 N notes, U words of a note
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from ckd_dist.files import replacing
 from ckd_dist.notes.document import Document
 from ckd_dist.notes.note import Mention, Note
 from ckd_dist.schema import check_columns
@@ -62,13 +62,8 @@ def write_notes(
         },
         schema=NOTES,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        frame.write_parquet(partial, compression="zstd")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd")
 
 
 def read_notes(path: Path) -> StoredNotes:

@@ -10,7 +10,7 @@ import torch
 from ckd_dist import files
 from ckd_dist.studies.concepts.grid import Experiment
 from ckd_dist.studies.concepts.patients import build_patient, load_weights, weights_of
-from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of, tidy, write_unless_tidied
+from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of, write_unless_tidied
 from tests.studies.concepts.fakes import K, logits, random_cases, settings, trained, vectors
 
 EXPERIMENT = Experiment("a", "max", "north", "south", "full", None, 0)
@@ -71,10 +71,10 @@ def test_idle_time_by_hand():
 def test_half_written_results_are_tidied_and_a_late_writer_writes_in_vain(tmp_path, monkeypatch):
     """Its file is gone from under it: no error where the result is there, an error where it is not."""
     write_unless_tidied(tmp_path / "result.safetensors", b"first")
-    (tmp_path / ".result.safetensors.killed.tmp").write_bytes(b"half")
-    tidy(tmp_path)
+    (tmp_path / ".result.safetensors.killed_1.tmp").write_bytes(b"half")
+    files.sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["result.safetensors"]
-    monkeypatch.setattr(files.os, "fsync", lambda _: tidy(tmp_path))
+    monkeypatch.setattr(files.os, "fsync", lambda _: files.sweep(tmp_path))
     write_unless_tidied(tmp_path / "result.safetensors", b"late")
     assert (tmp_path / "result.safetensors").read_bytes() == b"first"
     with pytest.raises(FileNotFoundError):

@@ -33,9 +33,8 @@ def read_ann(path: Path) -> list[tuple[str, str, list[tuple[int, int]], str]]:
 
 def test_a_note_in_brat(tmp_path: Path) -> None:
     """The file as brat shows and checks it: the disease goes over a line's end, so it is written in two pieces."""
-    written = write_brat(tmp_path, "ward 3/note 7", TEXT, FOUND)
-    assert written == tmp_path / "ward 3" / "note 7.ann"
-    assert written.read_text() == (
+    write_brat(tmp_path, [("ward 3/note 7", TEXT, FOUND)])
+    assert (tmp_path / "ward 3" / "note 7.ann").read_text() == (
         "T1\tdisease 0 14;15 22\tChronic kidney disease\nT2\tsymptom 27 32\tfever\nT3\tmedication 40 50\tlisinopril\n"
     )
     assert (tmp_path / "ward 3" / "note 7.txt").read_text() == TEXT
@@ -55,8 +54,7 @@ def test_our_readers_read_it(tmp_path: Path) -> None:
         ("ward 3/note 7", TEXT, FOUND),
         ("note.8", "No\tfever\r\nat all.", [Prediction(Mention(0, 12, "symptom"), 0.9)]),
     ]
-    for row in rows:
-        write_brat(tmp_path / "brat", *row)
+    write_brat(tmp_path / "brat", rows)
     write_jsonl(tmp_path / "notes.jsonl", rows)
     corpus = read_brat(tmp_path / "brat")
     wanted = {name: (text, tuple(mention for mention, _ in found)) for name, text, found in rows}
@@ -83,7 +81,7 @@ def test_every_entity_comes_back(tmp_path_factory: pytest.TempPathFactory, note:
     """Any text, any spans: same characters out as in, and what brat checks holds."""
     text, found = note
     folder = tmp_path_factory.getbasetemp() / "any"
-    write_brat(folder, "n", text, found)
+    write_brat(folder, [("n", text, found)])
     written = (folder / "n.txt").read_bytes().decode("utf-8")
     assert written == text.replace("\ud800", "?")
     lines = read_ann(folder / "n.ann")
@@ -112,8 +110,7 @@ AWKWARD += ["\ud800", "?", "*", "%3F", "a" * 198 + "?", "a" * 198 + "%", ".a/.b"
 
 def test_awkward_names_have_places_of_their_own(tmp_path: Path) -> None:
     """All at once in one folder: nothing leaves it, nothing is in another's way."""
-    for name in AWKWARD:
-        write_brat(tmp_path / "out", name, f"text of {name!r}", [])
+    write_brat(tmp_path / "out", [(name, f"text of {name!r}", []) for name in AWKWARD])
     for name in AWKWARD:
         place = tmp_path / "out" / place_of(name)
         assert place.with_name(place.name + ".txt").read_text() == f"text of {name!r}"
@@ -139,7 +136,7 @@ def test_two_names_two_places(names: list[str]) -> None:
 def test_what_is_not_in_the_note_is_refused(tmp_path: Path, mention: tuple[int, int], score: float) -> None:
     bad = [Prediction(Mention(*mention, "disease"), score)]
     with pytest.raises(ValueError, match="a note: an entity") as refused:
-        write_brat(tmp_path, "n", "secret words", bad)
+        write_brat(tmp_path, [("n", "secret words", bad)])
     assert "secret" not in str(refused.value)
     with pytest.raises(ValueError, match="note 2: an entity") as refused:
         write_jsonl(tmp_path / "n.jsonl", [("m", "fine", []), ("n", "secret words", bad)])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ckd_dist.studies.disease.prompts.publish import publish
+from ckd_dist.files import replacing, write
 from ckd_dist.studies.disease.prompts.render import ANSWER, NONE, answer
 
 # Their name -> the benchmark's, where they differ.
@@ -45,7 +45,7 @@ def published_names(names: Sequence[str]) -> tuple[str, ...]:
 def export_jsonl(path: Path, rows: Iterable[Row], names: Sequence[str]) -> int:
     """Write one JSON object a line; return how many.  Raise ValueError where an answer could be read in two ways."""
     count = 0
-    with publish(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for count, row in enumerate(rows, start=1):
             line = {"instruction": row.instruction, "input": row.input}
             if row.labels is not None:
@@ -90,8 +90,7 @@ def labels_of(output: str, names: Sequence[str]) -> tuple[int, ...]:
 def export_soft_labels(path: Path, probabilities: np.ndarray, names: Sequence[str]) -> None:
     """Write probabilities [N, K] as one JSON list with a {name: probability} a row."""
     rows = [dict(zip(names, row, strict=True)) for row in probabilities.tolist()]
-    with publish(path) as unfinished:
-        unfinished.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    write(path, json.dumps(rows, ensure_ascii=False))
 
 
 def import_soft_labels(path: Path, names: Sequence[str]) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ckd_dist.studies.disease.prompts.publish import publish
+from ckd_dist.files import write
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ class Knowledge:
             for name, share, treatments in zip(self.names, self.resolved_share, self.treatments, strict=True)
         ]
         whole = {"shrinkage": self.shrinkage, "min_support": self.min_support, "diseases": diseases}
-        with publish(path) as unfinished:
-            unfinished.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Knowledge":

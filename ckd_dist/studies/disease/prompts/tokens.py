@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from ckd_dist.studies.disease.prompts.publish import publish
+from ckd_dist.files import replacing
 
 DTYPES = {
     "ids_T": np.int32,
@@ -71,7 +71,7 @@ class TokenTable:
     def write(self, path: Path) -> None:
         """Write the table, in one rename."""
         arrays = {name: np.ascontiguousarray(getattr(self, name), dtype) for name, dtype in DTYPES.items()}
-        with publish(path) as unfinished:
+        with replacing(path) as unfinished:
             save_file(arrays, unfinished, metadata={"kinds": json.dumps(self.kinds)})
 
     @classmethod

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ckd_dist.files import replacing
 from ckd_dist.studies.disease.prompts.encode import (
     EncodedPrompt,
     PromptRole,
@@ -24,7 +25,6 @@ from ckd_dist.studies.disease.prompts.encode import (
     teacher_role,
 )
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
-from ckd_dist.studies.disease.prompts.publish import publish
 from ckd_dist.studies.disease.prompts.render import KINDS, Record, answer, efficacy_line, lay_out, question, record_of
 from ckd_dist.studies.disease.prompts.table import PROMPTS
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
@@ -152,7 +152,7 @@ def write_prompts(
     for split, frame in samples.items():
         prompts_file, tokens_file = files_of(split)
         tables, num_cut = [], []
-        with publish(prompts_file) as unfinished, pq.ParquetWriter(unfinished, ARROW) as file:
+        with replacing(prompts_file) as temporary, pq.ParquetWriter(temporary, ARROW) as file:
             for chunk in render_samples(frame, rendering, special):
                 prompts = encode(encoding, [sample.record for sample in chunk])
                 file.write(_arrow(chunk, prompts, role))

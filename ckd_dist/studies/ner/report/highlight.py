@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import jinja2
 
+from ckd_dist.files import write
 from ckd_dist.notes.note import Mention, Prediction
-from ckd_dist.studies.ner.standoff import check, encoded, published
+from ckd_dist.studies.ner.standoff import check, encoded
 
 MOST_NOTES = 50
 COLOURS = ("230,159,0", "86,180,233", "0,158,115", "204,121,167", "240,228,66", "213,94,0", "0,114,178")
@@ -76,9 +77,7 @@ def write_page(path: Path, notes: Sequence[Marked], types: Sequence[str], *, tit
             for note in chosen
         ],
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with published(path) as file:
-        file.write(encoded(page))
+    write(path, encoded(page))
 
 
 def evenly(total: int, most: int) -> list[int]:

@@ -23,15 +23,13 @@ besides (examination, results), de-identification marks, and entities with a gap
 """
 
 import json
-import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
+from ckd_dist.files import replacing, write
 from ckd_dist.hospital.catalogue import OTHER_DRUGS, PHENOTYPES
 from ckd_dist.hospital.records import FIRST_SUBJECT
 from ckd_dist.hospital.visits import Subjects, simulate, years
@@ -57,14 +55,12 @@ def write_synthetic_notes(folder: Path, num_subjects: int, seed: int) -> dict[st
     """
     if num_subjects < 1:
         raise ValueError(f"a synthetic hospital needs at least one subject, got {num_subjects}")
-    (folder / "vocabulary").mkdir(parents=True, exist_ok=True)
     num_lines = {}
     for name, lines in vocabularies().items():
         num_lines[name] = len(lines)
-        with _whole(folder / "vocabulary" / f"{name}.tsv") as file:
-            file.writelines("\t".join(names) + "\n" for names in lines)
+        write(folder / "vocabulary" / f"{name}.tsv", "".join("\t".join(names) + "\n" for names in lines))
     num_lines["notes"] = 0
-    with _whole(folder / "notes.jsonl") as file:
+    with replacing(folder / "notes.jsonl") as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for note in notes(num_subjects, seed):
             file.write(json.dumps(note, ensure_ascii=False) + "\n")
             num_lines["notes"] += 1
@@ -145,14 +141,3 @@ def _stays(subjects: Subjects, row: int, visits: Sequence[int], rng: random.Rand
             usual=[drug for drug, share in OTHER_DRUGS if rng.random() < share],
         )
         home = taken
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
-    """Open a text file that is under its name when it is whole, or not at all."""
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", encoding="utf-8", newline="\n") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
