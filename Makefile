@@ -71,7 +71,7 @@ lint: setup
 
 setup: $(READY)
 
-$(READY): pyproject.toml .ci/constraints.txt
+$(READY): pyproject.toml setup.py .ci/constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)"; exit 1; }
@@ -83,7 +83,7 @@ $(READY): pyproject.toml .ci/constraints.txt
 
 constraints:
 	@{ echo "# The exact set that the tests ran with, for pip's -c.  Renew with: make constraints"; \
-	   $(VENV)/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' | sed 's/+[a-z0-9.]*$$//'; } > .ci/constraints.txt
+	   $(VENV)/bin/python -m pip freeze --all --exclude pip --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' | sed 's/+[a-z0-9.]*$$//'; } > .ci/constraints.txt
 
 clean:
 	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache

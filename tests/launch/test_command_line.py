@@ -111,6 +111,12 @@ def test_recipes_lists_all_and_their_study(capsys):
         assert any(line.split()[:2] == [name, study.name] for line in out.splitlines())
 
 
+def test_a_hint_names_the_command_that_was_typed(capsys):
+    assert "`python -m launch.run recipes` lists them" in call(capsys, "label", "--help")[1]
+    assert "`python -m launch.run fields --recipe tiny label` shows" in call(capsys, "label", "--help", *TINY)[1]
+    assert "Usage: python -m launch.run label" in call(capsys, "label", "--help")[1]
+
+
 def test_version(capsys):
     assert call(capsys, "--version")[:2] == (0, "ckd_dist 0.1.0\n")
 
