@@ -6,7 +6,7 @@ The page is one file: styles inline, plots as inline SVG, no script, nothing fet
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +82,19 @@ def keep_cells(value: Any) -> Any:
     return value.replace("|", "\\|") if isinstance(value, str) else value
 
 
+def inline() -> Any:
+    """Mark a dataclass's field that stands for fields of its own: metrics.json has those in its place."""
+    return field(metadata={"inline": True})
+
+
 def plain(value: Any) -> Any:
     """Return the same in types that JSON has: of a dataclass or named tuple its fields by name; NaN becomes None."""
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        named: dict[str, Any] = {}
+        for each in fields(value):
+            item = plain(getattr(value, each.name))
+            named |= item if each.metadata.get("inline") else {each.name: item}
+        return named
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return plain(value._asdict())
     if isinstance(value, Mapping):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ckd_dist.report.page import plain, write_pages
+from ckd_dist.report.page import inline, plain, write_pages
 
 
 class Pair(NamedTuple):
@@ -34,6 +34,16 @@ def test_plain_keeps_names_and_values() -> None:
         {"pair": {"source": "a", "target": "b"}, "value": None, "cells": {"one": [0.5, None], "2": []}}
     ]
     json.dumps(plain(row), allow_nan=False)
+
+
+def test_an_inline_field_leaves_its_own_fields() -> None:
+    @dataclass(frozen=True)
+    class Score:
+        pair: Pair = inline()
+        words: Words = inline()
+        seeds: int = 1
+
+    assert plain(Score(Pair("a", "b"), Words("one"))) == {"source": "a", "target": "b", "value": "one", "seeds": 1}
 
 
 def test_a_name_of_two_parts_is_refused(tmp_path: Path) -> None:

@@ -111,15 +111,16 @@ def score_grids(tables: ConceptTables) -> list[Grid]:
     """Lay out the AUROC of everything that was run on all of the target's cases; baselines and oracle below."""
     cells: dict[Place, Cell] = {}
     for score in tables.scores:
-        if score.size is None:
-            for pair in pairs_of(score.line, tables):
-                cells |= placed(Row(score.embedding, score.regime), score.model, pair, score.auroc)
+        line = score.line
+        if line.size is None:
+            for pair in pairs_of(line, tables):
+                cells |= placed(Row(line.embedding, line.regime), line.model, pair, score.auroc)
     for one in tables.baselines:
         for model in tables.models:
             for pair in (pair for pair in tables.pairs if pair[1] == one.target):
                 cells |= placed(Row("", one.name, one.role), model, pair, one.auroc)
-    scores = sorted(tables.scores, key=lambda score: tables.embeddings.index(score.embedding))
-    rows = [Row(score.embedding, score.regime) for score in scores]
+    lines = sorted((score.line for score in tables.scores), key=lambda line: tables.embeddings.index(line.embedding))
+    rows = [Row(line.embedding, line.regime) for line in lines]
     rows += [Row("", one.name, one.role) for one in sorted(tables.baselines, key=lambda one: one.role)]
     return lay_out(tables, rows, cells)
 
@@ -185,8 +186,8 @@ def size_grid(tables: ConceptTables) -> SizeGrid:
     """Lay out a row for what was also learned from fewer cases of the target; a column a size."""
     lines: dict[Line, dict[int | None, SeedEstimate]] = {}
     for score in tables.scores:
-        lines.setdefault(score.line._replace(size=None), {})[score.size] = score.auroc[MACRO]
-    sizes = sorted({score.size for score in tables.scores} - {None})
+        lines.setdefault(score.line._replace(size=None), {})[score.line.size] = score.auroc[MACRO]
+    sizes = sorted({score.line.size for score in tables.scores} - {None})
     return SizeGrid(
         [f"{size:,} cases" for size in sizes] + ["all"] if sizes else [],
         [

@@ -79,7 +79,7 @@ def measure(results: Results) -> ConceptTables:
         overlap=overlaps(results),
         targets=[held_out(target, results.outcomes, small[target.site]) for target in results.targets],
         baselines=score_baselines(results, draws),
-        scores=[Score(*line, *summarise(of_line, results.outcomes)) for line, of_line in found.items()],
+        scores=[Score(line, *summarise(of_line, results.outcomes)) for line, of_line in found.items()],
         differences=list(differences(found, results, small)),
         steps=steps(results.scored),
         neighbours=neighbours(results),
@@ -244,7 +244,7 @@ def steps(scored: Sequence[Scored]) -> list[StepCurve]:
             StepScore(step, float(np.mean(at)), least=min(at), most=max(at))
             for step, at in zip(common, values, strict=True)
         ]
-        lines.append(StepCurve(*line, len(curves), points))
+        lines.append(StepCurve(line, len(curves), points))
     return lines
 
 

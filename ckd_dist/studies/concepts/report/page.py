@@ -22,7 +22,7 @@ def write_report(tables: ConceptTables, sentences: Sentences, folder: Path) -> N
     for model in tables.models:
         drawings[f"size {model}"] = plots.size_plot(tables, model)
         drawings[f"steps {model}"] = plots.step_plot(tables, model)
-    run = {score.regime for score in tables.scores}
+    run = {score.line.regime for score in tables.scores}
     write_pages(
         folder,
         __package__,

@@ -33,24 +33,22 @@ LETTER = 0.055  # inches of a letter of a map's label, about
 
 def size_plot(tables: ConceptTables, model: str) -> str:
     """Plot macro AUROC over labelled target cases, sizes spaced evenly; empty where no smaller size was run."""
-    scores = [score for score in tables.scores if score.model == model]
-    if all(score.size is None for score in scores):
+    scores = {score.line: score.auroc[MACRO] for score in tables.scores if score.line.model == model}
+    if all(line.size is None for line in scores):
         return ""
-    sizes = [0, *sorted({score.size for score in scores} - {None}), None]
+    sizes = [0, *sorted({line.size for line in scores} - {None}), None]
 
     def draw(axes: Axes, embedding: str, source: str, target: str) -> None:
-        own = [
-            score
-            for score in scores
-            if (score.embedding, score.target) == (embedding, target) and score.source in (source, target)
-        ]
-        shared = [score for score in own if score.regime == "shared"]
+        own = {
+            (line.regime, line.size): score
+            for line, score in scores.items()
+            if (line.embedding, line.target) == (embedding, target) and line.source in (source, target)
+        }
         for regime, style in REGIMES.items():
-            points = {
-                0 if regime == UNLABELLED else score.size: score.auroc[MACRO] for score in own if score.regime == regime
-            }
-            if regime in TUNED and shared and points:
-                points[0] = shared[0].auroc[MACRO]
+            sized = {size: score for (of, size), score in own.items() if of == regime}
+            points = {0 if regime == UNLABELLED else size: score for size, score in sized.items()}
+            if regime in TUNED and points and ("shared", None) in own:
+                points[0] = own["shared", None]
             at = [size for size in sizes if size in points and known(points[size].value)]
             if not at:
                 continue
@@ -66,18 +64,19 @@ def size_plot(tables: ConceptTables, model: str) -> str:
 
 def step_plot(tables: ConceptTables, model: str) -> str:
     """Plot macro AUROC over tuning steps, with the spread over seeds; empty where no curve was asked for."""
-    curves = [curve for curve in tables.steps if curve.model == model and curve.size is None and curve.points]
+    curves = [curve for curve in tables.steps if curve.line.model == model and curve.line.size is None and curve.points]
     if not curves:
         return ""
 
     def draw(axes: Axes, embedding: str, source: str, target: str) -> None:
         for curve in curves:
-            if (curve.embedding, curve.source, curve.target) != (embedding, source, target):
+            line = curve.line
+            if (line.embedding, line.source, line.target) != (embedding, source, target):
                 continue
             x = np.array([point.step for point in curve.points], float)
             least, most = [point.least for point in curve.points], [point.most for point in curve.points]
-            style = REGIMES.get(curve.regime, REGIMES["pooled"]) | {"marker": ""}
-            axes.plot(x, [point.value for point in curve.points], label=curve.regime, **style)
+            style = REGIMES.get(line.regime, REGIMES["pooled"]) | {"marker": ""}
+            axes.plot(x, [point.value for point in curve.points], label=line.regime, **style)
             axes.fill_between(x, least, most, color=style["color"], alpha=0.1, linewidth=0)
 
     return panels(tables, draw, "Tuning steps", "macro AUROC over tuning steps")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.compare import Difference
+from ckd_dist.report.page import inline
 from ckd_dist.studies.concepts.report.results import Line
 
 MACRO = "macro"  # the mean over outcomes
@@ -93,20 +94,10 @@ class HeldOut:
 class Score:
     """How well a line does at its target, by outcome."""
 
-    embedding: str
-    model: str
-    regime: str
-    source: str
-    target: str
-    size: int | None
+    line: Line = inline()
     seeds: int
     auroc: Mapping[str, SeedEstimate]
     auprc: Mapping[str, SeedEstimate]
-
-    @property
-    def line(self) -> Line:
-        """What all of its seeds share."""
-        return Line(self.embedding, self.model, self.regime, self.source, self.target, self.size)
 
 
 @dataclass(frozen=True)
@@ -148,14 +139,9 @@ class StepScore:
 
 @dataclass(frozen=True)
 class StepCurve:
-    """The target's macro AUROC of a line while it is tuned."""
+    """A line's macro AUROC at its target while it is tuned."""
 
-    embedding: str
-    model: str
-    regime: str
-    source: str
-    target: str
-    size: int | None
+    line: Line = inline()
     seeds: int
     points: Sequence[StepScore]
 

@@ -134,10 +134,10 @@ def summary(tables: ConceptTables, found: Sequence[KindFindings]) -> list[str]:
     ]
     name = next((name for name in tables.embeddings if name != tables.one_hot), tables.embeddings[0])
     own = {
-        score.regime: score.auroc[MACRO]
-        for score in tables.scores
-        if (score.embedding, score.model, score.target, score.size) == (name, tables.models[0], target, None)
-        and score.source in (source, target)
+        line.regime: score.auroc[MACRO]
+        for line, score in ((score.line, score) for score in tables.scores)
+        if (line.embedding, line.model, line.target, line.size) == (name, tables.models[0], target, None)
+        and line.source in (source, target)
     }
     uses = {"shared": "used unchanged", "full": "tuned in full", "local": f"learned at {target} alone"}
     parts = [f"{estimate(own[regime])} {use}" for regime, use in uses.items() if regime in own]

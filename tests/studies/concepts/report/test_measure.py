@@ -20,26 +20,26 @@ def test_scores_are_means_over_seeds(results: Results, tables: ConceptTables) ->
     """scikit-learn's, averaged over outcomes and seeds; the best seed stands in the spread alone."""
     targets = {target.site: target for target in results.targets}
     assert len(tables.scores) == len({one.line for one in results.scored})
-    for line in tables.scores[::3]:
-        key = line.line
+    for score in tables.scores[::3]:
+        key = score.line
         cells = [one for one in results.scored if one.line == key]
         truth = targets[key.target].outcomes_NK
         for name, reference in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
             of_seeds = [
                 np.mean([reference(truth[:, k], one.probabilities_NK[:, k]) for k in range(3)]) for one in cells
             ]
-            found = getattr(line, name)[MACRO]
+            found = getattr(score, name)[MACRO]
             assert found.value == pytest.approx(np.mean(of_seeds), abs=1e-9)
             assert found.least == pytest.approx(min(of_seeds), abs=1e-9)
             assert found.most == pytest.approx(max(of_seeds), abs=1e-9)
             assert found.low < found.value < found.high
-        assert line.seeds == len(cells) == 3
+        assert score.seeds == len(cells) == 3
 
 
 def test_intervals_are_those_of_resampled_subjects(results: Results, tables: ConceptTables) -> None:
     """The slow way: write every drawn subject's rows as often as it was drawn, and ask scikit-learn."""
-    line = next(line for line in tables.scores if line.regime == "shared")
-    key = line.line
+    score = next(score for score in tables.scores if score.line.regime == "shared")
+    key = score.line
     target = next(target for target in results.targets if target.site == key.target)
     drawn = resample(target.subject_N, results.bootstrap_draws, results.seed)
     probabilities = [one.probabilities_NK[:, 0] for one in results.scored if one.line == key]
@@ -47,7 +47,7 @@ def test_intervals_are_those_of_resampled_subjects(results: Results, tables: Con
     for counts_S in drawn.counts_SD.T:
         rows = np.repeat(np.arange(len(target.subject_N)), counts_S[drawn.subject_N].astype(int))
         values.append(np.mean([roc_auc_score(target.outcomes_NK[rows, 0], p[rows]) for p in probabilities]))
-    found = line.auroc["death in hospital"]
+    found = score.auroc["death in hospital"]
     assert [found.value, found.low, found.high] == pytest.approx(
         [values[0], *np.quantile(values[1:], [0.025, 0.975])], abs=1e-9
     )
@@ -86,8 +86,8 @@ def test_differences_are_paired(results: Results) -> None:
     assert len(same) == 3
     for cell in same:
         assert (cell.value, cell.low, cell.high, cell.verdict) == pytest.approx((0, 0, 0, "unclear"))
-    line = next(line for line in found.scores if line.regime == "shared" and line.target == "south")
-    assert line.auroc[MACRO].high - line.auroc[MACRO].low > 0.05
+    shared = next(s.auroc[MACRO] for s in found.scores if (s.line.regime, s.line.target) == ("shared", "south"))
+    assert shared.high - shared.low > 0.05
 
 
 def test_what_is_compared(tables: ConceptTables) -> None:
@@ -169,9 +169,9 @@ def test_the_rest_is_every_other_site() -> None:
 
 def test_the_steps_curve_is_a_mean(tables: ConceptTables) -> None:
     """Seed s adds s hundredths."""
-    assert {line.regime for line in tables.steps} == {"frozen", "full"}
-    for line in tables.steps:
-        for point in line.points:
+    assert {curve.line.regime for curve in tables.steps} == {"frozen", "full"}
+    for curve in tables.steps:
+        for point in curve.points:
             middle = 0.6 + 0.02 * point.step - 0.001 * point.step**2 + 0.01
             found = (point.least, point.value, point.most)
             assert found == pytest.approx((middle - 0.01, middle, middle + 0.01))
