@@ -36,7 +36,7 @@ layers =
     hospital
     study
     record
-    config : recipefile : runfolder : progress : schedule
+    config : recipefile : ragged : runfolder : progress : schedule
     files : schema : world
 
 [importlinter:contract:studies]

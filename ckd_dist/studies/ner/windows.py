@@ -11,19 +11,15 @@ About 15 million words a minute on one core; a window costs its tokens and 20 by
 that hold several short notes; a task pads or packs rows as it likes.
 """
 
-import json
-import math
-import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from ckd_dist.notes.note import Note
+from ckd_dist.ragged import end_to_end, map_arrays, offsets_from, take_rows, write_arrays
 
 BATCH = 64  # notes tokenized at once
 DTYPES = {
@@ -66,49 +62,24 @@ class Windows:
 
     def take(self, chosen: np.ndarray) -> "Windows":
         """Return some windows, in that order, with the words that they own."""
-
-        def joined(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-            return _joined([values[offsets[i] : offsets[i + 1]] for i in chosen], values.dtype)
-
         return Windows(
-            ids_T=joined(self.ids_T, self.offsets_N1),
-            offsets_N1=np.cumsum([0, *self.lengths[chosen]], dtype=np.int64),
+            ids_T=take_rows(self.ids_T, self.offsets_N1, chosen),
+            offsets_N1=offsets_from(self.lengths[chosen]),
             note_W=self.note_W[chosen],
-            unit_offsets_W1=np.cumsum([0, *np.diff(self.unit_offsets_W1)[chosen]], dtype=np.int64),
-            first_U=joined(self.first_U, self.unit_offsets_W1),
-            last_U=joined(self.last_U, self.unit_offsets_W1),
+            unit_offsets_W1=offsets_from(np.diff(self.unit_offsets_W1)[chosen]),
+            first_U=take_rows(self.first_U, self.unit_offsets_W1, chosen),
+            last_U=take_rows(self.last_U, self.unit_offsets_W1, chosen),
         )
 
     def write(self, path: Path) -> None:
-        """Write the table, in one rename."""
-        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype) for name, dtype in DTYPES.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            save_file(arrays, unfinished)
-            with unfinished.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        """Write the table; readers see the whole file or none."""
+        write_arrays(path, self, DTYPES)
 
     @classmethod
     def open(cls, path: Path) -> "Windows":
         """Map the file.  Raise ValueError where it is not a whole table of windows."""
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = 8 + struct.unpack("<Q", file.read(8))[0] if size >= 8 else size + 1
-            if start > size:
-                raise ValueError(f"{path} is cut short: make the windows again")
-            try:
-                header = json.loads(file.read(start - 8))
-            except ValueError:
-                raise ValueError(f"{path} is not a safetensors file: make the windows again") from None
-        if missing := sorted(DTYPES.keys() - header.keys()):
-            raise ValueError(f"{path} is not a table of windows: it lacks {', '.join(missing)}")
-        if size < start + max(header[name]["data_offsets"][1] for name in DTYPES):
-            raise ValueError(f"{path} is cut short: make the windows again")
-        return cls(**{name: _map(path, start, header[name], dtype) for name, dtype in DTYPES.items()})
+        arrays, _ = map_arrays(path, DTYPES, "a table of windows", "make the windows again")
+        return cls(**arrays)
 
 
 def cut(notes: Sequence[Note], tokenizer: Any, *, max_tokens: int, context_tokens: int, twice: bool = False) -> Windows:
@@ -148,12 +119,12 @@ def cut(notes: Sequence[Note], tokenizer: Any, *, max_tokens: int, context_token
                 flat["first"].append(first_U[own] + shift)
                 flat["last"].append(np.minimum(last_U[own], shown.stop - 1) + shift)
     return Windows(
-        ids_T=_joined(flat["ids"], np.int32),
-        offsets_N1=np.cumsum([0, *flat["length"]], dtype=np.int64),
+        ids_T=end_to_end(flat["ids"], np.int32),
+        offsets_N1=offsets_from(flat["length"]),
         note_W=np.array(flat["note"], np.int32),
-        unit_offsets_W1=np.cumsum([0, *flat["units"]], dtype=np.int64),
-        first_U=_joined(flat["first"], np.int32),
-        last_U=_joined(flat["last"], np.int32),
+        unit_offsets_W1=offsets_from(flat["units"]),
+        first_U=end_to_end(flat["first"], np.int32),
+        last_U=end_to_end(flat["last"], np.int32),
     )
 
 
@@ -229,14 +200,3 @@ def _sentence_end(sentence_starts: np.ndarray, first_U: np.ndarray, word: int, s
         return stop
     candidate = int(sentence_starts[place])
     return candidate if candidate > word and first_U[candidate] >= half else stop
-
-
-def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
-
-
-def _map(path: Path, start: int, entry: dict, dtype: type) -> np.ndarray:
-    """Map one array of the file.  An empty one cannot be mapped."""
-    if math.prod(entry["shape"]) == 0:
-        return np.empty(entry["shape"], dtype)
-    return np.memmap(path, dtype, "r", start + entry["data_offsets"][0], tuple(entry["shape"]))

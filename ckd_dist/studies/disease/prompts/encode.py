@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ckd_dist.ragged import offsets_from
 from ckd_dist.studies.disease.prompts.pieces import Pieces, TextTokens, tokenize_whole
 from ckd_dist.studies.disease.prompts.render import KINDS, Page, Record, cut, lay_out, num_items, order_of_cut
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
@@ -111,9 +112,9 @@ def table_of(sample_ids: Sequence[int], prompts: Sequence[EncodedPrompt]) -> Tok
     """Return the prompts of one role as a table."""
     return TokenTable(
         ids_T=np.concatenate([prompt.tokens.ids for prompt in prompts]),
-        offsets_N1=np.cumsum([0, *(len(prompt.tokens.ids) for prompt in prompts)]),
+        offsets_N1=offsets_from([len(prompt.tokens.ids) for prompt in prompts]),
         sample_id_N=np.array(sample_ids),
-        span_offsets_N1=np.cumsum([0, *(len(prompt.span_kinds) for prompt in prompts)]),
+        span_offsets_N1=offsets_from([len(prompt.span_kinds) for prompt in prompts]),
         span_tokens_S2=np.concatenate([prompt.span_tokens for prompt in prompts]),
         span_kind_S=np.concatenate([prompt.span_kinds for prompt in prompts]),
         span_visit_S=np.concatenate([prompt.span_visits for prompt in prompts]),

@@ -1,20 +1,16 @@
 """Keep the token ids of one split and role, with spans: flat arrays in one safetensors file, read by mmap.
 
-    N samples, T tokens of all samples, S spans of all samples
-
-A row costs a slice: nothing is parsed, nothing copied, and the pages are shared by every process of a machine.
+N samples, T tokens of all samples, S spans of all samples
 """
 
 import json
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
-from ckd_dist.files import replacing
+from ckd_dist.ragged import map_arrays, offsets_from, write_arrays
 
 DTYPES = {
     "ids_T": np.int32,
@@ -64,44 +60,15 @@ class TokenTable:
         empty = {name: np.zeros((0, 2) if name.endswith("2") else 0, dtype) for name, dtype in DTYPES.items()}
         flat = {name: np.concatenate([empty[name], *(getattr(table, name) for table in tables)]) for name in DTYPES}
         for name in ("offsets_N1", "span_offsets_N1"):
-            counts = [np.diff(getattr(table, name)) for table in tables]
-            flat[name] = np.concatenate([[0], *counts]).cumsum(dtype=np.int64)
+            flat[name] = offsets_from(np.concatenate([np.diff(getattr(table, name)) for table in tables] or [[]]))
         return cls(**flat, kinds=kinds)
 
     def write(self, path: Path) -> None:
-        """Write the table, in one rename."""
-        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype) for name, dtype in DTYPES.items()}
-        with replacing(path) as unfinished:
-            save_file(arrays, unfinished, metadata={"kinds": json.dumps(self.kinds)})
+        """Write the table; readers see the whole file or none."""
+        write_arrays(path, self, DTYPES, {"kinds": json.dumps(self.kinds)})
 
     @classmethod
     def open(cls, path: Path) -> "TokenTable":
         """Map the file.  Raise ValueError where it is not a whole token table."""
-        header, start = _header(path)
-        wanted = {field.name for field in fields(cls)} - {"kinds"}
-        if wanted - header.keys():
-            raise ValueError(f"{path} is not a token table: it lacks {', '.join(sorted(wanted - header.keys()))}")
-        if path.stat().st_size < start + max(header[name]["data_offsets"][1] for name in wanted):
-            raise ValueError(f"{path} is cut short: run its prompt stage again")
-        arrays = {name: _map(path, start, header[name], dtype) for name, dtype in DTYPES.items()}
-        return cls(**arrays, kinds=tuple(json.loads(header["__metadata__"]["kinds"])))
-
-
-def _header(path: Path) -> tuple[dict, int]:
-    """Return a safetensors header and where its data starts: 8 bytes of length, then JSON, then the arrays."""
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        length = struct.unpack("<Q", file.read(8))[0] if size >= 8 else size
-        if 8 + length > size:
-            raise ValueError(f"{path} is cut short: run its prompt stage again")
-        try:
-            return json.loads(file.read(length)), 8 + length
-        except ValueError:
-            raise ValueError(f"{path} is not a safetensors file") from None
-
-
-def _map(path: Path, start: int, entry: Mapping, dtype: type) -> np.ndarray:
-    """Map one array of the file; make an empty one, which cannot be mapped."""
-    if 0 in entry["shape"]:
-        return np.empty(entry["shape"], dtype)
-    return np.memmap(path, dtype, "r", start + entry["data_offsets"][0], tuple(entry["shape"]))
+        arrays, metadata = map_arrays(path, DTYPES, "a token table", "run its prompt stage again")
+        return cls(**arrays, kinds=tuple(json.loads(metadata["kinds"])))
