@@ -18,6 +18,8 @@ from typing import Any
 
 from ckd_dist.runfolder import RunFolder
 
+from .background import in_background
+
 LOCK_SECONDS = 60.0  # seconds after which a lock without a heartbeat may be taken over
 HEARTBEAT_SECONDS = 5.0
 REQUEUE = 85  # exit code: saved, run me again
@@ -68,14 +70,10 @@ def hold(run: RunFolder) -> Iterator[None]:
     file = lock_file(run)
     file.parent.mkdir(parents=True, exist_ok=True)
     _take(file)
-    ended = threading.Event()
-    thread = threading.Thread(target=_heartbeat, args=(file, ended), daemon=True)
-    thread.start()
     try:
-        yield
+        with in_background(_heartbeat, file):
+            yield
     finally:
-        ended.set()
-        thread.join()
         if _read_lock(file).get("pid") == os.getpid():
             file.unlink(missing_ok=True)
 

@@ -1,11 +1,11 @@
 """What a person sees: a live line on a terminal, a plain one now and then elsewhere, and tables.  It knows no stage."""
 
-import contextlib
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -18,6 +18,8 @@ from rich.text import Text
 
 from ckd_dist.config import walk
 from ckd_dist.progress import Rate, describe, read, seconds_in_words
+
+from .background import in_background
 
 PLAIN_SECONDS = 10.0  # between plain lines
 BAR_WIDTH = 24  # columns
@@ -36,17 +38,9 @@ def say(words: str) -> None:
 # --- progress --------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def watching(name: str, file: Path) -> Iterator[None]:
+def watching(name: str, file: Path) -> AbstractContextManager[None]:
     """Show what appears in a progress file until the block ends."""
-    ended = threading.Event()
-    thread = threading.Thread(target=_live if out.is_terminal else _plain, args=(name, file, ended), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return in_background(_live if out.is_terminal else _plain, name, file)
 
 
 def _live(name: str, file: Path, ended: threading.Event) -> None:

@@ -1,6 +1,5 @@
 """The third study at its smallest, by the command line, and a folder of synthetic findings to mark or break."""
 
-import gzip
 import json
 from pathlib import Path
 
@@ -62,9 +61,3 @@ def findings(folder: Path, num_cases: int = 200) -> dict[str, pl.DataFrame]:
     """Two departments' findings on disk and in hand, all text."""
     write_sites(folder, num_cases, seed=1)
     return {name: pl.read_csv(folder / f"{name}.csv.gz", infer_schema=False) for name in FILES}
-
-
-def put(folder: Path, name: str, table: pl.DataFrame) -> None:
-    """Put a table back, changed."""
-    with gzip.open(folder / f"{name}.csv.gz", "wb") as file:
-        file.write(table.write_csv().encode())

@@ -17,8 +17,8 @@ from ckd_dist.studies.concepts import STUDY
 from ckd_dist.studies.concepts.config import Sites
 from ckd_dist.studies.concepts.result import Result
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
-from tests.end_to_end.concepts import SYNTHETIC, TEACHER, findings, metrics, put, results, run_pipeline
-from tests.end_to_end.small import ckd, files, hashes, ledger_of, recipe_of, times
+from tests.end_to_end.concepts import SYNTHETIC, TEACHER, findings, metrics, results, run_pipeline
+from tests.end_to_end.small import ckd, files, hashes, ledger_of, recipe_of, times, write_table
 from tests.endpoints.server import serve, vectors
 
 MARKS = (
@@ -272,27 +272,29 @@ def read_again(folder, tmp_path, *overrides):
 def test_a_wrong_state_is_counted_and_not_quoted(tables, tmp_path):
     folder, found = tables
     row = pl.int_range(pl.len()) == 3
-    put(
+    write_table(
         folder, "findings", found["findings"].with_columns(state=pl.when(row).then(pl.lit(MARKS[0])).otherwise("state"))
     )
     run, said = read_again(folder, tmp_path)
     refused(said, "1 of", "a state that is none of")
     assert MARKS[0] not in said.err + (run.root / "error.log").read_text()
     assert not run.stage("read").exists()
-    put(folder, "findings", found["findings"])
+    write_table(folder, "findings", found["findings"])
     assert read_again(folder, tmp_path)[1].code == 0
 
 
 def test_a_concept_that_the_list_lacks(tables, tmp_path):
     folder, found = tables
-    put(folder, "concepts", found["concepts"].head(-1))
+    write_table(folder, "concepts", found["concepts"].head(-1))
     refused(read_again(folder, tmp_path)[1], "rows have a concept that concepts.csv does not have")
 
 
 def test_a_site_that_is_too_small_is_left_out_told_and_no_pair(tables, tmp_path):
     folder, found = tables
     row = pl.int_range(pl.len())
-    put(folder, "cases", found["cases"].with_columns(site=pl.when(row < 40).then(pl.lit("hut")).otherwise("site")))
+    write_table(
+        folder, "cases", found["cases"].with_columns(site=pl.when(row < 40).then(pl.lit("hut")).otherwise("site"))
+    )
     run, said = read_again(folder, tmp_path)
     assert said.code == 0, said.err
     flow = record.read(run, "read").numbers["flow"]
@@ -320,10 +322,12 @@ def marked(tmp_path_factory):
     whose = cases.with_columns(split=pl.Series(split_N.tolist())).unique(["site", "split"], maintain_order=True)
     assert len(whose) == 6
     rare = whose.with_row_index("n").with_columns(concept=pl.format("X{}", "n"), state=pl.lit("present"))
-    put(folder / "tables", "cases", cases)
-    put(folder / "tables", "findings", pl.concat([found["findings"], rare.select("case_id", "concept", "state")]))
+    write_table(folder / "tables", "cases", cases)
+    write_table(
+        folder / "tables", "findings", pl.concat([found["findings"], rare.select("case_id", "concept", "state")])
+    )
     texts = rare.select("concept", system=pl.lit("local"), text=pl.Series(MARKS))
-    put(folder / "tables", "concepts", pl.concat([found["concepts"], texts]))
+    write_table(folder / "tables", "concepts", pl.concat([found["concepts"], texts]))
     run = ConceptsRun(folder / "run")
     return run, run_pipeline(run, f"findings:{folder / 'tables'}")
 

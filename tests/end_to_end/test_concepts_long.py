@@ -4,11 +4,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,24 +16,10 @@ from ckd_dist.studies.concepts import STUDY
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from tests.data import DATA
 from tests.end_to_end.concepts import SMALL, SYNTHETIC, assert_same_results, metrics, results, run_pipeline
+from tests.end_to_end.on_ray import on_ray, start, wait_for_end
 from tests.end_to_end.small import ckd, hashes, ledger_of, recipe_of, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-
-
-def command(name, run, *arguments):
-    """`python -m launch.run NAME`, as a process of its own; Ray is started by it."""
-    return [sys.executable, "-m", "launch.run", name, "--run", str(run.root), *arguments]
-
-
-def on_ray(name, run, *arguments):
-    done = subprocess.run(command(name, run, *arguments), env=os.environ | ONE_THREAD, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.stdout
-
 
 # --- Ray -------------------------------------------------------------------------------------------------------------
 
@@ -96,9 +79,7 @@ def test_dead_workers_cost_an_experiment_each_and_a_dead_driver_nothing_that_was
         shutil.rmtree(run.experiments)
     assert ckd("transfer", "--run", undisturbed.root, "--local", *longer).code == 0
     wanted = results(undisturbed)
-    with subprocess.Popen(
-        command("transfer", killed, *longer), env=os.environ | ONE_THREAD, start_new_session=True
-    ) as driver:
+    with start("transfer", killed, *longer) as driver:
         first = until(driver, lambda: workers(killed) if len(workers(killed)) == 2 else None)
         for worker in first:
             os.kill(worker, signal.SIGKILL)
@@ -107,7 +88,7 @@ def test_dead_workers_cost_an_experiment_each_and_a_dead_driver_nothing_that_was
         assert driver.wait() == -signal.SIGKILL, "the fault fired"
     done = results(killed)
     assert 2 < len(done) < len(wanted) and not killed.stage("transfer").exists()
-    gone(driver.pid)
+    wait_for_end(driver.pid)
     before = times(killed)
     said = on_ray("transfer", killed)  # the folder knows the overrides
     after = times(killed)
@@ -124,7 +105,7 @@ def test_dead_workers_cost_an_experiment_each_and_a_dead_driver_nothing_that_was
 
 
 def workers(run):
-    """Processes that finished a experiment."""
+    """Processes that finished an experiment."""
     return {result.worker for result in results(run).values()} if run.experiments.is_dir() else set()
 
 
@@ -136,19 +117,6 @@ def until(driver, find):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return found
-
-
-def gone(session):
-    """Wait until nobody of a dead driver's session is left."""
-    deadline = time.monotonic() + 300
-    while True:
-        stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
-        fields = [stat.rpartition(")")[2].split() for stat in stats]
-        living = [each for each in fields if int(each[3]) == session and each[0] != "Z"]
-        if not living:
-            return
-        assert time.monotonic() < deadline, f"{len(living)} processes outlive their driver"
-        time.sleep(0.5)
 
 
 # --- the law ---------------------------------------------------------------------------------------------------------

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,25 +15,12 @@ from ckd_dist import record
 from ckd_dist.progress import last
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from tests.end_to_end.on_ray import on_ray, start, wait_for_end
 from tests.end_to_end.small import SMALL, SYNTHETIC, ckd, copy_of, go, hashes, ledger_of, recipe_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 LONGER = ["student.optim.epochs=6", "student.optim.evaluate_every=8"]  # a student that can be met in the middle
 BASELINES = ("prevalence", "copy_last_visit")
-
-
-def command(name, run, *arguments):
-    """`python -m launch.run NAME`, as a process of its own; Ray is started by it."""
-    return [sys.executable, "-m", "launch.run", name, "--run", str(run.root), *arguments]
-
-
-def on_ray(name, run, *arguments):
-    done = subprocess.run(
-        command(name, run, *arguments), env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +73,7 @@ def test_one_worker_and_two_take_the_same_steps(on_two, tmp_path, stage, folder)
 
 def kill_in_the_middle(run, *overrides):
     """Start distill, kill its driver when the student has a checkpoint and is not done; say at which step it was."""
-    driver = subprocess.Popen(
-        command("distill", run, *overrides), env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True
-    )
+    driver = start("distill", run, *overrides)
     deadline = time.monotonic() + 600
     while not list(run.student.glob("step_*/COMMITTED")):
         assert driver.poll() is None, "the driver ended before it could be killed"
@@ -99,24 +82,8 @@ def kill_in_the_middle(run, *overrides):
     driver.send_signal(signal.SIGKILL)
     assert driver.wait() == -signal.SIGKILL, "the fault fired"
     point = last(run.progress("distill"))
-    while living := in_session(driver.pid):  # workers notice that their driver is gone
-        assert time.monotonic() < deadline, f"{len(living)} processes outlive their driver"
-        time.sleep(0.5)
+    wait_for_end(driver.pid)
     return point
-
-
-def in_session(session):
-    """Processes of a session that are not dead."""
-    living = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session and fields[0] != "Z":
-                living.append(int(folder.name))
-    return living
 
 
 def test_a_killed_driver_costs_nothing_but_time(on_two, tmp_path):

@@ -133,23 +133,16 @@ def test_ray_that_does_not_start_fails_the_job(tmp_path, job):
 SAVES = """trap 'kill $!; exit 85' USR1 TERM; touch "$RUN_DIR/up"; sleep 60 & wait"""
 
 
-def test_usr1_saves_and_requeues_exactly_once(tmp_path, job):
+@pytest.mark.parametrize(("sent", "requeued"), [(signal.SIGUSR1, "requeue 1234\n"), (signal.SIGTERM, None)])
+def test_a_signal_saves_and_usr1_alone_requeues_exactly_once(tmp_path, job, sent, requeued):
+    """TERM leaves requeueing to Slurm."""
     process = job(ray=WAITS, python=SAVES)
     wait_for(tmp_path / "run" / "up")
-    process.send_signal(signal.SIGUSR1)
+    process.send_signal(sent)
     process.communicate(timeout=30)
     assert process.returncode == 85
-    assert (tmp_path / "run" / "scontrol").read_text() == "requeue 1234\n"
-    assert not left_over(tmp_path)
-
-
-def test_term_saves_and_leaves_requeueing_to_slurm(tmp_path, job):
-    process = job(ray=WAITS, python=SAVES)
-    wait_for(tmp_path / "run" / "up")
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 85
-    assert not (tmp_path / "run" / "scontrol").exists()
+    said = tmp_path / "run" / "scontrol"
+    assert (said.read_text() if said.exists() else None) == requeued
     assert not left_over(tmp_path)
 
 

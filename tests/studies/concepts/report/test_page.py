@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,8 @@ from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
 from ckd_dist.studies.concepts.report.tables import MACRO, ConceptTables
 from ckd_dist.studies.concepts.report.wording import say
+from tests.report.browser import needs_browser, open_page
 from tests.studies.concepts.report.fakes import EMBEDDINGS, REGIMES, make_results
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def write_pages_of(results: Results, folder: Path) -> ConceptTables:
@@ -141,20 +138,8 @@ def test_same_results_same_files(tmp_path: Path) -> None:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not opened in a browser")
+@needs_browser
 def test_opens_in_a_browser_without_an_error(written: Path, tmp_path: Path) -> None:
-    opened = subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--v=0", "--dump-dom"),
-            (written / "report.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
-    assert "Which concepts go along with the loss" in opened.stdout
-    assert opened.stdout.count("<svg") == 4
+    document = open_page(written / "report.html", tmp_path)
+    assert "Which concepts go along with the loss" in document
+    assert document.count("<svg") == 4

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +11,9 @@ import pytest
 
 from ckd_dist.studies.disease.report.page import write_report
 from ckd_dist.studies.disease.report.results import Results
+from tests.report.browser import needs_browser, open_page
 
 Make = Callable[..., Results]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def with_held_out(results: Results, **changes: object) -> Results:
@@ -145,20 +143,8 @@ def test_results_that_do_not_fit_are_refused(tmp_path: Path, synthetic_results: 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not opened in a browser")
+@needs_browser
 def test_opens_in_a_browser_without_an_error(written: Path, tmp_path: Path) -> None:
-    opened = subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--v=0", "--dump-dom"),
-            (written / "report.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
-    assert "Who is better than whom" in opened.stdout
-    assert opened.stdout.count("<svg") == 6
+    document = open_page(written / "report.html", tmp_path)
+    assert "Who is better than whom" in document
+    assert document.count("<svg") == 6

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,8 +31,8 @@ from ckd_dist.studies.ner.report.results import (
     scores_of,
 )
 from ckd_dist.studies.ner.report.wording import warnings
+from tests.report.browser import needs_browser, open_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TYPES = ("disease", "medication", "symptom | <b>")
 
 
@@ -297,20 +295,8 @@ def test_results_that_do_not_fit_are_refused(tmp_path: Path, message: str) -> No
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not opened in a browser")
+@needs_browser
 def test_opens_in_a_browser_without_an_error(written: Path, tmp_path: Path) -> None:
-    opened = subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--v=0", "--dump-dom"),
-            (written / "report.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
-    assert "Which labelers were joined" in opened.stdout
-    assert opened.stdout.count("<svg") == 2
+    document = open_page(written / "report.html", tmp_path)
+    assert "Which labelers were joined" in document
+    assert document.count("<svg") == 2
