@@ -36,7 +36,7 @@ layers =
     hospital
     study
     record
-    config : recipefile : ragged : runfolder : progress : schedule
+    config : recipefile : ragged : runfolder : progress : schedule : source
     files : schema : world
 
 [importlinter:contract:studies]

@@ -1,8 +1,4 @@
-"""Tables to events: open the source, judge every row, and write a MEDS data set.
-
-    mimic3:DIR  mimic4:DIR   CSV -> typed tables (tables.py, maps in mimic.py) -> staged events (visits.py)
-    eicu:DIR                 CSV -> typed tables -> staged events (eicu.py)
-    meds:DIR                 parquet -> staged events (meds_source.py)
+"""Tables to events: open the source (sources.py), judge every row, and write a MEDS data set.
 
 A row is kept, merged into another (a drug's later starts, a repeated code) or skipped for a reason; the report adds up.
 Everything is staged in a DuckDB file within the new folder, so memory is bounded by `memory_gb`; equal rows give
@@ -24,12 +20,9 @@ import pyarrow.parquet as pq
 
 import ckd_dist
 from ckd_dist.ehr import codes, staging
-from ckd_dist.ehr.eicu import stage_eicu
 from ckd_dist.ehr.events import write_events
-from ckd_dist.ehr.meds_source import stage_meds
-from ckd_dist.ehr.mimic import MIMIC3, MIMIC4
+from ckd_dist.ehr.sources import REAL
 from ckd_dist.ehr.staging import Connection, Report, number
-from ckd_dist.ehr.visits import stage_tables
 from ckd_dist.files import replacing_folder
 from ckd_dist.progress import Track
 from ckd_dist.schema import (
@@ -45,6 +38,7 @@ from ckd_dist.schema import (
     SITE,
     SPLITS,
 )
+from ckd_dist.source import find_source
 from ckd_dist.study import no_op
 
 SplitOf = Callable[[np.ndarray], np.ndarray]  # subject ids int64 [N] -> split names [N]
@@ -54,31 +48,18 @@ MB_PER_THREAD = 125  # below that DuckDB's operators cannot spill in time
 ROWS_PER_BATCH = 1 << 17
 
 
-def _stage_mimic3(con: Connection, folder: Path, report: Report, track: Track) -> None:
-    stage_tables(con, folder, MIMIC3, report, track)
-
-
-def _stage_mimic4(con: Connection, folder: Path, report: Report, track: Track) -> None:
-    stage_tables(con, folder / "hosp" if (folder / "hosp").is_dir() else folder, MIMIC4, report, track)
-
-
-SOURCES = {"mimic3": _stage_mimic3, "mimic4": _stage_mimic4, "eicu": stage_eicu, "meds": stage_meds}
-
-
 def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, track: Track = no_op) -> Report:
-    """Extract `source` ("mimic3:DIR" or another of SOURCES) into the MEDS data set `folder`; return the report.
+    """Extract `source` ("mimic3:DIR" or another of sources.REAL) into the MEDS data set `folder`; return the report.
 
     split_of: not asked where a MEDS source names its own splits.  memory_gb: most memory, GB.  Raises ValueError with a
     sentence for the user; the data set that was there before is then untouched.
     """
-    kind, _, place = source.partition(":")
-    if kind not in SOURCES or not place:
-        raise ValueError(f"source {source!r} is none of {', '.join(f'{name}:DIR' for name in SOURCES)}")
+    found, place = find_source(source, REAL)
     try:
         with replacing_folder(folder) as new, staging_database(new / ".stage", memory_gb) as con:
             staging.create(con)
-            report: Report = {"source": kind, "tables": {}, "missing_tables": []}
-            SOURCES[kind](con, Path(place).expanduser(), report, track)
+            report: Report = {"source": source.partition(":")[0], "tables": {}, "missing_tables": []}
+            found.read(con, Path(place).expanduser(), report, track)
             _assign_splits(con, split_of)
             _write(con, new, report, track)
     except (duckdb.OutOfMemoryException, duckdb.IOException):

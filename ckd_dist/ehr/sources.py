@@ -1,9 +1,49 @@
-"""Where records come from, as `kind:place`."""
+"""The kinds of hospital records, each with its reader and its title.  A study may add kinds of its own.
+
+    mimic3:DIR  mimic4:DIR   CSV -> typed tables (tables.py, maps in mimic.py) -> staged events (visits.py)
+    eicu:DIR                 CSV -> typed tables -> staged events (eicu.py)
+    meds:DIR                 parquet -> staged events (meds_source.py)
+    synthetic:N              a synthetic hospital's tables, which are MIMIC-III's
+
+A reader is called with a database connection, a folder, the report to fill and a callback of progress.
+"""
+
+from pathlib import Path
+
+from ckd_dist.ehr.eicu import stage_eicu
+from ckd_dist.ehr.meds_source import stage_meds
+from ckd_dist.ehr.mimic import MIMIC3, MIMIC4
+from ckd_dist.ehr.staging import Connection, Report
+from ckd_dist.ehr.visits import stage_tables
+from ckd_dist.hospital.tables import write_tables
+from ckd_dist.progress import Track
+from ckd_dist.source import Source, find_source, num_subjects
 
 
-def num_subjects(source: str) -> int:
-    """Return the size of a synthetic hospital.  Raise ValueError where `source` is not synthetic:N."""
-    number = source.removeprefix("synthetic:")
-    if not number.isdecimal():
-        raise ValueError(f"source {source!r} names no number of subjects: give synthetic:N, e.g. synthetic:1000")
-    return int(number)
+def _stage_mimic3(con: Connection, folder: Path, report: Report, track: Track) -> None:
+    stage_tables(con, folder, MIMIC3, report, track)
+
+
+def _stage_mimic4(con: Connection, folder: Path, report: Report, track: Track) -> None:
+    stage_tables(con, folder / "hosp" if (folder / "hosp").is_dir() else folder, MIMIC4, report, track)
+
+
+SOURCES = {
+    "mimic3": Source(_stage_mimic3, "MIMIC-III tables"),
+    "mimic4": Source(_stage_mimic4, "MIMIC-IV tables"),
+    "eicu": Source(stage_eicu, "eICU tables"),
+    "meds": Source(stage_meds, "a MEDS data set"),
+    "synthetic": Source(
+        _stage_mimic3, "a synthetic hospital of {:,} subjects, whose law is known", "N", make=write_tables
+    ),
+}
+REAL = {kind: source for kind, source in SOURCES.items() if not source.make}
+
+
+def with_tables(source: str, folder: Path, seed: int) -> str:
+    """Return a source of REAL for any of SOURCES: a synthetic hospital's tables are written into `folder` first."""
+    found, _ = find_source(source, SOURCES)
+    if not found.make:
+        return source
+    found.make(folder, num_subjects(source), seed)
+    return f"mimic3:{folder}"

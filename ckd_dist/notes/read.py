@@ -6,7 +6,7 @@ name is made unique.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -22,26 +22,23 @@ from ckd_dist.notes.splits import text_key
 from ckd_dist.notes.text import read_folder
 from ckd_dist.notes.words import cut_sentences, cut_words
 from ckd_dist.schema import SPLITS
+from ckd_dist.source import Source, find_source
 
-FORMS: dict[str, Callable[[Path], Corpus]] = {
-    "brat": read_brat,
-    "iob": read_iob,
-    "pubtator": read_pubtator,
-    "jsonl": read_jsonl,
-    "text": read_folder,
-    "mimic3": read_mimic3,
-    "mimic4": read_mimic4,
+FORMS = {  # a reader is called with the path
+    "brat": Source(read_brat, "a brat corpus", "PATH"),
+    "iob": Source(read_iob, "an IOB corpus", "PATH"),
+    "pubtator": Source(read_pubtator, "a PubTator corpus", "PATH"),
+    "jsonl": Source(read_jsonl, "notes in JSON lines", "PATH"),
+    "text": Source(read_folder, "a folder of texts", "PATH"),
+    "mimic3": Source(read_mimic3, "MIMIC-III notes", "PATH"),
+    "mimic4": Source(read_mimic4, "MIMIC-IV discharge notes", "PATH"),
 }
 
 
 def read_corpus(source: str) -> Corpus:
     """Read `form:PATH`, e.g. brat:~/maccrobat.  Raises ValueError where that is no corpus or holds no document."""
-    form, colon, where = source.partition(":")
-    if form not in FORMS or not colon:
-        raise ValueError(f"unknown source {source!r}: give {', '.join(f'{name}:PATH' for name in FORMS)}")
-    if not where:
-        raise ValueError(f"{source!r} names no place: give {form}:PATH")
-    corpus = FORMS[form](Path(where).expanduser())
+    form, where = find_source(source, FORMS)
+    corpus = form.read(Path(where).expanduser())
     counts = Counter(corpus.counts)
     documents = _with_words(corpus.documents, counts)
     documents = _once(documents, counts)
@@ -50,7 +47,7 @@ def read_corpus(source: str) -> Corpus:
     if not documents:
         raise ValueError(
             f"{source} holds no document ({counts['empty']} empty, {counts['malformed_lines']} malformed lines): "
-            f"is it {form}?"
+            f"is it {source.partition(':')[0]}?"
         )
     return corpus_of(documents, counts)
 

@@ -96,8 +96,8 @@ def test_types_of_the_corpus_become_ours() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("conll:x", "unknown source 'conll:x': give brat:PATH"),
-        ("brat", "unknown source 'brat'"),
+        ("conll:x", "source 'conll:x' is none of brat:PATH"),
+        ("brat", "source 'brat' is none of"),
         ("brat:", "names no place: give brat:PATH"),
         ("brat:{0}/nowhere", "there is no file or folder"),
         ("mimic4:{0}/nowhere", "there is no file or folder"),

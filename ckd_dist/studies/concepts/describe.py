@@ -4,32 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckd_dist.models.card import Card
+from ckd_dist.source import is_synthetic, title_of
+from ckd_dist.studies.concepts.cases.sources import SOURCES, without_name
 from ckd_dist.studies.concepts.config import ConceptRecipe
-
-SOURCES = {
-    "synthetic": "two synthetic emergency departments",
-    "findings": "tables of findings",
-    "eicu": "eICU tables",
-    "mimic3": "MIMIC-III tables",
-    "mimic4": "MIMIC-IV tables",
-    "meds": "a MEDS data set",
-}
 
 
 def sources_in_words(sources: tuple[str, ...]) -> str:
-    """Return what the report calls the data; never a path.  Raise KeyError where a kind of source has no title.
+    """Return what the report calls the data; never a path.  Raise ValueError where a kind of source is unknown.
 
     >>> sources_in_words(("A=mimic3:/data/mimic", "B=eicu:/data/eicu"))
     'MIMIC-III tables and eICU tables'
     """
-    return " and ".join(SOURCES[source.rpartition("=")[2].partition(":")[0]] for source in sources)
+    return " and ".join(title_of(without_name(source), SOURCES) for source in sources)
 
 
 def card_of(recipe: ConceptRecipe) -> Card:
     """Return what the small encoder's card says of its origin."""
     return Card(
         data=f"phrases of {sources_in_words(recipe.sites.sources)}",
-        patients=not all(source.startswith("synthetic:") for source in recipe.sites.sources),
+        patients=not all(is_synthetic(without_name(source)) for source in recipe.sites.sources),
         cohort="the vocabulary of the source's training cases: phrases, never a record",
         labels=f"the vector that {recipe.student.of!r} gives a phrase",
     )
@@ -41,7 +34,7 @@ def notes_of(recipe: ConceptRecipe, tabulated: Mapping[str, Any]) -> list[str]:
     tabulated: how near the small encoder comes to what it learned.
     """
     notes = []
-    if any(source.startswith("synthetic:") for source in recipe.sites.sources):
+    if any(is_synthetic(without_name(source)) for source in recipe.sites.sources):
         notes.append("The departments are synthetic: scores show that the parts work, nothing of real patients.")
     if any(model.base.startswith("tiny") for model in recipe.embed.models):
         notes.append(

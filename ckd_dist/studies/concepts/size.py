@@ -5,7 +5,9 @@ from pathlib import Path
 import polars as pl
 
 from ckd_dist.engine.cost import Size, gigabytes, steps_of_phases
+from ckd_dist.source import find_source
 from ckd_dist.studies.concepts.cases.cases import read_cases
+from ckd_dist.studies.concepts.cases.sources import SOURCES, without_name
 from ckd_dist.studies.concepts.config import ConceptRecipe
 from ckd_dist.studies.concepts.embed import embeddings_of, phrases_of
 from ckd_dist.studies.concepts.grid import list_experiments
@@ -16,12 +18,13 @@ def of_read(recipe: ConceptRecipe, run: ConceptsRun) -> Size:
     """Say how many synthetic cases, or how many bytes of every source."""
     parts = []
     for source in recipe.sites.sources:
-        kind, _, where = source.rpartition("=")[2].partition(":")
-        if kind == "synthetic":
+        bare = without_name(source)
+        found, where = find_source(bare, SOURCES)
+        if found.make:
             parts.append(f"{where} synthetic cases a site")
         else:
-            num_bytes = sum(file.stat().st_size for file in Path(where).rglob("*") if file.is_file())
-            parts.append(f"{gigabytes(num_bytes)} of {kind} files")
+            num_bytes = sum(file.stat().st_size for file in Path(where).expanduser().rglob("*") if file.is_file())
+            parts.append(f"{gigabytes(num_bytes)} of {bare.partition(':')[0]} files")
     return Size(", ".join(parts))
 
 

@@ -5,18 +5,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ckd_dist.config import result_fields
+from ckd_dist.ehr.sources import SOURCES
 from ckd_dist.models.card import Card
 from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import without_places
+from ckd_dist.source import is_synthetic, title_of
 from ckd_dist.studies.disease.config import DiseaseRecipe
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
-SOURCES = {
-    "mimic3": "MIMIC-III tables",
-    "mimic4": "MIMIC-IV tables",
-    "eicu": "eICU tables",
-    "meds": "a MEDS data set",
-}
 FEW_PAIRS = 100  # of tuning; fewer fit no temperature or threshold that can be trusted
 UNUSUAL_CODES = {
     "num_unknown": "are in no table",
@@ -29,7 +25,7 @@ def provenance_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int, 
     """Return where the numbers of a report come from.  selected: the numbers of stage select."""
     return Provenance(
         title=recipe.name,
-        source=title_of_source(recipe.extract.source),
+        source=title_of(recipe.extract.source, SOURCES),
         date=date.isoformat(),
         recipe=without_places(result_fields(recipe)),
         versions={name: version(name) for name in PACKAGES},
@@ -61,25 +57,11 @@ def notes_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int) -> li
     return sentences
 
 
-def title_of_source(source: str) -> str:
-    """Return what reports and cards call the data; never a path.  Raise ValueError where its kind is unknown.
-
-    >>> title_of_source("mimic3:/data/mimic"), title_of_source("synthetic:1000")
-    ('MIMIC-III tables', 'a synthetic hospital of 1,000 subjects, whose law is known')
-    """
-    kind, _, place = source.partition(":")
-    if kind == "synthetic":
-        return f"a synthetic hospital of {int(place):,} subjects, whose law is known"
-    if kind not in SOURCES:
-        raise ValueError(f"source {source!r} is of no known kind: give {', '.join(SOURCES)} or synthetic")
-    return SOURCES[kind]
-
-
 def card_of(recipe: DiseaseRecipe) -> Card:
     """Return a model's card: what it was trained on, and for what."""
     return Card(
-        data=title_of_source(recipe.extract.source),
-        patients=not recipe.extract.source.startswith("synthetic:"),
+        data=title_of(recipe.extract.source, SOURCES),
+        patients=not is_synthetic(recipe.extract.source),
         cohort="visits that ended alive, to predict the diseases coded at the same person's next visit",
         labels=f"one column a disease of the label set {Path(recipe.select.labels).name}, by ICD code",
     )

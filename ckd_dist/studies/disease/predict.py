@@ -22,9 +22,8 @@ from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
 from ckd_dist.ehr.samples import build_samples
-from ckd_dist.ehr.sources import num_subjects
+from ckd_dist.ehr.sources import with_tables
 from ckd_dist.files import sweep, write
-from ckd_dist.hospital.tables import write_tables
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.predict import load_classifier, predict_logits
 from ckd_dist.report.calibrate import Calibration
@@ -75,10 +74,7 @@ def predict(model: str, source: str, out: str, track: Callable[..., None]) -> st
     reading = _unpack(student)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    if source.startswith("synthetic:"):
-        write_tables(folder / "tables", num_subjects(source), seed=1)
-        source = f"mimic3:{folder / 'tables'}"
-    latest, name_of = _latest_visits(source, folder, reading)
+    latest, name_of = _latest_visits(with_tables(source, folder / "tables", seed=1), folder, reading)
     knowledge = Knowledge.load(student / KNOWLEDGE) if (student / KNOWLEDGE).is_file() else None
     rendering = Rendering(reading.names, name_of, reading.options, knowledge)
     logits_NK = _logits(student, latest, rendering, device, track)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ckd_dist.ehr.sources import num_subjects
+from ckd_dist.ehr.sources import SOURCES
 from ckd_dist.engine.cost import (
     Size,
     gigabytes,
@@ -20,6 +20,7 @@ from ckd_dist.engine.cost import (
     steps_of_phases,
 )
 from ckd_dist.schema import SPLITS
+from ckd_dist.source import find_source
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.runfolder import DiseaseRun
@@ -27,10 +28,11 @@ from ckd_dist.studies.disease.runfolder import DiseaseRun
 
 def of_extract(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     """Return how many subjects or bytes of tables will be read."""
-    kind, _, where = recipe.extract.source.partition(":")
-    if kind == "synthetic":
-        return Size(f"{num_subjects(recipe.extract.source):,} synthetic subjects")
-    num_bytes = sum(file.stat().st_size for file in Path(where).rglob("*.csv*") if file.is_file())
+    found, where = find_source(recipe.extract.source, SOURCES)
+    if found.make:
+        return Size(f"{int(where):,} synthetic subjects")
+    files = [file for file in Path(where).expanduser().rglob("*") if file.suffix in (".csv", ".gz", ".parquet")]
+    num_bytes = sum(file.stat().st_size for file in files)
     return Size(f"{gigabytes(num_bytes)} of tables")
 
 

@@ -21,14 +21,13 @@ from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract as extract_events
 from ckd_dist.ehr.samples import build_samples
-from ckd_dist.ehr.sources import num_subjects
+from ckd_dist.ehr.sources import with_tables
 from ckd_dist.ehr.splits import check_disjoint, check_labels, split_of
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.teacher import TeacherTraining
 from ckd_dist.engine.train import best_of
 from ckd_dist.files import files_below, replacing, write
-from ckd_dist.hospital.tables import write_tables
 from ckd_dist.models.base import Start, base_model, classifier_config, load_tokenizer
 from ckd_dist.models.losses import Mixing
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
@@ -36,6 +35,7 @@ from ckd_dist.record import read
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing
+from ckd_dist.source import is_synthetic
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.describe import card_of, provenance_of
 from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
@@ -60,10 +60,7 @@ def extract(context: Context) -> Outcome:
     """tables -> events: write them as MEDS, and split the subjects, once, by hash."""
     settings, run = context.recipe.extract, context.run
     splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
-    source = settings.source
-    if source.startswith("synthetic:"):
-        write_tables(run.tables, num_subjects(source), settings.synthetic_seed)
-        source = f"mimic3:{run.tables}"
+    source = with_tables(settings.source, run.tables, settings.synthetic_seed)
     report = extract_events(source, run.events, splits, settings.memory_gb, context.callbacks.track)
     return Outcome(files_below(run.events), report)
 
@@ -210,7 +207,6 @@ def evaluate(context: Context) -> Outcome:
     """predictions -> report: score all models on held_out, beside baselines, with intervals over subjects."""
     recipe, run, settings = context.recipe, context.run, context.recipe.evaluate
     selected, plans = read(run, "select").numbers, read(run, "label").numbers
-    is_synthetic = recipe.extract.source.startswith("synthetic:")
     num_tuning_pairs = len(read_labelled(run, "tuning").rows)
     students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
     timed = ({} if recipe.label.import_from else {"teacher": run.teacher}) | {"student": run.student}
@@ -218,7 +214,7 @@ def evaluate(context: Context) -> Outcome:
         provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today()),
         read_held_out(run),
         read_cohort(run, selected["flow"]),
-        tuple(score_models(run, students, recipe.label.import_from, plans, is_synthetic)),
+        tuple(score_models(run, students, recipe.label.import_from, plans, is_synthetic(recipe.extract.source))),
         time_models(run, timed, settings.timing_samples, settings.timing_batch, settings.seed),
         settings.bootstrap_draws,
         settings.seed,

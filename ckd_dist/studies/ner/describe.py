@@ -7,18 +7,11 @@ from ckd_dist.config import result_fields
 from ckd_dist.models.card import Card
 from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import without_places
+from ckd_dist.source import is_synthetic, title_of
 from ckd_dist.studies.ner.config import NerRecipe
+from ckd_dist.studies.ner.sources import SOURCES
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "nervaluate", "pyahocorasick")
-SOURCES = {
-    "brat": "a brat corpus",
-    "iob": "an IOB corpus",
-    "pubtator": "a PubTator corpus",
-    "jsonl": "notes in JSON lines",
-    "text": "a folder of texts",
-    "mimic3": "MIMIC-III notes",
-    "mimic4": "MIMIC-IV discharge notes",
-}
 
 
 def provenance_of(recipe: NerRecipe, date: datetime.date) -> Provenance:
@@ -39,17 +32,15 @@ def source_in_words(source: str) -> str:
     >>> source_in_words("pubtator:/data/ncbi_disease"), source_in_words("synthetic:800")
     ('a PubTator corpus (ncbi_disease)', 'notes of a synthetic hospital of 800 patients')
     """
-    kind, _, where = source.partition(":")
-    if kind == "synthetic":
-        return f"notes of a synthetic hospital of {int(where):,} patients"
-    return f"{SOURCES[kind]} ({where.rstrip('/').rpartition('/')[2]})"
+    title = title_of(source, SOURCES)
+    return title if is_synthetic(source) else f"{title} ({source.rstrip('/').rpartition('/')[2]})"
 
 
 def card_of(recipe: NerRecipe) -> Card:
     """Return what a tagger's card says of where it comes from."""
     return Card(
         data=source_in_words(recipe.notes.source),
-        patients=not recipe.notes.source.startswith("synthetic:"),
+        patients=not is_synthetic(recipe.notes.source),
         cohort="notes, cut into words; a word's tag says whether an entity begins or continues there",
         labels="O, and B and I of every type",
     )
@@ -58,7 +49,7 @@ def card_of(recipe: NerRecipe) -> Card:
 def notes_of(recipe: NerRecipe) -> list[str]:
     """List what a reader of the report must know beside its numbers, a sentence each."""
     sentences = []
-    if recipe.notes.source.startswith("synthetic:"):
+    if is_synthetic(recipe.notes.source):
         sentences.append("The notes are synthetic: scores on them show that the parts work, nothing of real notes.")
     if recipe.notes.gold_documents is not None and recipe.student.hard_baseline:
         sentences.append(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import polars as pl
 
-from ckd_dist.ehr.sources import num_subjects
 from ckd_dist.engine.cost import (
     Size,
     gigabytes,
@@ -15,17 +14,19 @@ from ckd_dist.engine.cost import (
     steps_of_phases,
 )
 from ckd_dist.schema import SPLITS
+from ckd_dist.source import find_source
 from ckd_dist.studies.ner.config import Labelers, NerRecipe
 from ckd_dist.studies.ner.runfolder import NerRun
+from ckd_dist.studies.ner.sources import SOURCES
 from ckd_dist.studies.ner.windows import Windows
 
 
 def of_read(recipe: NerRecipe, run: NerRun) -> Size:
     """Return how many patients or bytes of notes will be read."""
-    kind, _, where = recipe.notes.source.partition(":")
-    if kind == "synthetic":
-        return Size(f"notes of {num_subjects(recipe.notes.source):,} synthetic patients")
-    path = Path(where)
+    found, where = find_source(recipe.notes.source, SOURCES)
+    if found.make:
+        return Size(f"notes of {int(where):,} synthetic patients")
+    path = Path(where).expanduser()
     files = [path] if path.is_file() else path.rglob("*")
     return Size(f"{gigabytes(sum(file.stat().st_size for file in files if file.is_file()))} of files")
 

@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 
 from ckd_dist import record
-from ckd_dist.ehr.sources import num_subjects
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.train import best_of
@@ -21,10 +20,11 @@ from ckd_dist.files import files_below
 from ckd_dist.models.base import base_model, load_tokenizer, tagger_config
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.notes.note import Note
-from ckd_dist.notes.read import read_corpus, to_notes
+from ckd_dist.notes.read import FORMS, to_notes
 from ckd_dist.notes.splits import split_corpus
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plans import finish_all, still_missing
+from ckd_dist.source import find_source
 from ckd_dist.studies.ner import predict
 from ckd_dist.studies.ner.combine import combine_labelers
 from ckd_dist.studies.ner.config import NerRecipe
@@ -39,8 +39,8 @@ from ckd_dist.studies.ner.report.results import NerResults
 from ckd_dist.studies.ner.report.systems import COMBINED, choices_of, curve_of, differences_of, splits_of, systems_of
 from ckd_dist.studies.ner.rows import CombinedTags, GoldSample, gold_of, lengths_of
 from ckd_dist.studies.ner.runfolder import NerRun
+from ckd_dist.studies.ner.sources import read_any
 from ckd_dist.studies.ner.store import read_notes, write_notes
-from ckd_dist.studies.ner.synthetic.notes import write_synthetic_notes
 from ckd_dist.studies.ner.teach import train_tag_teacher
 from ckd_dist.studies.ner.windows import cut
 from ckd_dist.study import Context, Jobs, Outcome
@@ -51,11 +51,10 @@ MAKERS = {"teacher": make_tiny_teacher, "student": make_tiny_student}
 
 def read_source(context: Context) -> Outcome:
     """corpus -> notes: write words with their places and human mentions; split by subject where there is one."""
-    settings, run, source = context.recipe.notes, context.run, context.recipe.notes.source
-    if source.startswith("synthetic:"):
-        write_synthetic_notes(run.tables, num_subjects(source), settings.synthetic_seed)
-        source = f"jsonl:{run.tables / 'notes.jsonl'}"
-    corpus = read_corpus(source)
+    settings, run = context.recipe.notes, context.run
+    for other in context.recipe.evaluate.other_corpora:  # refused now, not when all is trained
+        find_source(other, FORMS)
+    corpus = read_any(settings.source, run.tables, settings.synthetic_seed)
     split_N = np.array(
         split_corpus(corpus.documents, settings.train_fraction, settings.tuning_fraction, settings.split_seed)
     )

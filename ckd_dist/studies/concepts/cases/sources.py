@@ -8,12 +8,13 @@ import polars as pl
 
 from ckd_dist.ehr import codes
 from ckd_dist.ehr.events import read_codes, read_events
-from ckd_dist.ehr.extract import SOURCES, extract
-from ckd_dist.ehr.sources import num_subjects
+from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.sources import REAL
 from ckd_dist.ehr.splits import split_of
 from ckd_dist.files import files_below
 from ckd_dist.progress import Track
 from ckd_dist.schema import SPLITS
+from ckd_dist.source import Source, find_source, is_synthetic
 from ckd_dist.studies.concepts.cases.built import Built, join_sources
 from ckd_dist.studies.concepts.cases.findings import read_findings
 from ckd_dist.studies.concepts.cases.outcomes import build_cases
@@ -29,42 +30,57 @@ def read_sources(settings: Sites, run: ConceptsRun, track: Track) -> tuple[Built
     if not settings.sources:
         raise ValueError("sites.sources is empty: give --source eicu:DIR, findings:DIR, A=mimic3:DIR,B=mimic4:DIR, ...")
     _check_each_once(settings.sources)
+    found = [find_source(without_name(source), SOURCES) for source in settings.sources]  # before any is read
     built, files = [], []
-    for place, source in enumerate(settings.sources):
-        name, _, where = source.rpartition("=")
-        kind, _, path = where.partition(":")
-        if kind == "synthetic":
-            write_sites(run.tables, num_subjects(where), settings.synthetic_seed)
-            built.append(read_findings(run.tables, settings, name=name or None))
-            files += files_below(run.tables)
-        elif kind == "findings":
-            built.append(read_findings(Path(path).expanduser(), settings, name=name or None))
-        elif kind not in SOURCES:
-            known = ", ".join(f"{each}:DIR" for each in SOURCES)
-            raise ValueError(f"source {source!r} is none of {known}, findings:DIR, synthetic:N")
-        else:
-            built.append(_from_events(settings, run.site_events(place), name or None, where))
-            files += files_below(run.site_events(place))
-        track(place + 1, len(settings.sources))
+    for number, (source, (kind, place)) in enumerate(zip(settings.sources, found, strict=True)):
+        folder = Path(place).expanduser()
+        if kind.make:
+            folder = run.tables
+            kind.make(folder, int(place), settings.synthetic_seed)
+            files += files_below(folder)
+        cases, written = kind.read(source, folder, settings, run.site_events(number))
+        built.append(cases)
+        files += written
+        track(number + 1, len(settings.sources))
     return join_sources(built, settings), files
+
+
+def without_name(source: str) -> str:
+    """Return a source without the name that its site is given.
+
+    >>> without_name("A=mimic3:/data/mimic")
+    'mimic3:/data/mimic'
+    """
+    return source.rpartition("=")[2]
+
+
+def _name_of(source: str) -> str | None:
+    return source.rpartition("=")[0] or None
 
 
 def _check_each_once(sources: tuple[str, ...]) -> None:
     """Refuse a source that is given twice; two synthetic ones are the same patients, whatever their numbers."""
-    places = [source.rpartition("=")[2] for source in sources]
-    kinds = ["synthetic" if place.startswith("synthetic:") else place for place in places]
+    places = [without_name(source) for source in sources]
+    kinds = ["synthetic" if is_synthetic(place) else place for place in places]
     for place, kind in zip(places, kinds, strict=True):
         if kinds.count(kind) > 1:
             raise ValueError(f"source {place!r} is given twice, and its cases would count twice: give each source once")
 
 
-def _from_events(settings: Sites, folder: Path, name: str | None, where: str) -> Built:
-    """Read a hospital's tables, as events first."""
+def _from_findings(source: str, folder: Path, settings: Sites, events: Path) -> tuple[Built, list[Path]]:
+    """Read tables that name cases and findings themselves; no events are written."""
+    return read_findings(folder, settings, name=_name_of(source)), []
+
+
+def _from_events(source: str, folder: Path, settings: Sites, events: Path) -> tuple[Built, list[Path]]:
+    """Read a hospital's tables, as events first, which are written to the folder `events`."""
+    where, name = without_name(source), _name_of(source)
     splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
-    extract(where, folder, splits, settings.memory_gb)
-    events = pl.concat([read_events(folder, split) for split in SPLITS if _has(folder, split)])
+    extract(where, events, splits, settings.memory_gb)
+    frame = pl.concat([read_events(events, split) for split in SPLITS if _has(events, split)])
     labels = codes.load_label_set(LABELS) if settings.outcome == "next_visit" else None
-    return build_cases(events, _titles(folder), settings, source=where, name=name, label_set=labels)
+    cases = build_cases(frame, _titles(events), settings, source=where, name=name, label_set=labels)
+    return cases, files_below(events)
 
 
 def _has(folder: Path, split: str) -> bool:
@@ -75,3 +91,9 @@ def _titles(folder: Path) -> Mapping[str, str]:
     """Read what the source's codes are called."""
     described = read_codes(folder).drop_nulls()
     return dict(zip(described["code"], described["description"], strict=True))
+
+
+SOURCES = {kind: Source(_from_events, each.title) for kind, each in REAL.items()} | {
+    "findings": Source(_from_findings, "tables of findings"),
+    "synthetic": Source(_from_findings, "two synthetic emergency departments", "N", make=write_sites),
+}

@@ -1,0 +1,58 @@
+"""Where records come from, written `kind:place`.
+
+A table of kinds says of each how it is read and what reports call it.  A kind that is in no table is refused where the
+table stands, never read as another one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of source."""
+
+    read: Callable[..., Any]
+    title: str  # what reports and cards call it; {:,} stands for the number of a synthetic one
+    place: str = "DIR"  # what is written after its kind
+    make: Callable[[Path, int, int], Any] | None = (
+        None  # writes N synthetic subjects into a folder, by a seed
+    )
+
+
+def find_source(source: str, kinds: Mapping[str, Source]) -> tuple[Source, str]:
+    """Return the kind of `source` in a table of kinds, and its place.  Raise ValueError where it is none of them."""
+    kind, colon, place = source.partition(":")
+    if kind not in kinds or not colon:
+        raise ValueError(f"source {source!r} is none of {', '.join(written(kinds))}")
+    if not place:
+        raise ValueError(f"source {source!r} names no place: give {kind}:{kinds[kind].place}")
+    if kinds[kind].make:
+        num_subjects(source)
+    return kinds[kind], place
+
+
+def written(kinds: Mapping[str, Source]) -> list[str]:
+    """Return how a source of each kind is written: mimic3:DIR, synthetic:N."""
+    return [f"{kind}:{each.place}" for kind, each in kinds.items()]
+
+
+def title_of(source: str, kinds: Mapping[str, Source]) -> str:
+    """Return what reports and cards call the data; never a path.  Raise ValueError where its kind is unknown."""
+    found, place = find_source(source, kinds)
+    return found.title.format(int(place)) if found.make else found.title
+
+
+def is_synthetic(source: str) -> bool:
+    """Say whether a source was made, so that it holds no patient."""
+    return source.startswith("synthetic:")
+
+
+def num_subjects(source: str) -> int:
+    """Return the size of a synthetic source.  Raise ValueError where `source` is not synthetic:N."""
+    number = source.removeprefix("synthetic:")
+    if not number.isdecimal():
+        raise ValueError(f"source {source!r} names no number of subjects: give synthetic:N, e.g. synthetic:1000")
+    return int(number)
