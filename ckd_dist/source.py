@@ -17,9 +17,7 @@ class Source:
     read: Callable[..., Any]
     title: str  # what reports and cards call it; {:,} stands for the number of a synthetic one
     place: str = "DIR"  # what is written after its kind
-    make: Callable[[Path, int, int], Any] | None = (
-        None  # writes N synthetic subjects into a folder, by a seed
-    )
+    make: Callable[[Path, int, int], Any] | None = None  # writes N synthetic subjects into a folder, by a seed
 
 
 def find_source(source: str, kinds: Mapping[str, Source]) -> tuple[Source, str]:

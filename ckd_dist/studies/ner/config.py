@@ -45,7 +45,7 @@ class Notes(SplitPart):
 
     source: str = what(
         "synthetic:800",
-        "brat:DIR, iob:DIR, pubtator:DIR, jsonl:DIR, text:DIR, mimic3:DIR, mimic4:DIR, or synthetic:N patients",
+        "brat:PATH, iob:PATH, pubtator:PATH, jsonl:PATH, text:PATH, mimic3:PATH, mimic4:PATH, or synthetic:N patients",
     )
     types: dict[str, str] = what(TYPES, "entity type of the corpus -> column that it counts as; others are left out")
     train_fraction: float = redeclared(

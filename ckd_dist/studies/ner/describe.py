@@ -7,7 +7,7 @@ from ckd_dist.config import result_fields
 from ckd_dist.models.card import Card
 from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import without_places
-from ckd_dist.source import is_synthetic, title_of
+from ckd_dist.source import find_source, is_synthetic, title_of
 from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.sources import SOURCES
 
@@ -32,8 +32,8 @@ def source_in_words(source: str) -> str:
     >>> source_in_words("pubtator:/data/ncbi_disease"), source_in_words("synthetic:800")
     ('a PubTator corpus (ncbi_disease)', 'notes of a synthetic hospital of 800 patients')
     """
-    title = title_of(source, SOURCES)
-    return title if is_synthetic(source) else f"{title} ({source.rstrip('/').rpartition('/')[2]})"
+    title, (found, place) = title_of(source, SOURCES), find_source(source, SOURCES)
+    return title if found.make else f"{title} ({place.rstrip('/').rpartition('/')[2]})"
 
 
 def card_of(recipe: NerRecipe) -> Card:

@@ -6,7 +6,6 @@ from ckd_dist.config import dump
 from ckd_dist.recipefile import load
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.describe import title_of_source
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Context, run_stage
 
@@ -64,13 +63,3 @@ def test_the_student_starts_from_the_same_bytes_whatever_the_teacher(prompted, t
     run_stages(fresh, recipe_with("teacher.tiny.hidden=32", "teacher.tiny.vocabulary=400"))
     contents = [{name: content for name, (content, _) in written(run, "student").items()} for run in (prompted, fresh)]
     assert contents[0] == contents[1]
-
-
-@pytest.mark.parametrize("kind", ["mimic3", "mimic4", "eicu", "meds"])
-def test_a_report_names_every_kind_of_source_and_no_path(kind):
-    assert title_of_source(f"{kind}:/data/secret") and "secret" not in title_of_source(f"{kind}:/data/secret")
-
-
-def test_an_unknown_kind_of_source_is_refused():
-    with pytest.raises(ValueError, match="'mimic5:/data' is of no known kind"):
-        title_of_source("mimic5:/data")
