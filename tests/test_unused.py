@@ -27,7 +27,7 @@ def main():
     tools.alive(1, given=2)
     helper.walk([])
     shape = Point(1, named=3)
-    print(shape.read(), STAGE, tools.USED, list(map(helper.handed_on, [])))
+    print(shape.read(), STAGE, tools.USED, list(map(helper.handed_on, map(helper.HandedOn, []))))
 """,
     "launch/helper.py": """
 from dataclasses import dataclass, replace
@@ -37,6 +37,10 @@ def walk(items, depth=0, echoed=0):
 
 def handed_on(value, option=None):
     return value
+
+@dataclass(frozen=True)
+class HandedOn:
+    option: int = 0
 
 @dataclass(frozen=True)
 class Point:
@@ -61,7 +65,7 @@ class Point:
     "ckd_dist/__init__.py": "",
     "ckd_dist/page.html.jinja": "{{ point.shown() }}",
     "ckd_dist/tools.py": """
-USED, UNUSED = 1, 2
+USED, USED_WITH_IT = 1, 2
 LONELY = 3
 
 def alive(first, given=1, never=2):
@@ -91,7 +95,7 @@ def house_of(root: Path) -> unused.House:
 
 def test_what_nothing_leads_to_is_found_and_nothing_else(tmp_path):
     found = {str(each).partition(":")[2] for each in house_of(tmp_path).unreached()}
-    assert found == {"Point.unread", "UNUSED", "LONELY", "dead", "only_for_the_dead"}
+    assert found == {"Point.unread", "LONELY", "dead", "only_for_the_dead"}
 
 
 def test_defaults_that_no_call_replaces_are_found_and_nothing_else(tmp_path):

@@ -3,8 +3,8 @@
 Product is ckd_dist/ and launch/; what only a test or a benchmark reaches is unused.  Two lists come out: functions,
 classes, methods and constants that no use leads to from the command line on; and parameters (fields of a frozen
 dataclass too) whose default no call replaces.  Names are followed through imports.  Where only a running program knows,
-it counts as used: an attribute reaches every method of its name, a function that is handed on as a value may be called
-with anything.  Strings "module:name", templates, entry points and the Python in READMEs are uses.
+it counts as used: an attribute reaches every method of its name, a function or class that is handed on as a value may
+be called with anything.  Strings "module:name", templates, entry points and the Python in READMEs are uses.
 """
 
 import ast
@@ -79,9 +79,11 @@ class Definition:
     kept: bool = False  # a decorator or a base class that is not ours may call it
 
     @property
-    def target(self) -> Name:
-        """Return what a use must name to reach it."""
-        return (ANY, self.name.rpartition(".")[2]) if "." in self.name else (self.module, self.name)
+    def targets(self) -> set[Name]:
+        """Return what a use may name to reach it."""
+        if "." in self.name:
+            return {(ANY, self.name.rpartition(".")[2])}
+        return {(self.module, name) for name in self.name.split(", ")}
 
     def __str__(self) -> str:
         return f"{self.module}:{self.name}"
@@ -143,10 +145,9 @@ class House:
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 names = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
-                for name in names:
-                    if not name.startswith("__"):
-                        value = [each for each in (node.value, getattr(node, "annotation", None)) if each]
-                        self.add(module, name, node, *value)
+                if not names[0].startswith("__"):  # names that are given values together are used together
+                    value = [each for each in (node.value, getattr(node, "annotation", None)) if each]
+                    self.add(module, ", ".join(names), node, *value)
             elif not isinstance(node, ast.Import | ast.ImportFrom):
                 self.roots |= self.uses(module, node)
 
@@ -173,7 +174,7 @@ class House:
         left = list(self.definitions)
         reached = set(self.roots)
         while True:
-            new = [each for each in left if each.kept or each.target in reached]
+            new = [each for each in left if each.kept or each.targets & reached]
             if not new:
                 return left
             left = [each for each in left if each not in new]
@@ -200,7 +201,7 @@ class House:
     def never_given(self) -> list[str]:
         """Return the parameters with a default that no call replaces, as module:function(parameter)."""
         calls, values = self.calls()
-        classes = {each.target: each for each in self.definitions if isinstance(each.node, ast.ClassDef)}
+        classes = {(each.module, each.name): each for each in self.definitions if isinstance(each.node, ast.ClassDef)}
         by_keyword = {
             word.arg
             for target, each in ((target, call) for target, found in calls.items() for call in found)
@@ -209,13 +210,14 @@ class House:
         }
         found = []
         for each in self.definitions:
-            if each.kept:
+            if each.kept or each.targets & values:
                 continue
-            if isinstance(each.node, FUNCTION) and each.target not in values:
-                given = [without_echoes(call, each.node) for call in calls[each.target]]
+            own = [call for target in each.targets for call in calls[target]]
+            if isinstance(each.node, FUNCTION):
+                given = [without_echoes(call, each.node) for call in own]
                 names = [name for name, place in defaults(each.node) if not any(gives(c, name, place) for c in given)]
             elif is_dataclass(self.modules[each.module], each.node):
-                given = [call for target in (each.target, *heirs(self, classes, each)) for call in calls[target]]
+                given = own + [call for target in heirs(self, classes, each) for call in calls[target]]
                 names = [
                     name
                     for name, place in fields_of(each.node)
@@ -233,7 +235,7 @@ def heirs(house: House, classes: dict[Name, Definition], parent: Definition) -> 
     return [
         target
         for target, each in classes.items()
-        if parent.target in {house.resolve(modules[each.module], base) for base in each.node.bases}
+        if (parent.module, parent.name) in {house.resolve(modules[each.module], base) for base in each.node.bases}
     ]
 
 
