@@ -66,6 +66,7 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/python tests/shape.py
+	$(VENV)/bin/python tests/unused.py
 
 # --- set-up, once ---------------------------------------------------------------------------------------------------------
 

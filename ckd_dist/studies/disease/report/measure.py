@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from ckd_dist.report import bootstrap, metrics
-from ckd_dist.report.bootstrap import Estimate, Resamples
+from ckd_dist.report.bootstrap import LEVEL, Estimate, Resamples
 from ckd_dist.report.compare import judge
 from ckd_dist.report.metrics import Scores
 from ckd_dist.report.wording import SMALL, count, count_and_share
 from ckd_dist.studies.disease.report.curves import curves, reliability
-from ckd_dist.studies.disease.report.results import HeldOut, Model, Results
+from ckd_dist.studies.disease.report.results import COMPARISONS, HeldOut, Model, Results
 from ckd_dist.studies.disease.report.table1 import in_order
 from ckd_dist.studies.disease.report.tables import (
     Bootstrap,
@@ -62,7 +62,7 @@ def measure(results: Results) -> DiseaseReport:
         versions=provenance.versions,
         primary=results.primary,
         held_out=size,
-        bootstrap=Bootstrap(results.bootstrap_draws, results.seed),
+        bootstrap=Bootstrap(results.bootstrap_draws, results.seed, LEVEL),
         models=[scored_model(model, scores[model.name], held_out) for model in results.models],
         differences=differences(results, scores, enough=not size.too_small),
         gaps=gaps(results, scores),
@@ -114,7 +114,7 @@ def interval_of(metric: str, value_D: np.ndarray) -> Estimate:
 def differences(results: Results, scores: Mapping[str, Scores], *, enough: bool) -> list[ComparedModels]:
     """Subtract the second model of each pair from the first.  enough: whether a claim may rest on the data."""
     rows = []
-    for first, second in results.comparisons:
+    for first, second in COMPARISONS:
         if first not in scores or second not in scores:
             continue
         judged = {}

@@ -26,7 +26,7 @@ TITLES = {
     "teacher": "Teacher",
     "oracle": "Best possible (oracle)",
 }
-COMPARISONS = (
+COMPARISONS = (  # first minus second; a pair with a model that is absent is left out
     ("student", "prevalence"),
     ("student", "copy_last_visit"),
     ("student", "logistic_regression"),
@@ -86,7 +86,6 @@ class Results:
     bootstrap_draws: int = 1000
     seed: int = 0
     primary: str = "student"  # the model that the page is about
-    comparisons: Sequence[tuple[str, str]] = COMPARISONS  # pairs with a model that is absent are left out
 
     def model(self, name: str) -> Model | None:
         """Return the model called `name`; None where there is none."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ckd_dist.report.bootstrap import LEVEL, Estimate
+from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.compare import Difference
 from ckd_dist.report.timing import Timing
 from ckd_dist.studies.disease.report.curves import Bin, Curves
@@ -32,7 +32,7 @@ class Bootstrap:
 
     draws: int
     seed: int
-    level: float = LEVEL
+    level: float
 
 
 @dataclass(frozen=True)

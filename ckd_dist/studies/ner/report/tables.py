@@ -45,7 +45,7 @@ class Bootstrap:
     over: Literal["notes", "patients"]
     draws: int
     seed: int
-    level: float = LEVEL
+    level: float
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def tables_of(results: NerResults) -> NerReport:
         primary=results.primary,
         types=results.types,
         held_out=size,
-        bootstrap=Bootstrap(results.drawn, results.bootstrap_draws, results.seed),
+        bootstrap=Bootstrap(results.drawn, results.bootstrap_draws, results.seed, LEVEL),
         systems=[
             ScoredSystem(system.name, system.title, system.role, system.in_sample, by_group(system.scores, groups))
             for system in results.systems
