@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ckd_dist import record
-from ckd_dist.config import walk
+from ckd_dist.config import load, read_file, walk
 from ckd_dist.files import digest_of
 from ckd_dist.progress import Track
 from ckd_dist.record import Ledger, Record, hashes_of
 from ckd_dist.runfolder import RunFolder
+from ckd_dist.schema import SPLITS
 from ckd_dist.world import World
 
 Reference = str  # "package.module:name"
@@ -138,6 +139,18 @@ class Command:
 
 
 @dataclass(frozen=True)
+class RunDataset:
+    """How a run opens as a `datasets.Dataset`.
+
+    rows: a function (recipe, run, split) -> softlabels.dataset.Rows.  reads: the stages whose files it reads.
+    """
+
+    rows: Reference
+    reads: tuple[str, ...]
+    splits: tuple[str, ...] = SPLITS
+
+
+@dataclass(frozen=True)
 class Study:
     """A study.  recipe: the class of its configuration, whose field `study` is its name.  recipes: by name."""
 
@@ -148,6 +161,7 @@ class Study:
     all_stages: tuple[Stage, ...]
     run_folder: type[RunFolder] = RunFolder
     commands: tuple[Command, ...] = ()
+    dataset: RunDataset | None = None
 
     def __post_init__(self) -> None:
         known = [name for name, _, _ in walk(self.recipe())]
@@ -160,6 +174,9 @@ class Study:
                 if name not in before:
                     raise ValueError(f"study {self.name}, stage {stage.name} reads {name!r}, which is no earlier stage")
             before.append(stage.name)
+        for name in self.dataset.reads if self.dataset else ():
+            if name not in before:
+                raise ValueError(f"study {self.name}, data set reads {name!r}, which is no stage")
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -179,6 +196,35 @@ def resolve(reference: Reference) -> Any:
     """
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
+
+
+def kept_run(studies: Mapping[str, Study], root: Path) -> tuple[Study, Any, RunFolder]:
+    """Return the study, the recipe and the paths of a run folder, as its recipe.json says."""
+    kept = RunFolder(root).recipe
+    if not kept.is_file():
+        raise FileNotFoundError(f"{root}: no run folder (it has no recipe.json)")
+    RunFolder(root).check_layout()
+    values = read_file(kept)
+    if (name := values.get("study")) not in studies:
+        raise ValueError(f"{kept} is of study {name!r}, there is {' and '.join(studies)}")
+    study = studies[name]
+    return study, load(study.recipe, values, where=f"recipe {kept}"), study.run_folder(root)
+
+
+def open_rows(study: Study, recipe: Any, run: RunFolder, split: str) -> Any:
+    """Return the rows (softlabels.dataset.Rows) of one split of a run.
+
+    Raises ValueError where the study has no data set or no such split, or a stage that is read is not done.
+    """
+    if study.dataset is None:
+        raise ValueError(f"study {study.name} does not say how its runs open as a data set")
+    if split not in study.dataset.splits:
+        raise ValueError(f"study {study.name} has no split {split!r}: give {' or '.join(study.dataset.splits)}")
+    ledger = study.ledger(recipe, run)
+    for name in study.dataset.reads:
+        if (state := ledger.state(name)).state != "done":
+            raise ValueError(f"{run.root}: stage {name} is {state.state} ({state.why}): run it first")
+    return resolve(study.dataset.rows)(recipe, run, split)
 
 
 def run_stage(study: Study, stage: Stage, context: Context) -> None:

@@ -1,7 +1,8 @@
 """Soft labels for the student: a finished set, or one that is still being made.
 
-`read_labels` wants index.json and gives everything: what every stage does.  `LabelStream` needs the plan and the
-manifests alone and waits for the shard that holds the next rows.  Both check every hash and give the same numbers.
+`read_labels` wants index.json and gives everything: what every stage does.  `MappedLabels` wants it too and gives the
+rows that are asked for, from files that stay on disk.  `LabelStream` needs the plan and the manifests alone and waits
+for the shard that holds the next rows.  All check every hash and give the same numbers.
 """
 
 import json
@@ -10,12 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from ckd_dist.schema import hash_of_columns
 from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.generate import INDEX, failure
 from ckd_dist.softlabels.plan import Plan
-from ckd_dist.softlabels.shards import Shard, error_name, is_done, manifest_name, open_shard, stem
+from ckd_dist.softlabels.shards import Shard, error_name, is_done, manifest_name, open_shard, read_manifest, stem
 
 # N rows, U units, K columns
 
@@ -68,6 +70,41 @@ def check_index(root: Path, plan: Plan) -> None:
         raise ShardError(f"{index} or a manifest beside it cannot be read: run the label stage again") from error
     if not (same and whole):
         raise ShardError(f"{index} lists other shards than the manifests beside it: run the label stage again")
+
+
+class MappedLabels:
+    """Soft labels of a finished set by sample id, in no more memory than the rows that are asked for.
+
+    Every shard is read and hashed once, one after another, and then mapped.  Raises ShardError as `read_labels` does.
+    """
+
+    def __init__(self, root: Path, plan: Plan) -> None:
+        check_index(root, plan)
+        self.plan = plan
+        self.order_N = np.argsort(plan.sample_id_N)
+        self.sorted_id_N = plan.sample_id_N[self.order_N]
+        self.files = []
+        for number in range(plan.num_shards):
+            open_shard(root, plan, number)
+            name = read_manifest(plan.folder(root), plan, number)["file"]
+            self.files.append(safe_open(plan.folder(root) / name, framework="np"))
+
+    def __contains__(self, sample_id: int) -> bool:
+        place = int(np.searchsorted(self.sorted_id_N, sample_id))
+        return place < len(self.sorted_id_N) and self.sorted_id_N[place] == sample_id
+
+    def logits_of(self, sample_ids: Iterable[int]) -> list[np.ndarray]:
+        """Read the raw logits of each sample, float32 [U, K].  Raise ShardError where the set lacks one."""
+        return [self._logits_of(int(sample_id)) for sample_id in sample_ids]
+
+    def _logits_of(self, sample_id: int) -> np.ndarray:
+        if sample_id not in self:
+            raise ShardError(f"plan {self.plan.plan_hash} has no soft labels of sample {sample_id}: label again")
+        row = int(self.order_N[np.searchsorted(self.sorted_id_N, sample_id)])
+        number = row // self.plan.shard_rows
+        start = self.plan.offsets_N1[self.plan.rows_of(number).start]
+        first, last = (int(self.plan.offsets_N1[each] - start) for each in (row, row + 1))
+        return self.files[number].get_slice("logits_UK")[first:last].astype(np.float32)
 
 
 class LabelStream:

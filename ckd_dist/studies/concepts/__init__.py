@@ -5,7 +5,7 @@ from ckd_dist.runfolder import SHARDS
 from ckd_dist.studies.concepts.config import ConceptRecipe
 from ckd_dist.studies.concepts.recipes import RECIPES
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
-from ckd_dist.study import Stage, Study
+from ckd_dist.study import RunDataset, Stage, Study
 
 STAGES, SIZE = f"{__name__}.stages", f"{__name__}.size"
 
@@ -88,4 +88,5 @@ STUDY = Study(
         ),
     ),
     run_folder=ConceptsRun,
+    dataset=RunDataset(f"{__name__}.dataset:rows_of", ("read", "embed"), ("train", "held_out")),
 )

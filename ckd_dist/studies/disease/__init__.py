@@ -5,7 +5,7 @@ from ckd_dist.runfolder import SHARDS
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.recipes import RECIPES
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.study import Command, Stage, Study
+from ckd_dist.study import Command, RunDataset, Stage, Study
 
 STAGES, SIZE = f"{__name__}.stages", f"{__name__}.size"
 
@@ -118,6 +118,7 @@ STUDY = Study(
         ),
     ),
     run_folder=DiseaseRun,
+    dataset=RunDataset(f"{__name__}.dataset:rows_of", ("select", "prompt_teacher", "prompt_student", "label")),
     commands=(
         Command(
             "predict",

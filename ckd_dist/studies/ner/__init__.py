@@ -9,7 +9,7 @@ from ckd_dist.runfolder import SHARDS
 from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.recipes import RECIPES
 from ckd_dist.studies.ner.runfolder import NerRun
-from ckd_dist.study import Command, Stage, Study
+from ckd_dist.study import Command, RunDataset, Stage, Study
 
 STAGES, SIZE = f"{__name__}.stages", f"{__name__}.size"
 
@@ -127,6 +127,7 @@ STUDY = Study(
         ),
     ),
     run_folder=NerRun,
+    dataset=RunDataset(f"{__name__}.dataset:rows_of", ("read", "combine")),
     commands=(
         Command(
             "annotate",

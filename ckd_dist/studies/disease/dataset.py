@@ -1,0 +1,78 @@
+"""A run's samples as rows of a data set: both roles' texts, what was coded at the next visit, and the teacher's logits.
+
+    N samples, K diseases
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from datasets import ClassLabel, Features, List, Value
+
+from ckd_dist.record import read
+from ckd_dist.softlabels.dataset import Rows, provenance, soft_feature, vectors
+from ckd_dist.softlabels.read import MappedLabels, open_plan
+from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.label import teacher_of
+from ckd_dist.studies.disease.rows import read_hard
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+
+
+def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
+    """Return the samples of a split, in order; `soft_labels` are raw logits, null where imported labels lack a split.
+
+    Raises ShardError where soft labels are of other prompts, another teacher or other labels, or are not whole.
+    """
+    names = run.label_names()
+    samples = pl.read_parquet(run.samples(split), columns=["sample_id", "subject_id"])
+    hard_NK, known_N = read_hard(run, split)
+    plan_hash = read(run, "label").numbers.get(split)
+    plan = plan_hash and open_plan(run.softlabels, plan_hash, names, teacher_of(run, recipe.label))
+    soft = MappedLabels(run.softlabels, plan) if plan else None
+
+    def read_batch(start: int, stop: int) -> dict[str, Any]:
+        here = slice(start, stop)
+        ids = samples["sample_id"][here]
+        teacher, student = (_texts(run, split, role, ids, start) for role in ("teacher", "student"))
+        hard, known = hard_NK[here], known_N[here] > 0
+        soft_NK = np.concatenate(soft.logits_of(ids)) if soft else np.zeros_like(hard)
+        return {
+            "sample_id": ids,
+            "subject_id": samples["subject_id"][here],
+            "prompt": teacher["text"],
+            "answer": teacher["answer"],
+            "text": student["text"],
+            "labels": vectors(hard),
+            "known": pa.array(known),
+            "diseases": [np.flatnonzero(row).tolist() if is_known else None for row, is_known in zip(hard, known)],
+            "soft_labels": vectors(soft_NK, np.full(len(ids), soft is not None)),
+        }
+
+    return Rows(features_of(names), len(samples), read_batch, {"names": names} | provenance(plan or None))
+
+
+def features_of(names: list[str]) -> Features:
+    """Return the columns: `diseases` has the numbers of those in `labels` that are 1, and the names of them all."""
+    return Features(
+        {
+            "sample_id": Value("int64"),
+            "subject_id": Value("int64"),
+            "prompt": Value("string"),  # the teacher's, with its chat template
+            "answer": Value("string"),  # what a language model is taught to say to it; null: unlabelled
+            "text": Value("string"),  # the student's
+            "labels": soft_feature(len(names)),  # 0 or 1 of every disease; 0 where nobody knows
+            "known": Value("bool"),  # false: there is no next visit, so `labels` say nothing
+            "diseases": List(ClassLabel(names=names)),
+            "soft_labels": soft_feature(len(names)),  # the teacher's raw logits
+        }
+    )
+
+
+def _texts(run: DiseaseRun, split: str, role: str, ids: pl.Series, start: int) -> pl.DataFrame:
+    """Read the texts of some samples.  Raise ValueError where the file has others there."""
+    file = run.prompts(split, role)
+    frame = pl.scan_parquet(file).select("sample_id", "text", "answer").slice(start, len(ids)).collect()
+    if not frame["sample_id"].equals(ids):
+        raise ValueError(f"{file} holds other samples than {run.samples(split)}: run prompt_{role} again")
+    return frame
