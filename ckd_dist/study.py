@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ckd_dist import record
-from ckd_dist.config import load, read_file, walk
+from ckd_dist.config import walk
 from ckd_dist.files import digest_of
 from ckd_dist.progress import Track
+from ckd_dist.recipefile import load, read_file
 from ckd_dist.record import Ledger, Record, hashes_of
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.schema import SPLITS

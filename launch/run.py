@@ -64,6 +64,7 @@ def build(studies: Studies, arguments: Sequence[str] = ()) -> typer.Typer:
     for study in studies.values():
         for command in study.commands:
             _add_command(app, studies, study, command)
+    _add_dataset(app, studies)
     _add_looks(app, studies)
     return app
 
@@ -184,6 +185,22 @@ def _say_work(command: Command, options: Mapping[str, Any], progress: Path | Non
             done = resolve(command.work)(**options, track=Tracker(progress))
         progress.unlink(missing_ok=True)
     show.say(f"{command.name:<14} {done}; {seconds_in_words(time.monotonic() - start)}")
+
+
+def _add_dataset(app: typer.Typer, studies: Studies) -> None:
+    @app.command(rich_help_panel=USE)
+    def dataset(
+        run: Annotated[Path, typer.Option("--run", help="run folder", show_default=False)],
+        out: Annotated[Path, typer.Option("--out", help="new or empty folder", show_default=False)],
+    ) -> None:
+        """Write a run's texts, labels and soft labels as a data set: datasets.load_from_disk(OUT) reads it."""
+        from ckd_dist.softlabels.dataset import save_run
+
+        os.umask(0o077)
+        study, context = choose(studies, _existing(run).root)
+        counts = save_run(study, context.recipe, context.run, out.absolute())
+        show.say(f"{'dataset':<14} {', '.join(f'{split} {num:,} rows' for split, num in counts.items())}; {out}")
+        show.say(f"{out} holds records of patients: the rules of {run} apply to it too")
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, DatasetInfo, Features, List, NamedSplit, Value
-from datasets.utils import disable_progress_bars, enable_progress_bars
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.softlabels.plan import Plan
@@ -107,11 +108,9 @@ def save(splits: Mapping[str, Rows], out: Path) -> dict[str, int]:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:  # 0700
         whole = Path(unfinished) / "whole"
         mapped = {split: _on_disk(rows, split, Path(unfinished) / f"{split}.arrow") for split, rows in splits.items()}
-        disable_progress_bars()
-        try:
-            DatasetDict(mapped).save_to_disk(whole)
-        finally:
-            enable_progress_bars()
+        files = {split: None if rows.num else 1 for split, rows in splits.items()}  # the library writes none of no rows
+        with _quiet():
+            DatasetDict(mapped).save_to_disk(whole, num_shards=files)
         for path in (whole, *whole.rglob("*")):
             path.chmod(0o700 if path.is_dir() else 0o600)
         os.replace(whole, out)
@@ -143,6 +142,18 @@ def lists_of_vectors(rows: Sequence[np.ndarray | None], num_columns: int) -> pa.
 def provenance(plan: Plan | None) -> dict[str, Any]:
     """Return what is said of soft labels beside their numbers: label columns, plan and teacher; nothing of a record."""
     return {} if plan is None else {"names": list(plan.names), "plan": plan.plan_hash, "teacher": plan.source.teacher}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's progress bars off the screen."""
+    were_off = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            enable_progress_bars()
 
 
 def _on_disk(rows: Rows, split: str, file: Path) -> Dataset:

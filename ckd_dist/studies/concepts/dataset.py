@@ -20,6 +20,7 @@ from ckd_dist.studies.concepts.distill import learned_rows
 from ckd_dist.studies.concepts.embed import phrases_of, settings_of
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 
+
 def rows_of(recipe: ConceptRecipe, run: ConceptsRun, split: str) -> Rows:
     """Return the phrases of a split, sorted, with a column `vector NAME` an embedding.
 

@@ -1,6 +1,6 @@
 """A run's samples as rows of a data set: both roles' texts, what was coded at the next visit, and the teacher's logits.
 
-    N samples, K diseases
+N samples, K diseases
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
     samples = pl.read_parquet(run.samples(split), columns=["sample_id", "subject_id"])
     hard_NK, known_N = read_hard(run, split)
     plan_hash = read(run, "label").numbers.get(split)
-    plan = plan_hash and open_plan(run.softlabels, plan_hash, names, teacher_of(run, recipe.label))
+    plan = plan_hash and open_plan(run.softlabels, plan_hash, names, teacher_of(run, recipe.label.import_from))
     soft = MappedLabels(run.softlabels, plan) if plan else None
 
     def read_batch(start: int, stop: int) -> dict[str, Any]:
@@ -45,7 +45,9 @@ def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
             "text": student["text"],
             "labels": vectors(hard),
             "known": pa.array(known),
-            "diseases": [np.flatnonzero(row).tolist() if is_known else None for row, is_known in zip(hard, known)],
+            "diseases": [
+                np.flatnonzero(row).tolist() if is_known else None for row, is_known in zip(hard, known, strict=True)
+            ],
             "soft_labels": vectors(soft_NK, np.full(len(ids), soft is not None)),
         }
 
