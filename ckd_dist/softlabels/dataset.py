@@ -8,7 +8,6 @@ memory its own bytes.  `Dataset.from_generator` is not used: it copies every row
 """
 
 import json
-import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, DatasetInfo, Features, List, NamedSplit, Value
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
+from ckd_dist.files import replacing_folder
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.read import MappedLabels
@@ -104,16 +104,15 @@ def save(splits: Mapping[str, Rows], out: Path) -> dict[str, int]:
     out = Path(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is there already and is not empty: give --out a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:  # 0700
-        whole = Path(unfinished) / "whole"
-        mapped = {split: _on_disk(rows, split, Path(unfinished) / f"{split}.arrow") for split, rows in splits.items()}
-        files = {split: None if rows.num else 1 for split, rows in splits.items()}  # the library writes none of no rows
-        with _quiet():
-            DatasetDict(mapped).save_to_disk(whole, num_shards=files)
-        for path in (whole, *whole.rglob("*")):
-            path.chmod(0o700 if path.is_dir() else 0o600)
-        os.replace(whole, out)
+    with replacing_folder(out) as whole:
+        with tempfile.TemporaryDirectory(prefix=".rows.", dir=whole) as rows_folder, _quiet():
+            mapped = {
+                split: _on_disk(rows, split, Path(rows_folder) / f"{split}.arrow") for split, rows in splits.items()
+            }
+            num_files = {split: None if rows.num else 1 for split, rows in splits.items()}  # of no rows it writes none
+            DatasetDict(mapped).save_to_disk(whole, num_shards=num_files)
+        for split in splits:
+            (whole / split).chmod(0o700)
     return {split: rows.num for split, rows in splits.items()}
 
 

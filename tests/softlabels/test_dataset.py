@@ -9,9 +9,9 @@ import pytest
 from datasets import Features, load_from_disk
 
 from ckd_dist.softlabels.dataset import BATCH_ROWS, Rows, lists_of_vectors, open_shards, save, soft_feature
+from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.generate import finish, generate
 from ckd_dist.softlabels.plan import Plan
-from ckd_dist.softlabels.publish import ShardError
 from ckd_dist.softlabels.read import MappedLabels
 from tests.softlabels.fakes import NAMES, TEACHER, plan_of, teacher
 

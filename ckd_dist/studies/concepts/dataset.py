@@ -12,8 +12,8 @@ from datasets import Features, Value
 from ckd_dist.files import digest_of
 from ckd_dist.record import read
 from ckd_dist.softlabels.dataset import Rows, soft_feature, vectors
+from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.plan import Plan
-from ckd_dist.softlabels.publish import ShardError
 from ckd_dist.softlabels.read import MappedLabels
 from ckd_dist.studies.concepts.config import ConceptRecipe
 from ckd_dist.studies.concepts.distill import learned_rows
