@@ -1,12 +1,19 @@
-"""What the third study's report and model card say of a run, beside the numbers."""
+"""What the report and model card of concepts say of a run, beside the numbers."""
 
-from collections.abc import Mapping
+import datetime
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
+from ckd_dist.config import result_fields
 from ckd_dist.models.card import Card
+from ckd_dist.report.provenance import Provenance
+from ckd_dist.report.wording import without_places
 from ckd_dist.source import is_synthetic, title_of
 from ckd_dist.studies.concepts.cases.sources import SOURCES, without_name
 from ckd_dist.studies.concepts.config import ConceptRecipe
+
+PACKAGES = ("torch", "transformers", "peft", "ray", "numpy", "scikit-learn")
 
 
 def sources_in_words(sources: tuple[str, ...]) -> str:
@@ -25,6 +32,20 @@ def card_of(recipe: ConceptRecipe) -> Card:
         patients=not all(is_synthetic(without_name(source)) for source in recipe.sites.sources),
         cohort="the vocabulary of the source's training cases: phrases, never a record",
         labels=f"the vector that {recipe.student.of!r} gives a phrase",
+    )
+
+
+def provenance_of(
+    recipe: ConceptRecipe, tabulated: Mapping[str, Any], left_out: Sequence[str], date: datetime.date
+) -> Provenance:
+    """Return where the numbers of a report come from.  left_out: what the recipe asks for and was not run."""
+    return Provenance(
+        title=recipe.name,
+        source=sources_in_words(recipe.sites.sources),
+        date=date.isoformat(),
+        recipe=without_places(result_fields(recipe)),
+        versions={name: version(name) for name in PACKAGES},
+        notes=[*notes_of(recipe, tabulated), *(f"Not run: {what}." for what in left_out)],
     )
 
 

@@ -9,25 +9,22 @@ as a shard of vectors is.  The recipe stops here: what is called gets the values
 
 import datetime
 import json
-from importlib.metadata import version
 
 import polars as pl
 
-from ckd_dist.config import result_fields
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.train import best_of
 from ckd_dist.files import files_below, replacing, sweep, write
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.record import read
-from ckd_dist.report.wording import without_places
 from ckd_dist.schema import check_columns
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing, sums
 from ckd_dist.studies.concepts.cases.sources import read_sources
 from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
 from ckd_dist.studies.concepts.config import ONE_HOT
-from ckd_dist.studies.concepts.describe import card_of, notes_of, sources_in_words
+from ckd_dist.studies.concepts.describe import card_of, provenance_of
 from ckd_dist.studies.concepts.distill import TeacherVectors, learned_rows, read_vectors, train_encoder
 from ckd_dist.studies.concepts.embed import (
     MAKERS,
@@ -45,12 +42,10 @@ from ckd_dist.studies.concepts.grid import GridPlan
 from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
-from ckd_dist.studies.concepts.report.wording import say
+from ckd_dist.studies.concepts.report.wording import sentences_of
 from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of
 from ckd_dist.studies.concepts.tabulate import agreement, embed_by_student, write_vector_tables
 from ckd_dist.study import Context, Jobs, Outcome
-
-PACKAGES = ("torch", "transformers", "peft", "ray", "numpy", "scikit-learn")
 
 
 def read_sites(context: Context) -> Outcome:
@@ -182,22 +177,17 @@ def evaluate(context: Context) -> Outcome:
     transfer = read(run, "transfer")
     transferred = transfer.numbers | transfer.costs
     results = Results(
-        title=recipe.name,
-        source=sources_in_words(recipe.sites.sources),
-        date=datetime.date.today().isoformat(),
+        provenance=provenance_of(recipe, tabulated, transferred["left_out"], datetime.date.today()),
         outcomes=tuple(json.loads(run.outcomes.read_text())),
         cases=cases,
         concepts=concepts,
         targets=targets_of(scored, cases, len(concepts)),
         scored=scored,
-        recipe=without_places(result_fields(recipe)),
         spaces=read_spaces(run, embeddings, concepts),
         one_hot=ONE_HOT,
         learned={student.name: student.of} if student.of else {},
         idle_share=transferred["idle_share"],
         left_out={reason: excluded for reason, excluded, _ in flow if excluded},
-        versions={name: version(name) for name in PACKAGES},
-        notes=[*notes_of(recipe, tabulated), *(f"Not run: {what}." for what in transferred["left_out"])],
         bootstrap_draws=settings.bootstrap_draws,
         seed=settings.seed,
         neighbours=settings.neighbours,
@@ -206,6 +196,6 @@ def evaluate(context: Context) -> Outcome:
     track(2, 4)
     tables = measure(results)
     track(3, 4)
-    write_report(tables, say(tables), run.report)
+    write_report(results.provenance, tables, sentences_of(tables), run.report)
     track(4, 4)
     return Outcome(files_below(run.report))

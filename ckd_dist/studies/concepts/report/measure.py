@@ -61,9 +61,6 @@ def measure(results: Results) -> ConceptTables:
     found = score_lines(results, draws)
     small = {target.site: too_few(target, results.outcomes) for target in results.targets}
     return ConceptTables(
-        title=results.title,
-        source=results.source,
-        date=results.date,
         outcomes=results.outcomes,
         embeddings=results.embeddings(),
         models=results.models(),
@@ -73,7 +70,6 @@ def measure(results: Results) -> ConceptTables:
         bootstrap=Draws("subjects", results.bootstrap_draws, results.seed, LEVEL),
         least_subjects=results.least_subjects,
         few_positives=FEW_POSITIVES,
-        notes=results.notes,
         left_out={what: times for what, times in results.left_out.items() if times},
         sites=describe_sites(results),
         overlap=overlaps(results),
@@ -89,8 +85,6 @@ def measure(results: Results) -> ConceptTables:
         seconds=sum(one.seconds for one in results.scored),
         experiments=len(results.scored),
         idle_share=results.idle_share,
-        recipe=results.recipe,
-        versions=results.versions,
     )
 
 

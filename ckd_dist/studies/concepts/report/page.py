@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ckd_dist.report.page import write_pages
+from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import count_and_share
 from ckd_dist.studies.concepts.report import plots
 from ckd_dist.studies.concepts.report.grids import (
@@ -13,10 +14,10 @@ from ckd_dist.studies.concepts.report.grids import (
     size_grid,
 )
 from ckd_dist.studies.concepts.report.tables import ConceptTables, SplitCounts
-from ckd_dist.studies.concepts.report.wording import KINDS, REGIMES, Sentences, place
+from ckd_dist.studies.concepts.report.wording import KINDS, REGIMES, ConceptSentences, place
 
 
-def write_report(tables: ConceptTables, sentences: Sentences, folder: Path) -> None:
+def write_report(provenance: Provenance, tables: ConceptTables, sentences: ConceptSentences, folder: Path) -> None:
     """Write the three files into `folder`."""
     drawings = {f"map {number}": plots.map_plot(one) for number, one in enumerate(tables.maps)}
     for model in tables.models:
@@ -26,7 +27,7 @@ def write_report(tables: ConceptTables, sentences: Sentences, folder: Path) -> N
     write_pages(
         folder,
         __package__,
-        [tables, sentences],
+        (provenance, tables, sentences),
         drawings,
         score_grids=score_grids(tables),
         difference_grids={kind: difference_grids(tables, kind) for kind in KINDS},

@@ -1,4 +1,4 @@
-"""What the third study's report is made from: one plain structure, filled by the evaluate stage.
+"""What the report of concepts is made from: one plain structure, filled by the evaluate stage.
 
     N held-out cases of a target, K outcomes, V concepts (rows of table.CONCEPTS), D width of a vector
 
@@ -9,11 +9,12 @@ names it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from ckd_dist.report.provenance import Provenance
 from ckd_dist.schema import check_columns
 from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
 from ckd_dist.studies.concepts.grid import REST
@@ -83,22 +84,17 @@ class Space:
 class Results:
     """Everything that the report says or is computed from."""
 
-    title: str  # of the page: the recipe's name
-    source: str  # in words: "two synthetic emergency departments"
-    date: str  # ISO; when the report was made
+    provenance: Provenance
     outcomes: tuple[str, ...]  # K names
     cases: pl.DataFrame  # table.CASES, all sites and splits
     concepts: pl.DataFrame  # table.CONCEPTS
     targets: Sequence[Target]
     scored: Sequence[Scored]
-    recipe: Mapping[str, Any]  # dotted field -> value
     spaces: Sequence[Space] = ()
     one_hot: str = "one-hot"  # the embedding that the others are compared with, where it was run
     learned: Mapping[str, str] = field(default_factory=dict)  # student -> the embedding that it learned
     idle_share: float | None = None  # of the workers' seconds, before the last cell was handed out
     left_out: Mapping[str, int] = field(default_factory=dict)  # reading the sources: "left before it" -> cases
-    versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
-    notes: Sequence[str] = ()  # whatever else a reader must know, a sentence each
     bootstrap_draws: int = 1000
     seed: int = 0
     neighbours: int = 8  # target concepts whose nearest source concepts are shown

@@ -6,7 +6,6 @@ By outcome: "macro", the mean over outcomes that have both classes, and every ou
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.compare import Difference
@@ -230,11 +229,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class ConceptTables:
-    """All numbers of the report, and what names them."""
+    """Every number of the report."""
 
-    title: str
-    source: str
-    date: str
     outcomes: Sequence[str]
     embeddings: Sequence[str]
     models: Sequence[str]
@@ -244,7 +240,6 @@ class ConceptTables:
     bootstrap: Draws
     least_subjects: int
     few_positives: int
-    notes: Sequence[str]
     left_out: Mapping[str, int]
     sites: Sequence[SiteCounts]
     overlap: Sequence[Overlap]
@@ -260,5 +255,3 @@ class ConceptTables:
     seconds: float
     experiments: int
     idle_share: float | None
-    recipe: Mapping[str, Any]
-    versions: Mapping[str, str]

@@ -42,7 +42,7 @@ class KindFindings:
 
 
 @dataclass(frozen=True)
-class Sentences:
+class ConceptSentences:
     """What the report says beside its tables."""
 
     warnings: Sequence[str]
@@ -51,10 +51,10 @@ class Sentences:
     reading: Sequence[str]
 
 
-def say(tables: ConceptTables) -> Sentences:
+def sentences_of(tables: ConceptTables) -> ConceptSentences:
     """Return what the numbers forbid to claim, what is clear of zero, a summary, and how to read them."""
     found = findings(tables)
-    return Sentences(warnings(tables), found, summary(tables, found), reading(tables, found))
+    return ConceptSentences(warnings(tables), found, summary(tables, found), reading(tables, found))
 
 
 def place(source: str, target: str) -> str:

@@ -49,17 +49,11 @@ def measure(results: Results) -> DiseaseReport:
     Raises ValueError where the parts of `results` do not fit together.
     """
     results.check()
-    provenance, held_out = results.provenance, results.held_out
+    held_out = results.held_out
     draws = bootstrap.resample(held_out.subject_N, results.bootstrap_draws, results.seed)
     scores = {model.name: score(held_out.labels_NK, model, draws) for model in results.models}
     size = held_out_size(held_out, scores[results.primary].num_scorable)
     return DiseaseReport(
-        title=provenance.title,
-        source=provenance.source,
-        date=provenance.date,
-        notes=tuple(provenance.notes),
-        recipe=provenance.recipe,
-        versions=provenance.versions,
         primary=results.primary,
         held_out=size,
         bootstrap=Bootstrap(results.bootstrap_draws, results.seed, LEVEL),

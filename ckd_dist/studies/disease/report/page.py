@@ -31,7 +31,7 @@ def write_report(results: Results, folder: Path) -> dict[str, Any]:
     return write_pages(
         folder,
         __package__,
-        (report, sentences_of(report)),
+        (results.provenance, report, sentences_of(report)),
         plots.drawings(report),
         by_name=report.by_name,
         metric_titles=METRIC_TITLES,

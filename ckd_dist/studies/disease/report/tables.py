@@ -5,7 +5,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.compare import Difference
@@ -135,12 +134,6 @@ class FlowStep:
 class DiseaseReport:
     """Every number of the report."""
 
-    title: str
-    source: str
-    date: str
-    notes: Sequence[str]
-    recipe: Mapping[str, Any]
-    versions: Mapping[str, str]
     primary: str  # the model that the page is about
     held_out: HeldOutSize
     bootstrap: Bootstrap

@@ -21,7 +21,7 @@ def write_report(results: NerResults, folder: Path) -> dict[str, Any]:
     return write_pages(
         folder,
         __package__,
-        (report, sentences_of(report, results)),
+        (results.provenance, report, sentences_of(report, results)),
         {"systems": plots.system_plot(report), "curve": plots.curve_plot(report)},
         matches=MATCHES,
         most_columns=MOST_COLUMNS,

@@ -6,7 +6,7 @@ results hold are the results' own.  Where the held-out part has too few notes no
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ckd_dist.report.bootstrap import LEVEL
 from ckd_dist.report.compare import Difference, judge
@@ -74,12 +74,6 @@ class ComparedSystems:
 class NerReport:
     """Every number of the report."""
 
-    title: str
-    source: str
-    date: str
-    notes: Sequence[str]
-    recipe: Mapping[str, Any]
-    versions: Mapping[str, str]
     primary: str  # the system that the page is about
     types: Sequence[str]
     held_out: HeldOutSize
@@ -102,15 +96,9 @@ class NerReport:
 def tables_of(results: NerResults) -> NerReport:
     """Return the tables.  Raise ValueError where the parts of `results` do not fit together."""
     results.check()
-    provenance, size = results.provenance, held_out_size(results)
+    size = held_out_size(results)
     titles, groups = results.titles(), (MICRO, *results.types)
     return NerReport(
-        title=provenance.title,
-        source=provenance.source,
-        date=provenance.date,
-        notes=tuple(provenance.notes),
-        recipe=provenance.recipe,
-        versions=provenance.versions,
         primary=results.primary,
         types=results.types,
         held_out=size,

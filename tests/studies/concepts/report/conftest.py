@@ -8,7 +8,7 @@ from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
 from ckd_dist.studies.concepts.report.tables import ConceptTables
-from ckd_dist.studies.concepts.report.wording import say
+from ckd_dist.studies.concepts.report.wording import sentences_of
 from tests.studies.concepts.report.fakes import make_results
 
 
@@ -23,7 +23,7 @@ def tables(results: Results) -> ConceptTables:
 
 
 @pytest.fixture(scope="session")
-def written(tables: ConceptTables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(results: Results, tables: ConceptTables, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    write_report(tables, say(tables), folder)
+    write_report(results.provenance, tables, sentences_of(tables), folder)
     return folder

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from ckd_dist.report.provenance import Provenance
 from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
 from ckd_dist.studies.concepts.report.results import Results, Scored, Space, target_of
 
@@ -112,20 +113,22 @@ def make_results(
         if regime != "local" or source == next(site for site in sites if site != target)
     ]
     return Results(
-        title="a synthetic run",
-        source="synthetic numbers",
-        date="2100-01-01",
+        provenance=Provenance(
+            title="a synthetic run",
+            source="synthetic numbers",
+            date="2100-01-01",
+            recipe={"grid.seeds": num_seeds},
+            versions={"torch": "2"},
+            notes=("A note.",),
+        ),
         outcomes=OUTCOMES[:num_outcomes],
         cases=cases,
         concepts=make_concepts(),
         targets=targets,
         scored=scored,
-        recipe={"grid.seeds": num_seeds},
         spaces=[Space(name, random.normal(size=(NUM_CONCEPTS, 8))) for name in list(EMBEDDINGS)[1:] if maps],
         learned={"student": "tiny | <b>teacher"},
         idle_share=0.034,
         left_out={"left_before_it": 12, "never": 0},
-        versions={"torch": "2"},
-        notes=("A note.",),
         bootstrap_draws=100,
     )

@@ -12,7 +12,7 @@ from ckd_dist.report.bootstrap import resample
 from ckd_dist.studies.concepts.report.measure import by_outcome, measure, rank
 from ckd_dist.studies.concepts.report.results import Line, Results
 from ckd_dist.studies.concepts.report.tables import MACRO, ConceptTables
-from ckd_dist.studies.concepts.report.wording import say
+from ckd_dist.studies.concepts.report.wording import sentences_of
 from tests.studies.concepts.report.fakes import EMBEDDINGS, REGIMES, make_results
 
 
@@ -133,7 +133,7 @@ def test_a_lost_seed_is_left_out_of_both_sides(results: Results) -> None:
         for name in ("student", "one-hot")
     }
     assert line.auroc[MACRO].value == pytest.approx(mean["student"] - mean["one-hot"], abs=1e-9)
-    assert any("same number of seeds: 2 to 3" in warning for warning in say(found).warnings)
+    assert any("same number of seeds: 2 to 3" in warning for warning in sentences_of(found).warnings)
 
 
 def test_overlap_and_sites_are_counted(results: Results, tables: ConceptTables) -> None:
@@ -164,7 +164,7 @@ def test_the_rest_is_every_other_site() -> None:
     (line,) = found.overlap
     has = {site: set(own["concepts"].explode()) for (site,), own in results.cases.group_by("site")}
     assert line.shared_concepts == len((has["north"] | has["south"]) & has["west"])
-    assert say(found).warnings[0].startswith("One seed")
+    assert sentences_of(found).warnings[0].startswith("One seed")
 
 
 def test_the_steps_curve_is_a_mean(tables: ConceptTables) -> None:
@@ -198,4 +198,4 @@ def test_few_positives_claim_nothing(positives: int, silent: bool) -> None:
     lines = [line for line in found.differences if line.kind == "embedding"]
     assert {line.auroc[MACRO].verdict for line in lines} == {"unclear" if silent else "better"}
     assert all(line.auroc[MACRO].low > 0 for line in lines)
-    assert any("Too few for claims at south" in warning for warning in say(found).warnings) is silent
+    assert any("Too few for claims at south" in warning for warning in sentences_of(found).warnings) is silent

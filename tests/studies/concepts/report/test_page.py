@@ -13,7 +13,7 @@ from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
 from ckd_dist.studies.concepts.report.tables import MACRO, ConceptTables
-from ckd_dist.studies.concepts.report.wording import say
+from ckd_dist.studies.concepts.report.wording import sentences_of
 from tests.report.browser import needs_browser, open_page
 from tests.studies.concepts.report.fakes import EMBEDDINGS, REGIMES, make_results
 
@@ -21,7 +21,7 @@ from tests.studies.concepts.report.fakes import EMBEDDINGS, REGIMES, make_result
 def write_pages_of(results: Results, folder: Path) -> ConceptTables:
     """Measure, say and write; return the tables."""
     tables = measure(results)
-    write_report(tables, say(tables), folder)
+    write_report(results.provenance, tables, sentences_of(tables), folder)
     return tables
 
 
@@ -123,7 +123,7 @@ def test_what_is_absent_has_no_heading(tmp_path: Path) -> None:
     """One embedding, learned at the target alone: no difference, no curve, no map."""
     full = make_results(sizes=())
     local = [one for one in full.scored if one.regime == "local" and one.embedding == "student"]
-    bare = dataclasses.replace(full, scored=local, spaces=(), idle_share=None, left_out={}, notes=(), versions={})
+    bare = dataclasses.replace(full, scored=local, spaces=(), idle_share=None, left_out={})
     write_pages_of(bare, tmp_path)
     headings = re.findall(r"^## (.*)$", (tmp_path / "report.md").read_text(), flags=re.M)
     parts = ["Sites", "How well each does", "What is clear of zero", "What it took", "How to read this"]
