@@ -16,6 +16,9 @@ SOURCE ?=
 RUN ?= runs/demo
 CKD_DATA ?= ../shared/data
 
+# two files of tests at once, in the order of their names: those that take longest come first
+SIDE_BY_SIDE ?= -n 2 --dist loadfile --no-loadscope-reorder
+
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 GO := $(VENV)/bin/python -m launch.run
@@ -35,7 +38,7 @@ demo-mimic: setup
 	$(GO) pipeline --recipe mimic_demo --source mimic3:$(CKD_DATA)/mimic_iii_demo --run runs/demo-mimic
 
 test: setup
-	$(VENV)/bin/python -m pytest -q -m "not slow and not slurm and not fault"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "not slow and not slurm and not fault" $(SIDE_BY_SIDE)
 
 test-all: setup
 	$(VENV)/bin/python -m pytest -q -m "slow or slurm or fault"
