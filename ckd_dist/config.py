@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
+DataParallelism = Literal["ddp", "zero1"]  # whole optimizers on every rank, or one spread over them
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
 
@@ -143,7 +144,7 @@ class StudentPart(ModelPart):
         ModelPart, "dtype", "float32", "precision of activations; weights stay float32"
     )
     optim: Optim = what(Optim(), "training of the student")
-    engine: Literal["ddp", "zero1"] = how("ddp", "kind of data parallelism")
+    engine: DataParallelism = how("ddp", "kind of data parallelism")
     workers: Workers = how(Workers(), "data-parallel ranks")
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ckd_dist.ehr import eicu_clock, eicu_phrases, tables
 from ckd_dist.ehr.eicu_clock import WITHIN_A_CENTURY
 from ckd_dist.ehr.eicu_map import EICU
-from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
+from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, insert, number
 from ckd_dist.progress import Track
 from ckd_dist.schema import (
     ADMISSION,
@@ -156,13 +156,7 @@ def stage_eicu(con: Connection, folder: Path, report: Report, track: Track) -> N
 
 def _stage_table(con: Connection, name: str, path: Path, notes: dict[str, int]) -> Report:
     """Stage one table and count what became of its rows."""
-    num_rows, num_malformed = tables.load(con, name, EICU[name], path, JUDGES[name])
-    table = counts(path.name, num_rows)
-    if num_malformed:
-        table["skipped"]["malformed row"] = num_malformed
-    reasons = dict(con.execute(f"SELECT reason, count(*) FROM {name} GROUP BY reason ORDER BY reason").fetchall())
-    table["kept"] = reasons.pop(None, 0)
-    table["skipped"] |= reasons
+    table = tables.load(con, name, EICU[name], path, JUDGES[name])
     if name == "visits":
         eicu_clock.place(con)
         insert(con, OF_VISITS)

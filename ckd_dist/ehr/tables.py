@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from ckd_dist.ehr.mimic import Site, TableMap
-from ckd_dist.ehr.staging import Connection, number
+from ckd_dist.ehr.staging import Connection, Report, counts, number
 
 BLANKS = "' ' || chr(9) || chr(10) || chr(13)"
 TYPES = {  # of our columns; all others are text
@@ -49,11 +49,24 @@ def find_tables(folder: Path, site: Site) -> dict[str, Path]:
     return found
 
 
-def load(con: Connection, name: str, table: TableMap, path: Path, judge: str) -> tuple[int, int]:
-    """Make DuckDB table `name` by `judge`, a SELECT on the map's columns in `raw`; return (rows, malformed).
+def load(con: Connection, name: str, table: TableMap, path: Path, judge: str) -> Report:
+    """Make DuckDB table `name` and count its rows: kept, or skipped for the reason that the judge gives.
 
-    Raises ValueError where a needed column is missing or the file is damaged; the message holds nothing of the file.
+    judge: a SELECT on the map's columns in `raw` that adds `reason`, null where a row is kept.  Raises ValueError where
+    a needed column is missing or the file is damaged; the message holds nothing of the file.
     """
+    num_rows, num_malformed = _load(con, name, table, path, judge)
+    report = counts(path.name, num_rows)
+    if num_malformed:
+        report["skipped"]["malformed row"] = num_malformed
+    reasons = dict(con.execute(f"SELECT reason, count(*) FROM {name} GROUP BY reason ORDER BY reason").fetchall())
+    report["kept"] = reasons.pop(None, 0)
+    report["skipped"] |= reasons
+    return report
+
+
+def _load(con: Connection, name: str, table: TableMap, path: Path, judge: str) -> tuple[int, int]:
+    """Make the table; return (rows, malformed)."""
     header = _header(path)
     if missing := [column for column in table.needs if column not in header]:
         raise ValueError(f"{path}: column {', '.join(missing)} is missing from the header (upper or lower case)")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ckd_dist.ehr import tables
 from ckd_dist.ehr.mimic import Site
-from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
+from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, insert, number
 from ckd_dist.progress import Track
 from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DIED, DISCHARGE, GENDER, MEDICATION, PROCEDURE, SITE
 
@@ -120,13 +120,7 @@ def stage_tables(con: Connection, folder: Path, site: Site, report: Report, trac
 
 def _stage_table(con: Connection, name: str, site: Site, path: Path) -> Report:
     """Stage one table and count what became of its rows."""
-    num_rows, num_malformed = tables.load(con, name, site[name], path, JUDGES[name])
-    table = counts(path.name, num_rows)
-    if num_malformed:
-        table["skipped"]["malformed row"] = num_malformed
-    reasons = dict(con.execute(f"SELECT reason, count(*) FROM {name} GROUP BY reason ORDER BY reason").fetchall())
-    table["kept"] = reasons.pop(None, 0)
-    table["skipped"] |= reasons
+    table = tables.load(con, name, site[name], path, JUDGES[name])
     if name == "visits":
         con.execute(HADM)
     if name in TITLES_OF:

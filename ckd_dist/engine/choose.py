@@ -1,17 +1,15 @@
 """Which engine trains a student: plain data parallelism, or ZeRO stage 1 with its optimizer state spread."""
 
-from typing import Literal
-
 from torch import nn
 
-from ckd_dist.config import Optim
+from ckd_dist.config import DataParallelism, Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Engine
 from ckd_dist.engine.zero import ZeroEngine, read_sharding
 from ckd_dist.world import World
 
 
-def data_parallel(name: Literal["ddp", "zero1"], model: nn.Module, optim: Optim, world: World, dtype: str) -> Engine:
+def data_parallel(name: DataParallelism, model: nn.Module, optim: Optim, world: World, dtype: str) -> Engine:
     """Return the engine called `name` around `model`.  dtype: of activations."""
     if name == "zero1":
         return ZeroEngine(model, optim, world, sharding=read_sharding("zero1"), dtype=dtype)

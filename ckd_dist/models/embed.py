@@ -20,9 +20,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ckd_dist.models.backbone import is_adapter, is_causal, load_backbone, meta_backbone
 from ckd_dist.models.base import check_fit, find_base, open_tokenizer
+from ckd_dist.models.budget import batches
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.pooling import POOLINGS
-from ckd_dist.models.rows import batches, pad
+from ckd_dist.models.rows import pad
 from ckd_dist.models.sentence_folder import (
     SentenceFolder,
     fingerprint_modules,
@@ -123,13 +124,13 @@ class Embedder:
 
 
 def even_batches(lengths: np.ndarray, micro_tokens: int) -> Iterator[slice]:
-    """Cut `rows.batches` again where a row is much shorter than its batch's longest: few phrases make uneven batches.
+    """Cut `budget.batches` again where a row is much shorter than its batch's longest: few phrases make uneven batches.
 
     >>> list(even_batches(np.array([9, 8, 5, 4]), 100))
     [slice(0, 2, None), slice(2, 4, None)]
     """
     for part in batches(lengths, micro_tokens):
-        start, end = part.start, min(part.stop, len(lengths))
+        start, end = part.start, part.stop
         while start < end:
             stop = start + int(np.searchsorted(-lengths[start:end], -NEAR * lengths[start], side="right"))
             yield slice(start, stop)

@@ -17,7 +17,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
@@ -37,7 +39,8 @@ ADAPTED = re.compile(r"\.lora_[AB]\.|\.modules_to_save\.")
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 
 
-def export_teacher(
+def export_model(
+    role: Literal["teacher", "student"],
     wrapper: Wrapper,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
@@ -46,31 +49,11 @@ def export_teacher(
 ) -> str:
     """Publish an answerer, a classifier or a tagger, full or adapter, in `folder`; return its fingerprint.
 
-    state_dict: whole tensors under the names of `wrapper.state_dict()` (for an adapter, the trainable ones suffice);
-    none: the model's own.  Raises ValueError where a tensor is missing, empty or not finite.
+    role: what its card calls it.  state_dict: whole tensors under the names of `wrapper.state_dict()` (for an adapter,
+    the trainable ones suffice); none: the model's own.  Raises ValueError where a tensor is missing, empty or not
+    finite.
     """
-    return _export(wrapper, tokenizer, Path(folder), state_dict, card, role="teacher")
-
-
-def export_student(
-    wrapper: Wrapper,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    state_dict: Mapping[str, Tensor] | None = None,
-    card: Card = Card(),  # noqa: B008  (frozen)
-) -> str:
-    """Publish a student in `folder`, as `export_teacher` does."""
-    return _export(wrapper, tokenizer, Path(folder), state_dict, card, role="student")
-
-
-def _export(
-    wrapper: Wrapper,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    state_dict: Mapping[str, Tensor] | None,
-    card: Card,
-    role: str,
-) -> str:
+    folder = Path(folder)
     weights = state_dict or wrapper.state_dict()
     chain = {name.removeprefix("crf."): tensor for name, tensor in weights.items() if name.startswith("crf.")}
     tensors = _tensors(wrapper, {name: tensor for name, tensor in weights.items() if not name.startswith("crf.")})
@@ -90,6 +73,10 @@ def _export(
         exported = Exported(role, base, mark, names, is_adapter, wrapper.crf is not None)
         write_card(temporary / "README.md", card, exported, TAGS if wrapper.kind == "tags" else DISEASES)
     return mark
+
+
+export_teacher = partial(export_model, "teacher")
+export_student = partial(export_model, "student")
 
 
 def _tensors(wrapper: Wrapper, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,7 +20,8 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ckd_dist.models.base import CLASS_HEAD
-from ckd_dist.models.rows import Tokens, batches, pad
+from ckd_dist.models.budget import batches
+from ckd_dist.models.rows import Tokens, pad
 from ckd_dist.models.saved import load_saved
 from ckd_dist.models.wrapper import Wrapper
 

@@ -1,6 +1,5 @@
-"""Rows of token ids, which of them go together, and how they become a rectangle."""
+"""Rows of token ids, and how some of them become a rectangle.  Which go together, budget.py says."""
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -33,16 +32,3 @@ def pad(rows: list[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
         place[: len(row)] = row
     attention_BL = np.arange(ids_BL.shape[1]) < lengths_B[:, None]
     return torch.from_numpy(ids_BL), torch.from_numpy(attention_BL.astype(np.int64))
-
-
-def batches(lengths: np.ndarray, micro_tokens: int) -> Iterator[slice]:
-    """Cut rows, longest first, so that rows x longest stays within `micro_tokens`; a longer row goes alone.
-
-    >>> list(batches(np.array([9, 5, 4, 4]), 10))
-    [slice(0, 1, None), slice(1, 3, None), slice(3, 5, None)]
-    """
-    start = 0
-    while start < len(lengths):
-        stop = start + max(1, micro_tokens // int(lengths[start]))
-        yield slice(start, stop)
-        start = stop

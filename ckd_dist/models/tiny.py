@@ -54,16 +54,10 @@ def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
     _check(tiny, multiple=2)
     tokenizer = _byte_level_bpe(texts, tiny.vocabulary)
     config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=tiny.hidden,
-        intermediate_size=4 * tiny.hidden,
-        num_hidden_layers=tiny.layers,
-        num_attention_heads=tiny.heads,
+        **_shape(tiny, tokenizer),
         num_key_value_heads=max(1, tiny.heads // 2),
         max_position_embeddings=TEACHER_POSITIONS,
         tie_word_embeddings=True,
-        initializer_range=tiny.hidden**-0.5,  # 0.02 suits widths of thousands; here it costs ten times the updates
-        pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
     with seeded(seed):
@@ -76,20 +70,27 @@ def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
     _check(tiny, multiple=1)
     tokenizer = _word_piece(texts, tiny.vocabulary)
     config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=tiny.hidden,
-        intermediate_size=4 * tiny.hidden,
-        num_hidden_layers=tiny.layers,
-        num_attention_heads=tiny.heads,
+        **_shape(tiny, tokenizer),
         max_position_embeddings=STUDENT_POSITIONS,
-        initializer_range=tiny.hidden**-0.5,
         hidden_dropout_prob=0.0,  # it has few numbers to spare
         attention_probs_dropout_prob=0.0,  # with it, attention on CPU leaves its fast path
-        pad_token_id=tokenizer.pad_token_id,
     )
     with seeded(seed):
         model = BertModel(config)
     save_tiny(Path(folder), model, tokenizer)
+
+
+def _shape(tiny: Tiny, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+    """Return what the configurations of both say in the same words."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": tiny.hidden,
+        "intermediate_size": 4 * tiny.hidden,
+        "num_hidden_layers": tiny.layers,
+        "num_attention_heads": tiny.heads,
+        "initializer_range": tiny.hidden**-0.5,  # 0.02 suits widths of thousands; here it costs ten times the updates
+        "pad_token_id": tokenizer.pad_token_id,
+    }
 
 
 def _check(tiny: Tiny, multiple: int) -> None:

@@ -14,13 +14,13 @@ All state there is to resume is the number of the step.
 """
 
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ckd_dist.config import Optim
+from ckd_dist.models.budget import cut, cut_evenly
 from ckd_dist.schedule import num_steps, steps_per_epoch
 from ckd_dist.world import World
 
@@ -123,36 +123,6 @@ def slots_of_ranks(
     slots += [rows[:0]] * (num_slots - len(slots))
     rounds = [slots[start : start + num_ranks] for start in range(0, num_slots, num_ranks)]
     return [[turn[rank if i % 2 == 0 else -1 - rank] for i, turn in enumerate(rounds)] for rank in range(num_ranks)]
-
-
-def cut(longest_first: Sequence[int], tokens: int, num_slots: int = 0) -> list[int]:
-    """Return how many rows each slot has: as many as `tokens` hold when padded to its longest, at least one.
-
-    A row is kept for each of `num_slots` where that many are asked for.
-
-    >>> cut([50, 40, 30, 10, 10], 100), cut([50, 40, 30, 10, 10], 100, num_slots=4)
-    ([2, 3], [2, 1, 1, 1])
-    """
-    sizes, start, num_rows = [], 0, len(longest_first)
-    while start < num_rows:
-        others = max(0, num_slots - len(sizes) - 1)
-        size = max(1, min(tokens // longest_first[start], num_rows - start - others))
-        sizes.append(size)
-        start += size
-    return sizes
-
-
-def cut_evenly(longest_first: Sequence[int], tokens: int, num_slots: int) -> list[int]:
-    """Cut into `num_slots` (or single rows), the costliest of which is as cheap as it can be.
-
-    `num_slots` is at least what `cut` needs.  The fewer tokens a slot may hold, the more slots: so bisect.
-
-    >>> cut_evenly([50, 40, 30, 10, 10], 100, 2), cut_evenly([7] * 32, 10_000, 3)
-    ([2, 3], [11, 11, 10])
-    """
-    lowest, highest = longest_first[0], max(tokens, longest_first[0])
-    fits = bisect_left(range(lowest, highest), True, key=lambda tokens: len(cut(longest_first, tokens)) <= num_slots)
-    return cut(longest_first, lowest + fits, num_slots)
 
 
 def eval_slots(lengths_N: np.ndarray, micro_tokens: int, world: World = World()) -> list[np.ndarray]:  # noqa: B008

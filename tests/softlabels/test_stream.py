@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckd_dist.models import budget
+from ckd_dist.models.budget import cut, cut_evenly
 from ckd_dist.schedule import num_steps, steps_per_epoch
 from ckd_dist.softlabels import stream
 from ckd_dist.softlabels.stream import (
     Order,
     cost,
-    cut,
-    cut_evenly,
     epoch_batches,
     epoch_order,
     eval_slots,
@@ -192,4 +192,4 @@ def test_impossible_streams_are_refused():
 
 
 def test_examples_in_the_docstrings():
-    assert all(doctest.testmod(module).failed == 0 for module in (stream, worker, padding))
+    assert all(doctest.testmod(module).failed == 0 for module in (stream, budget, worker, padding))

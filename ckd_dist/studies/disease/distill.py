@@ -6,11 +6,10 @@ what is left between them is the teacher.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from ckd_dist.config import Optim
+from ckd_dist.config import DataParallelism, Optim
 from ckd_dist.engine.choose import data_parallel
 from ckd_dist.engine.export import Trained, publish, with_scores
 from ckd_dist.engine.loop import Engine, Fitted, Phase
@@ -36,7 +35,7 @@ SoftLabels = tuple[np.ndarray, np.ndarray]  # sample_id_N in plan order, logits_
 class StudentTraining:
     """How a student is trained beside its schedule."""
 
-    engine: Literal["ddp", "zero1"]
+    engine: DataParallelism
     dtype: str  # of activations
     mixing: Mixing
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ckd_dist.models.rows import batches, pad
+from ckd_dist.models.budget import batches
+from ckd_dist.models.rows import pad
 from ckd_dist.models.wrapper import Wrapper
 
 
