@@ -29,7 +29,6 @@ from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import Order, steps
 from ckd_dist.softlabels.stream import Step as Planned
 from ckd_dist.studies.disease.task import DiseaseTask
-from ckd_dist.studies.ner.config import TagLoss
 from ckd_dist.studies.ner.task import CONTINUATION, NerTask, Reading, Tags
 from ckd_dist.studies.ner.windows import Windows
 from ckd_dist.world import World
@@ -106,7 +105,7 @@ def ner(num_rows: int) -> NerTask:
     hard_U = random.integers(0, NUM_TAGS, windows.num_units)
     soft_UK = random.normal(size=(windows.num_units, NUM_TAGS)).astype(np.float32)
     tags, reading = Tags(hard_U, NUM_TAGS, soft_UK), Reading(0, continuation=CONTINUATION)
-    return NerTask(windows, np.arange(num_rows), tags, reading, TagLoss())
+    return NerTask(windows, np.arange(num_rows), tags, reading, Mixing(0.5, 1.0), 0.25)
 
 
 def collated(task: DiseaseTask | NerTask, plan: list[Planned]) -> Iterator[Step]:

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from machine import describe
 
+from ckd_dist.config import values_of
 from ckd_dist.notes.note import Note
 from ckd_dist.studies.ner.config import Ontology
-from ckd_dist.studies.ner.labelers.gazetteer import Gazetteer
+from ckd_dist.studies.ner.labelers.gazetteer import DictionaryOptions, Gazetteer
 from ckd_dist.studies.ner.labelers.vocabularies import Vocabulary, read_terms
 
 DATA = Path(os.environ.get("CKD_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -86,7 +87,7 @@ def main() -> None:
         (vocabularies, texts), source = synthetic(args.terms, args.words), "synthetic"
     notes = notes_of(texts, args.words)
     start = time.process_time()
-    labeler = Gazetteer(Ontology(skip_negated=True), vocabularies)
+    labeler = Gazetteer(values_of(Ontology(skip_negated=True), DictionaryOptions), vocabularies)
     built = time.process_time()
     counts = labeler(notes).counts
     rate = counts["words"] / (time.process_time() - built) * 60

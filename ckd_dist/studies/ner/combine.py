@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,10 +11,9 @@ from ckd_dist.files import digest_of, hash_file, write
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import finish, generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
-from ckd_dist.studies.ner.config import Combine
 from ckd_dist.studies.ner.labelers.combine import search
 from ckd_dist.studies.ner.labelers.labelmodel import fit_label_model
-from ckd_dist.studies.ner.rows import chosen_gold, lengths_of, read_split, soft_tags
+from ckd_dist.studies.ner.rows import GoldSample, chosen_gold, lengths_of, read_split, soft_tags
 from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.task import probabilities
 
@@ -36,13 +35,14 @@ class Joining:
 
 
 def combine_labelers(
-    run: NerRun, settings: Combine, labelled: LabelerPlans, seed: int
+    run: NerRun, by: Literal["search", "model"], gold: GoldSample, labelled: LabelerPlans
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Write combined sets of all splits; return their plan hashes by split, and what was chosen.
 
+    by: a search on tuning notes, of which `gold` says how many it sees, or a label model that needs none.
     Raises ValueError where a search finds no annotated tuning note.
     """
-    joining = _by_search(run, settings, labelled, seed) if settings.by == "search" else _by_model(run, labelled)
+    joining = _by_search(run, gold, labelled) if by == "search" else _by_model(run, labelled)
     made_by = joining.fingerprint(labelled)
     write(run.combination, joining.written + "\n")
     plans = {split: _write(run, split, joining, made_by, labelled[split]) for split in SPLITS if split in labelled}
@@ -63,11 +63,11 @@ def annotated_rows(run: NerRun, split: str) -> np.ndarray:
     return np.flatnonzero([split == "train" or note.mentions is not None for note in stored.notes])
 
 
-def _by_search(run: NerRun, settings: Combine, labelled: LabelerPlans, seed: int) -> Joining:
+def _by_search(run: NerRun, gold: GoldSample, labelled: LabelerPlans) -> Joining:
     """Choose the best subset and rule of each type on annotated tuning notes."""
     stored, types = read_split(run, "tuning")
     annotated_N = np.array([note.mentions is not None for note in stored.notes], bool)
-    rows = np.flatnonzero(chosen_gold(annotated_N, settings.gold_documents, seed))
+    rows = np.flatnonzero(chosen_gold(annotated_N, gold.num_notes, gold.seed))
     if not len(rows):
         raise ValueError(
             "no tuning note is annotated, so labelers cannot be compared: annotate some, or give combine.by=model"

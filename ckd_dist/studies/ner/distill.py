@@ -1,8 +1,10 @@
 """Students, data-parallel: from combined and human tags; from human ones alone, as a baseline; and a learning curve."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -10,11 +12,11 @@ from ckd_dist.config import Optim
 from ckd_dist.engine.choose import data_parallel
 from ckd_dist.engine.export import Trained, publish, with_scores
 from ckd_dist.engine.loop import Fitted, Phase
-from ckd_dist.models.base import load_tokenizer
+from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
 from ckd_dist.models.export import export_student
+from ckd_dist.models.losses import Mixing
 from ckd_dist.schedule import epochs_as_long, steps_per_epoch
-from ckd_dist.studies.ner.config import Tagger
 from ckd_dist.studies.ner.rows import (
     CombinedTags,
     GoldSample,
@@ -45,12 +47,17 @@ class Arm:
     combined: CombinedTags | None  # soft tags of all notes beside them; none: human tags alone
 
 
-def arms(run: NerRun, settings: Tagger, gold: GoldSample, combined: CombinedTags) -> dict[str, Arm]:
-    """Return every student that is trained, by name; the first is the one that is for use."""
+def arms(
+    run: NerRun, gold: GoldSample, combined: CombinedTags, hard_baseline: bool, gold_sizes: Sequence[int]
+) -> dict[str, Arm]:
+    """Return every student that is trained, by name; the first is the one that is for use.
+
+    hard_baseline: whether one learns from human labels alone.  gold_sizes: annotated notes of the curve's.
+    """
     made = {"student": Arm("Distilled student", run.student, gold, combined)}
-    if settings.hard_baseline:
+    if hard_baseline:
         made["human"] = Arm("Student on human labels", run.hard_student, gold, None)
-    for num in settings.gold_sizes:
+    for num in gold_sizes:
         few = GoldSample(num, gold.seed)
         made[f"soft_{num}"] = Arm(f"Distilled, {num} annotated notes", run.curve("soft", num), few, combined)
         if num:
@@ -58,25 +65,41 @@ def arms(run: NerRun, settings: Tagger, gold: GoldSample, combined: CombinedTags
     return made
 
 
+@dataclass(frozen=True)
+class TaggerTraining:
+    """How a tagger is built and trained, beside its schedule."""
+
+    engine: Literal["ddp", "zero1"]
+    dtype: str  # of activations
+    crf: bool  # whether a chain over the words is the last layer
+    mixing: Mixing
+    balance: float  # exponent by which rare tags weigh more
+
+    @property
+    def continuation(self) -> float:
+        """The weight of a word's further sub-words: 0 under a CRF, whose chain runs over words."""
+        return 0.0 if self.crf else CONTINUATION
+
+
 def train_student(
-    run: NerRun, settings: Tagger, arm: Arm, base: str, phase: Phase, world: World, card: Card
+    run: NerRun, training: TaggerTraining, start: Start, arm: Arm, phase: Phase, world: World, card: Card
 ) -> Fitted | None:
     """Train and export one student; None where it was asked to stop."""
-    tokenizer = load_tokenizer(base, settings.revision)
+    tokenizer = load_tokenizer(start.base, start.revision)
     model = build_tagger(
-        base,
+        start.base,
         run.tag_columns(),
-        crf=settings.crf,
-        revision=settings.revision,
-        max_tokens=settings.max_tokens,
+        crf=training.crf,
+        revision=start.revision,
+        max_tokens=start.max_tokens,
         seed=phase.optim.seed,
     )
-    engine = data_parallel(settings.engine, model, phase.optim, world, settings.dtype)
+    engine = data_parallel(training.engine, model, phase.optim, world, training.dtype)
     pad_id, tuning = tokenizer.pad_token_id, gold_task(run, "tuning", "student", tokenizer.pad_token_id)
     if arm.combined:
-        task = distilled_task(run, settings, pad_id, arm.gold, arm.combined)
+        task = distilled_task(run, training, pad_id, arm.gold, arm.combined)
     else:
-        task = gold_task(run, "train", "student", pad_id, arm.gold, settings.loss, continuation(settings))
+        task = gold_task(run, "train", "student", pad_id, arm.gold, training.balance, training.continuation)
         phase = dataclasses.replace(phase, optim=as_many_updates(phase.optim, task))
     fitted = fit_tags(engine, task, tuning, phase)
     if not fitted.complete:
@@ -84,11 +107,6 @@ def train_student(
     trained = Trained(model, tokenizer, with_scores(card, len(task.rows_N), fitted))
     publish(engine, trained, phase.folder, phase.digest, export_student)
     return fitted
-
-
-def continuation(settings: Tagger) -> float:
-    """Return the weight of a word's further sub-words: 0 under a CRF, whose chain runs over words."""
-    return 0.0 if settings.crf else CONTINUATION
 
 
 def as_many_updates(optim: Optim, gold: NerTask) -> Optim:
@@ -103,12 +121,14 @@ def as_many_updates(optim: Optim, gold: NerTask) -> Optim:
     )
 
 
-def distilled_task(run: NerRun, settings: Tagger, pad_id: int, sample: GoldSample, combined: CombinedTags) -> NerTask:
+def distilled_task(
+    run: NerRun, training: TaggerTraining, pad_id: int, sample: GoldSample, combined: CombinedTags
+) -> NerTask:
     """Read all windows of train with combined tags, and with human ones where those may be used."""
     stored, types = read_split(run, "train")
     gold, windows = gold_of(stored.notes, types), Windows.open(run.windows("train", "student"))
     chosen_N = chosen_gold(gold.annotated_N, sample.num_notes, sample.seed)
     soft_UK = soft_tags(run, combined.plan, stored.sample_id_N, lengths_of(stored.notes), combined.made_by)
     tags = Tags(only(gold.hard_U, stored.notes, chosen_N), len(run.tag_columns()), soft_UK)
-    reading = Reading(pad_id, continuation=continuation(settings))
-    return NerTask(windows, np.arange(len(windows)), tags, reading, settings.loss)
+    reading = Reading(pad_id, continuation=training.continuation)
+    return NerTask(windows, np.arange(len(windows)), tags, reading, training.mixing, training.balance)

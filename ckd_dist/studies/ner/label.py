@@ -5,12 +5,14 @@ held_out only annotated notes are labelled, because nothing else of them is ever
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from ckd_dist.config import Endpoint
 from ckd_dist.files import hash_file
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.fingerprint import fingerprint
@@ -20,8 +22,8 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find, sums
-from ckd_dist.studies.ner.config import Labelers, Ontology
-from ckd_dist.studies.ner.labelers.gazetteer import Gazetteer
+from ckd_dist.studies.ner.labelers.asking import Asking
+from ckd_dist.studies.ner.labelers.gazetteer import DictionaryOptions, Gazetteer
 from ckd_dist.studies.ner.labelers.labelled import Labelled, spread
 from ckd_dist.studies.ner.labelers.vocabularies import read_terms
 from ckd_dist.studies.ner.rows import lengths_of
@@ -35,6 +37,32 @@ TEACHER = "teacher"
 RESERVED = ("student", "human", "combination")  # names of the report's other systems
 
 Plans = Mapping[tuple[str, str], Plan]  # (labeler, split) -> plan
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Who labels, in which order of the report, and how notes are cut into shards."""
+
+    dictionaries: tuple[DictionaryOptions, ...]
+    models: tuple[tuple[Endpoint, Asking], ...]
+    teacher: bool  # whether the local teacher labels too
+    shard_rows: int
+    order_seed: int
+    micro_tokens: int  # padded tokens in a forward pass of the teacher
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What kind of labeler each is, by name."""
+        asked = {endpoint.name: "llm" for endpoint, _ in self.models}
+        return {each.name: "ontology" for each in self.dictionaries} | asked | {TEACHER: "teacher"}
+
+    @property
+    def prices(self) -> dict[str, tuple[float, float]]:
+        """What a million tokens sent, and a million answered, cost of those that are paid, in US dollars."""
+        return {
+            endpoint.name: (asking.usd_per_million_input, asking.usd_per_million_output)
+            for endpoint, asking in self.models
+        }
 
 
 class TextLabeler(Protocol):
@@ -55,9 +83,10 @@ class TextLabeler(Protocol):
         ...
 
 
-def names_of(settings: Labelers) -> list[str]:
+def names_of(labelling: Labelling) -> list[str]:
     """Return the labelers' names, in order.  Raise ValueError where there is none, or two of one name."""
-    names = [each.name for each in (*settings.ontologies, *settings.endpoints)] + [TEACHER] * settings.teacher
+    names = [each.name for each in (*labelling.dictionaries, *(endpoint for endpoint, _ in labelling.models))]
+    names += [TEACHER] * labelling.teacher
     if not names:
         raise ValueError("there is no labeler: give label.ontologies or label.endpoints, or label.teacher=true")
     for name in names:
@@ -68,38 +97,41 @@ def names_of(settings: Labelers) -> list[str]:
     return names
 
 
-def text_labelers(run: NerRun, settings: Labelers) -> dict[str, TextLabeler]:
+def text_labelers(run: NerRun, labelling: Labelling) -> dict[str, TextLabeler]:
     """Make the labelers that read a note as text, by name.  Raise ValueError where one cannot be made or be asked."""
-    names_of(settings)
-    labelers = dictionaries(run, settings)
-    if settings.endpoints:
+    names_of(labelling)
+    labelers = dictionaries(run, labelling)
+    if labelling.models:
         from ckd_dist.studies.ner.labelers.endpoint import EndpointLabeler  # its client takes a second to import
 
-        labelers |= {each.name: EndpointLabeler(each, run.types(), run.answers) for each in settings.endpoints}
+        labelers |= {
+            endpoint.name: EndpointLabeler(endpoint, asking, run.types(), run.answers)
+            for endpoint, asking in labelling.models
+        }
     return labelers
 
 
-def dictionaries(run: NerRun, settings: Labelers) -> dict[str, TextLabeler]:
+def dictionaries(run: NerRun, labelling: Labelling) -> dict[str, TextLabeler]:
     """Make the labelers that find names of vocabularies, by name."""
     types = run.types()
-    return {each.name: _gazetteer(each, run, types) for each in settings.ontologies}
+    return {each.name: _gazetteer(each, run, types) for each in labelling.dictionaries}
 
 
-def _gazetteer(settings: Ontology, run: NerRun, types: Sequence[str]) -> Gazetteer:
+def _gazetteer(options: DictionaryOptions, run: NerRun, types: Sequence[str]) -> Gazetteer:
     """Make a dictionary of those of its vocabularies whose type the corpus annotates."""
     known = run.known_types()
-    for spec in settings.vocabularies:
+    for spec in options.vocabularies:
         if spec.partition("=")[0] not in known:
             raise ValueError(
-                f"labeler {settings.name}: vocabulary {spec!r} is of no type of notes.types; give type=form:PATH with "
+                f"labeler {options.name}: vocabulary {spec!r} is of no type of notes.types; give type=form:PATH with "
                 f"one of {', '.join(known)}"
             )
-    wanted = [spec for spec in settings.vocabularies if spec.partition("=")[0] in types]
+    wanted = [spec for spec in options.vocabularies if spec.partition("=")[0] in types]
     if not wanted:
         raise ValueError(
-            f"labeler {settings.name} has no vocabulary of {', '.join(types)}: give label.ontologies type=form:PATH"
+            f"labeler {options.name} has no vocabulary of {', '.join(types)}: give label.ontologies type=form:PATH"
         )
-    return Gazetteer(settings, [read_terms(_placed(spec, run)) for spec in wanted])
+    return Gazetteer(options, [read_terms(_placed(spec, run)) for spec in wanted])
 
 
 def _placed(spec: str, run: NerRun) -> str:
@@ -110,20 +142,20 @@ def _placed(spec: str, run: NerRun) -> str:
     return f"{kind}=tsv:{run.vocabularies / where.removeprefix('synthetic:')}.tsv"
 
 
-def plan_tags(run: NerRun, settings: Labelers, labelers: Mapping[str, TextLabeler]) -> dict[tuple[str, str], Plan]:
+def plan_tags(run: NerRun, labelling: Labelling, labelers: Mapping[str, TextLabeler]) -> dict[tuple[str, str], Plan]:
     """Plan what is to be labelled, by labeler and split; a split without notes to label has no plan."""
     plans = {}
     for split in SPLITS:
         stored = read_notes(run.notes(split))
         wanted_N = np.array([split == "train" or note.mentions is not None for note in stored.notes], bool)
-        for name in names_of(settings) if wanted_N.any() else ():
+        for name in names_of(labelling) if wanted_N.any() else ():
             plans[name, split] = make_plan(
                 stored.sample_id_N[wanted_N],
                 _source(run, split, labelers.get(name)),
                 split=split,
                 units=lengths_of(stored.notes)[wanted_N],
-                shard_rows=settings.shard_rows,
-                order_seed=settings.order_seed,
+                shard_rows=labelling.shard_rows,
+                order_seed=labelling.order_seed,
             )
     return plans
 
@@ -140,11 +172,11 @@ def _source(run: NerRun, split: str, labeler: TextLabeler | None) -> LabelSource
 class Labeler:
     """One worker with all labelers; the teacher is loaded when it is first needed.  `do` twice is harmless."""
 
-    def __init__(self, run: NerRun, settings: Labelers, dtype: str, tokenizer: str, device: str) -> None:
+    def __init__(self, run: NerRun, labelling: Labelling, dtype: str, tokenizer: str, device: str) -> None:
         """dtype: of the teacher.  tokenizer: folder of the teacher's."""
-        self.run, self.settings, self.dtype, self.tokenizer, self.device = run, settings, dtype, tokenizer, device
-        self.labelers = text_labelers(run, settings)
-        self.planned = plan_tags(run, settings, self.labelers)
+        self.run, self.labelling, self.dtype, self.tokenizer, self.device = run, labelling, dtype, tokenizer, device
+        self.labelers = text_labelers(run, labelling)
+        self.planned = plan_tags(run, labelling, self.labelers)
         self.stored = {split: read_notes(run.notes(split)) for split in SPLITS}
 
     def do(self, number: int) -> None:
@@ -165,7 +197,7 @@ class Labeler:
         soft_UK = predict_units(
             self._teacher,
             mine,
-            micro_tokens=self.settings.micro_tokens,
+            micro_tokens=self.labelling.micro_tokens,
             pad_id=load_tokenizer(self.tokenizer).pad_token_id,
             device=self.device,
             position="last",

@@ -13,11 +13,14 @@ from typing import Literal
 import numpy as np
 
 from ckd_dist import record
+from ckd_dist.config import Endpoint, values_of
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
+from ckd_dist.engine.teacher import TeacherTraining
 from ckd_dist.engine.train import best_of
 from ckd_dist.files import files_below
-from ckd_dist.models.base import base_model, load_tokenizer, tagger_config
+from ckd_dist.models.base import Start, base_model, load_tokenizer, tagger_config
+from ckd_dist.models.losses import Mixing
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.notes.note import Note
 from ckd_dist.notes.read import FORMS, to_notes
@@ -29,9 +32,11 @@ from ckd_dist.studies.ner import predict
 from ckd_dist.studies.ner.combine import combine_labelers
 from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.describe import card_of, provenance_of
-from ckd_dist.studies.ner.distill import arms, train_student
+from ckd_dist.studies.ner.distill import Arm, TaggerTraining, arms, train_student
 from ckd_dist.studies.ner.evaluate import Draws, score_elsewhere, score_held_out
-from ckd_dist.studies.ner.label import Labeler, Plans, dictionaries, labeling_costs, plan_tags, text_labelers
+from ckd_dist.studies.ner.label import Labeler, Labelling, Plans, dictionaries, labeling_costs, plan_tags, text_labelers
+from ckd_dist.studies.ner.labelers.asking import Asking
+from ckd_dist.studies.ner.labelers.gazetteer import DictionaryOptions
 from ckd_dist.studies.ner.report.costs import costs_of, outcomes_of
 from ckd_dist.studies.ner.report.highlight import write_page
 from ckd_dist.studies.ner.report.page import write_report
@@ -92,7 +97,7 @@ def _counts(notes: Sequence[Note], types: Sequence[str]) -> dict[str, int]:
 
 def window_teacher(context: Context) -> Outcome:
     """notes -> the teacher's windows: cut them; refuse here, before a teacher is trained, who cannot label."""
-    text_labelers(context.run, context.recipe.label)
+    text_labelers(context.run, labelling_of(context.recipe))
     return _windows(context, "teacher", context.recipe.teacher.twice)
 
 
@@ -128,11 +133,12 @@ def _windows(context: Context, role: Literal["teacher", "student"], twice: bool)
 def train_teacher(context: Context) -> Outcome | None:
     """annotated notes -> teacher: train it."""
     recipe, run, settings = context.recipe, context.run, context.recipe.teacher
-    base = base_model(run, "teacher", settings.base)
+    start = Start(base_model(run, "teacher", settings.base), settings.revision, settings.max_tokens)
+    training = values_of(settings, TeacherTraining)
     phase = Phase(
         settings.optim, run.teacher, context.digest(), "entity_f1", context.callbacks, run.tensorboard / "teacher"
     )
-    fitted = train_tag_teacher(run, settings, base, gold_sample(recipe), phase, context.world, card_of(recipe))
+    fitted = train_tag_teacher(run, training, start, gold_sample(recipe), phase, context.world, card_of(recipe))
     return Outcome(exported_files(run.teacher), best_of(fitted)) if fitted else None
 
 
@@ -141,9 +147,23 @@ def gold_sample(recipe: NerRecipe) -> GoldSample:
     return GoldSample(recipe.notes.gold_documents, recipe.notes.split_seed)
 
 
+def labelling_of(recipe: NerRecipe) -> Labelling:
+    """Return who labels, and how notes are cut into shards."""
+    part = recipe.label
+    return Labelling(
+        dictionaries=tuple(values_of(each, DictionaryOptions) for each in part.ontologies),
+        models=tuple((values_of(each, Endpoint), values_of(each, Asking)) for each in part.endpoints),
+        teacher=part.teacher,
+        shard_rows=part.shard_rows,
+        order_seed=part.order_seed,
+        micro_tokens=part.micro_tokens,
+    )
+
+
 def planned_tags(context: Context) -> Plans:
     """Return what is labelled, by labeler and split."""
-    return plan_tags(context.run, context.recipe.label, text_labelers(context.run, context.recipe.label))
+    labelling = labelling_of(context.recipe)
+    return plan_tags(context.run, labelling, text_labelers(context.run, labelling))
 
 
 def missing_tags(context: Context) -> list[int]:
@@ -154,7 +174,8 @@ def missing_tags(context: Context) -> list[int]:
 def labeler(context: Context, device: str) -> Labeler:
     """notes -> shards of soft tags: return one worker with every labeler."""
     recipe, run = context.recipe, context.run
-    return Labeler(run, recipe.label, recipe.teacher.dtype, base_model(run, "teacher", recipe.teacher.base), device)
+    base = base_model(run, "teacher", recipe.teacher.base)
+    return Labeler(run, labelling_of(recipe), recipe.teacher.dtype, base, device)
 
 
 def finish_tags(context: Context) -> Outcome:
@@ -174,7 +195,8 @@ def combine(context: Context) -> Outcome:
     """every labeler's soft tags -> one set: choose a subset and rule for each type, or fit a label model."""
     recipe, run = context.recipe, context.run
     labelled = record.read(run, "label").numbers["plans"]
-    plans, metadata = combine_labelers(run, recipe.combine, labelled, recipe.notes.split_seed)
+    seen = GoldSample(recipe.combine.gold_documents, recipe.notes.split_seed)
+    plans, metadata = combine_labelers(run, recipe.combine.by, seen, labelled)
     context.callbacks.track(1, 1)
     files = [run.combination, *(file for plan in plans.values() for file in files_below(run.softlabels / plan))]
     return Outcome(files, {"plans": plans, "metadata": metadata})
@@ -186,16 +208,25 @@ def combined_tags(run: NerRun) -> CombinedTags:
     return CombinedTags(numbers["plans"]["train"], numbers["metadata"]["made_by"])
 
 
+def arms_of(recipe: NerRecipe, run: NerRun) -> dict[str, Arm]:
+    """Return the students that are trained, by name."""
+    student = recipe.student
+    return arms(run, gold_sample(recipe), combined_tags(run), student.hard_baseline, student.gold_sizes)
+
+
 def distill(context: Context) -> Outcome | None:
     """soft tags -> student: train it, its baseline on human labels alone, and the learning curve's."""
     recipe, run, settings = context.recipe, context.run, context.recipe.student
-    base, numbers, files = base_model(run, "student", settings.base), {}, []
-    for name, arm in arms(run, settings, gold_sample(recipe), combined_tags(run)).items():
+    start = Start(base_model(run, "student", settings.base), settings.revision, settings.max_tokens)
+    loss = settings.loss
+    training = TaggerTraining(settings.engine, settings.dtype, settings.crf, values_of(loss, Mixing), loss.balance)
+    numbers, files = {}, []
+    for name, arm in arms_of(recipe, run).items():
         if context.world.is_leader:
             predict.pack(arm.folder, run.types(), settings.max_tokens, settings.context_tokens)
         digest = context.digest(name, without=["student.hard_baseline", "student.gold_sizes"])
         phase = Phase(settings.optim, arm.folder, digest, "entity_f1", context.callbacks, run.tensorboard / "student")
-        fitted = train_student(run, settings, arm, base, phase, context.world, card_of(recipe))
+        fitted = train_student(run, training, start, arm, phase, context.world, card_of(recipe))
         if fitted is None:
             return None
         numbers[name] = best_of(fitted)
@@ -209,28 +240,29 @@ def evaluate(context: Context) -> Outcome:
     settings, draws = recipe.evaluate, Draws(recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
     corpus, combined = (record.read(run, name).numbers for name in ("read", "combine"))
     labelled = record.read(run, "label")
-    trained = arms(run, recipe.student, gold_sample(recipe), combined_tags(run))
+    trained, labelling = arms_of(recipe, run), labelling_of(recipe)
     plans = labelled.numbers["plans"]["held_out"] | {COMBINED: combined["plans"]["held_out"]}
     held_out = score_held_out(run, plans, trained, draws)
     track(1, 4)
-    named = dictionaries(run, recipe.label) if settings.other_corpora else {}
+    named = dictionaries(run, labelling) if settings.other_corpora else {}
     elsewhere = [
         line
         for source in settings.other_corpora
         for line in score_elsewhere(source, recipe.notes.types, held_out, trained, named, draws)
     ]
     track(2, 4)
+    timed = held_out.notes[: settings.timing_documents]
     estimates = {name: held_out.estimates(name) for name in held_out.found}
     results = NerResults(
         provenance=provenance_of(recipe, datetime.date.today()),
         types=tuple(held_out.types),
-        systems=systems_of(estimates, recipe.label, trained),
+        systems=systems_of(estimates, labelling.kinds, trained),
         corpus=splits_of(corpus["splits"], held_out.types),
         differences=differences_of(estimates, trained),
         choices=choices_of(combined["metadata"]),
         curve=curve_of(estimates, trained, corpus["splits"]["train"]["annotated"]),
         elsewhere=elsewhere,
-        costs=costs_of(labelled.costs, recipe.label, trained["student"], held_out.notes[: settings.timing_documents]),
+        costs=costs_of(labelled.costs, labelling.prices, trained["student"], timed),
         left_out={what: n for what, n in corpus["corpus"].items() if n and what not in ("annotated", "mentions")},
         answers={each.name: outcomes_of(labelled.costs[each.name]) for each in recipe.label.endpoints},
         drawn=held_out.drawn,

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ckd_dist.engine.task import Batch
-from ckd_dist.models.losses import mixed_tag_loss, tag_hard_loss
+from ckd_dist.engine.task import Batch, label_loss
+from ckd_dist.models.losses import Mixing, mixed_tag_loss
 from ckd_dist.models.rows import pad
 from ckd_dist.notes.note import best_tags, spans
-from ckd_dist.studies.ner.config import TagLoss
 from ckd_dist.studies.ner.windows import Windows
 
 UNKNOWN = -1  # tag of a word that nobody annotated
@@ -45,13 +44,18 @@ class Reading:
 class NerTask:
     """Some windows of a split, to learn from human tags, soft tags or both, or to score."""
 
-    def __init__(self, windows: Windows, rows_N: np.ndarray, tags: Tags, reading: Reading, loss: TagLoss) -> None:
-        """rows_N: the windows.  Raise ValueError where `tags` are not of all words of all windows."""
+    def __init__(
+        self, windows: Windows, rows_N: np.ndarray, tags: Tags, reading: Reading, mixing: Mixing, balance: float
+    ) -> None:
+        """rows_N: the windows.  balance: exponent by which rare tags weigh more, (1 / share)^balance.
+
+        Raises ValueError where `tags` are not of all words of all windows.
+        """
         for name, table in (("hard_U", tags.hard_U), ("soft_UK", tags.soft_UK)):
             if table is not None and len(table) != windows.num_units:
                 raise ValueError(f"{name} has {len(table)} words, the windows {windows.num_units}")
         self.windows, self.rows_N = windows, np.asarray(rows_N)
-        self.tags, self.reading, self.settings = tags, reading, loss
+        self.tags, self.reading, self.mixing, self.balance = tags, reading, mixing, balance
         self.weight_U = self._weights()
 
     @property
@@ -97,17 +101,7 @@ class NerTask:
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
         """Return the sum over words; without soft tags, cross-entropy on the annotated ones."""
-        if batch.soft_UK is None:
-            return tag_hard_loss(logits_UK, batch.hard_UK, batch.labelled_U * batch.mask_U)
-        return mixed_tag_loss(
-            logits_UK,
-            batch.hard_UK,
-            batch.soft_UK,
-            batch.mask_U,
-            batch.labelled_U,
-            soft_weight=self.settings.soft_weight,
-            temperature=self.settings.temperature,
-        )
+        return label_loss(mixed_tag_loss, logits_UK, batch, self.mixing)
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
         """Return entity_f1, strict and micro, of chosen windows `rows`, whose words' logits follow one another."""
@@ -127,9 +121,9 @@ class NerTask:
         known_U = self.tags.hard_U != UNKNOWN
         target_UK = np.eye(self.tags.num_columns)[np.where(known_U, self.tags.hard_U, 0)] * known_U[:, None]
         if self.tags.soft_UK is not None:
-            share = np.where(known_U, self.settings.soft_weight, 1.0)[:, None]
+            share = np.where(known_U, self.mixing.soft_weight, 1.0)[:, None]
             target_UK = (1 - share) * target_UK + share * probabilities(self.tags.soft_UK)
-        return target_UK @ tag_weights(target_UK.sum(0), self.settings.balance)
+        return target_UK @ tag_weights(target_UK.sum(0), self.balance)
 
     def _places(self, place: int, row: int) -> tuple[np.ndarray, ...]:
         """Return of each unit of a window: row in the batch, position, word, and whether it is a further sub-word."""

@@ -1,17 +1,17 @@
 """The teacher learns to tag from the annotated notes, under ZeRO on every rank; then it is a labeler by its logits."""
 
 import numpy as np
-import torch
 
 from ckd_dist.engine.export import Trained, publish, with_scores
 from ckd_dist.engine.loop import Engine, Fitted, Phase
+from ckd_dist.engine.teacher import TeacherTraining, teacher_under_zero
 from ckd_dist.engine.train import predict, train
-from ckd_dist.engine.zero import ZeroEngine, read_sharding, sharded_loading
-from ckd_dist.models.base import load_tokenizer
+from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
+from ckd_dist.models.losses import HARD_ALONE
 from ckd_dist.models.teacher import TeacherOptions
+from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import eval_slots, steps_of
-from ckd_dist.studies.ner.config import TagLoss, TagTeacher
 from ckd_dist.studies.ner.rows import GoldSample, chosen_gold, gold_of, only, read_split, windows_of
 from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.tagger import build_tag_teacher
@@ -19,25 +19,17 @@ from ckd_dist.studies.ner.task import NerTask, Reading, Tags
 from ckd_dist.studies.ner.windows import Windows
 from ckd_dist.world import World
 
-UNWEIGHTED = TagLoss(balance=0.0)
-
 
 def train_tag_teacher(
-    run: NerRun, settings: TagTeacher, base: str, gold: GoldSample, phase: Phase, world: World, card: Card
+    run: NerRun, training: TeacherTraining, start: Start, gold: GoldSample, phase: Phase, world: World, card: Card
 ) -> Fitted | None:
     """Train and export the teacher; None where it was asked to stop.  gold: the annotated notes that it learns from."""
-    tokenizer, sharding = load_tokenizer(base, settings.revision), read_sharding(settings.sharding)
-    options = TeacherOptions(
-        tuning=settings.tuning,
-        lora=settings.lora,
-        dtype=getattr(torch, settings.dtype),
-        gradient_checkpointing=settings.gradient_checkpointing,
-        revision=settings.revision,
-        loading=sharded_loading(sharding, world, dtype=settings.dtype),
-        seed=phase.optim.seed,
-    )
-    model = build_tag_teacher(base, run.tag_columns(), options, settings.max_tokens)
-    engine = ZeroEngine(model, phase.optim, world, sharding=sharding, dtype=settings.dtype)
+    tokenizer = load_tokenizer(start.base, start.revision)
+
+    def build(options: TeacherOptions) -> Wrapper:
+        return build_tag_teacher(start.base, run.tag_columns(), options, start.max_tokens)
+
+    model, engine = teacher_under_zero(build, training, phase.optim, world, start.revision)
     task = gold_task(run, "train", "teacher", tokenizer.pad_token_id, gold)
     tuning = gold_task(run, "tuning", "teacher", tokenizer.pad_token_id)
     fitted = fit_tags(engine, task, tuning, phase)
@@ -54,7 +46,7 @@ def gold_task(
     role: str,
     pad_id: int,
     sample: GoldSample = GoldSample(),  # noqa: B008  (frozen)
-    loss: TagLoss = UNWEIGHTED,
+    balance: float = 0.0,
     continuation: float = 0.0,
 ) -> NerTask:
     """Read the annotated windows of a split, to learn from or to score by human tags alone.
@@ -74,7 +66,8 @@ def gold_task(
         windows_of(windows, chosen_N),
         Tags(only(gold.hard_U, stored.notes, chosen_N), len(run.tag_columns())),
         Reading(pad_id, "last" if role == "teacher" else "first", continuation),
-        loss,
+        HARD_ALONE,
+        balance,
     )
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score
 
+from ckd_dist.models.losses import Mixing
 from ckd_dist.notes.note import Mention, Note, decode, encode, tag_names
-from ckd_dist.studies.ner.config import TagLoss
 from ckd_dist.studies.ner.rows import chosen_gold, gold_of, only
 from ckd_dist.studies.ner.task import UNKNOWN, NerTask, Reading, Tags, continued, probabilities, tag_weights
 from ckd_dist.studies.ner.windows import Windows
@@ -29,9 +29,9 @@ HARD = np.array([0, 1, 2, 2, 0, UNKNOWN, UNKNOWN])
 SOFT = np.random.default_rng(0).normal(size=(7, K)).astype(np.float32)
 
 
-def task(rows=(0, 1, 2), hard=HARD, soft=SOFT, continuation=0.2, at="first", **loss):
-    settings = TagLoss(**({"balance": 0.0} | loss))
-    return NerTask(WINDOWS, np.array(rows), Tags(hard, K, soft), Reading(9, at, continuation), settings)
+def task(rows=(0, 1, 2), hard=HARD, soft=SOFT, continuation=0.2, at="first", balance=0.0, **mixing):
+    reading, mixing = Reading(9, at, continuation), Mixing(**({"soft_weight": 0.5, "temperature": 1.0} | mixing))
+    return NerTask(WINDOWS, np.array(rows), Tags(hard, K, soft), reading, mixing, balance)
 
 
 def test_units_are_first_sub_words_and_then_lighter_further_ones():

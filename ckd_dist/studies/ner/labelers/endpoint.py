@@ -14,13 +14,14 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from ckd_dist.config import Endpoint
 from ckd_dist.endpoints import cache
 from ckd_dist.endpoints.cache import Answer
 from ckd_dist.endpoints.client import Advice, Chat, Pace, ask
 from ckd_dist.endpoints.egress import check_egress
 from ckd_dist.notes.note import Mention, Note, Prediction
-from ckd_dist.studies.ner.config import LabelEndpoint
 from ckd_dist.studies.ner.labelers.align import OUTCOMES, RULES, align
+from ckd_dist.studies.ner.labelers.asking import Asking
 from ckd_dist.studies.ner.labelers.labelled import Labelled
 from ckd_dist.studies.ner.labelers.question import Question, instructions, questions, schema
 
@@ -30,45 +31,46 @@ COUNTS = ("notes", "words", "questions", "cached", "requests", *TOKENS, *OUTCOME
 
 @dataclass(frozen=True)
 class EndpointLabeler:
-    """`labeler(notes)` returns the mentions that the model behind `settings.url` states.
+    """`labeler(notes)` returns the mentions that the model behind `endpoint.url` states.
 
     Raises ValueError when it is made for an address that notes may not go to; client.EndpointError while it labels.
     """
 
-    settings: LabelEndpoint
+    endpoint: Endpoint
+    asking: Asking
     types: Sequence[str]
     cache_folder: Path
 
     def __post_init__(self) -> None:
-        check_egress(self.settings)
+        check_egress(self.endpoint)
 
     @property
     def name(self) -> str:
-        return self.settings.name
+        return self.endpoint.name
 
     @property
     def chat(self) -> Chat:
         """What every question is asked with."""
-        s = self.settings
+        asking = self.asking
         advice = Advice(
-            who=f"labeler {s.name!r}",
+            who=f"labeler {self.name!r}",
             overloaded="lower parallel or set requests_per_minute",
             refused="a question in every form",
-            see=f"takes a system message and temperature {s.temperature:g}, and has room for max_words and "
+            see=f"takes a system message and temperature {asking.temperature:g}, and has room for max_words and "
             "max_output_tokens",
         )
-        return Chat(instructions(self.types), schema(self.types), s.temperature, s.max_output_tokens, advice)
+        return Chat(instructions(self.types), schema(self.types), asking.temperature, asking.max_output_tokens, advice)
 
     @property
     def asked(self) -> str:
         """A hash of what shapes an answer beside the question: not the address, the key, a limit or a price."""
-        s, form = self.settings, repr(schema(self.types))
-        return cache.key(s.model, repr(s.temperature), str(s.max_output_tokens), instructions(self.types), form)
+        temperature, most = repr(self.asking.temperature), str(self.asking.max_output_tokens)
+        return cache.key(self.endpoint.model, temperature, most, instructions(self.types), repr(schema(self.types)))
 
     @property
     def fingerprint(self) -> str:
         """A hash of what shapes the mentions: the answers, how notes are cut and answers read, how sure they are."""
-        return cache.key(self.asked, str(self.settings.max_words), str(RULES), repr(self.settings.confidence))
+        return cache.key(self.asked, str(self.asking.max_words), str(RULES), repr(self.asking.confidence))
 
     def __call__(self, notes: Sequence[Note]) -> Labelled:
         """Label every note.  counts: those of align.py, and
@@ -79,7 +81,7 @@ class EndpointLabeler:
         higher; cut_answers: they did not end by themselves; seconds of this call, wall-clock.
         """
         began = perf_counter()
-        parts = [questions(note, self.settings.max_words) for note in notes]
+        parts = [questions(note, self.asking.max_words) for note in notes]
         name_of = {q.text: cache.key(self.asked, q.text) for part in parts for q in part}
         kept = {text: answer for text, name in name_of.items() if (answer := cache.find(self.cache_folder, name))}
         fresh, num_requests = self._ask({text: name for text, name in name_of.items() if text not in kept})
@@ -91,15 +93,15 @@ class EndpointLabeler:
         predictions = []
         for note, part in zip(notes, parts, strict=True):
             mentions = self._align(note, part, answer_of, counts)
-            predictions.append([Prediction(mention, self.settings.confidence) for mention in mentions])
-        usd = _count_tokens(counts, fresh.values(), kept.values(), self.settings)
+            predictions.append([Prediction(mention, self.asking.confidence) for mention in mentions])
+        usd = _count_tokens(counts, fresh.values(), kept.values(), self.asking)
         return Labelled(predictions, {**counts, "usd": usd, "seconds": perf_counter() - began})
 
     def _ask(self, name_of: dict[str, str]) -> tuple[dict[str, Answer], int]:
         keep = partial(cache.keep, self.cache_folder)
         texts = {name: text for text, name in name_of.items()}
-        pace = Pace(self.settings.parallel, self.settings.requests_per_minute)
-        answers, num_requests = ask(texts, self.settings, self.chat, keep, pace)
+        pace = Pace(self.asking.parallel, self.asking.requests_per_minute)
+        answers, num_requests = ask(texts, self.endpoint, self.chat, keep, pace)
         return {texts[name]: answer for name, answer in answers.items()}, num_requests
 
     def _align(
@@ -116,14 +118,12 @@ class EndpointLabeler:
         return mentions
 
 
-def _count_tokens(
-    counts: Counter[str], fresh: Iterable[Answer], kept: Iterable[Answer], settings: LabelEndpoint
-) -> float:
+def _count_tokens(counts: Counter[str], fresh: Iterable[Answer], kept: Iterable[Answer], asking: Asking) -> float:
     """Add the tokens of all answers to `counts`; return what the fresh ones cost, US dollars."""
     for prefix, answers in (("", fresh), ("cached_", kept)):
         for answer in answers:
             counts[f"{prefix}input_tokens"] += answer.input_tokens or 0
             counts[f"{prefix}output_tokens"] += answer.output_tokens or 0
             counts["untold"] += answer.input_tokens is None or answer.output_tokens is None
-    sent = counts["input_tokens"] * settings.usd_per_million_input
-    return (sent + counts["output_tokens"] * settings.usd_per_million_output) / 1e6
+    sent = counts["input_tokens"] * asking.usd_per_million_input
+    return (sent + counts["output_tokens"] * asking.usd_per_million_output) / 1e6

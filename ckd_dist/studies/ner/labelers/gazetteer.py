@@ -20,6 +20,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -27,7 +28,6 @@ from typing import NamedTuple
 import ahocorasick
 
 from ckd_dist.notes.note import Mention, Note, Prediction
-from ckd_dist.studies.ner.config import Ontology
 from ckd_dist.studies.ner.labelers import negation
 from ckd_dist.studies.ner.labelers.labelled import Labelled
 from ckd_dist.studies.ner.labelers.short_forms import find_short_forms
@@ -41,6 +41,18 @@ COUNTS = ("notes", "words", "mentions", "overlapped", "ties", "short_forms", "de
 Sequences = dict[tuple[str, ...], frozenset[int]]  # words of a name -> the types that have it, by their place
 
 
+@dataclass(frozen=True)
+class DictionaryOptions:
+    """What a labeler by vocabularies is called, and what counts as a match."""
+
+    name: str
+    vocabularies: tuple[str, ...]  # type=form:PATH each
+    inflections: bool  # whether plurals, spelling variants and short forms that a note defines count
+    skip_negated: bool  # whether an entity that its sentence denies is left out
+    min_letters: int  # of the shortest name that counts in any case
+    confidence: float  # that a mention is right
+
+
 class Match(NamedTuple):
     """Characters start to end of a note, and the types that have them as a name."""
 
@@ -52,15 +64,15 @@ class Match(NamedTuple):
 class Gazetteer:
     """A labeler that finds names in notes.  Build it once; the automatons of 20,000 names take about a second."""
 
-    def __init__(self, settings: Ontology, vocabularies: Sequence[Vocabulary]) -> None:
-        """settings: what counts as a match.  vocabularies: of one or several types, the first of which win ties."""
-        self.name = settings.name
-        self._settings = settings
+    def __init__(self, options: DictionaryOptions, vocabularies: Sequence[Vocabulary]) -> None:
+        """options: what counts as a match.  vocabularies: of one or several types, the first of which win ties."""
+        self.name = options.name
+        self._options = options
         self._types = list(dict.fromkeys(vocabulary.type for vocabulary in vocabularies))
-        names = compile_names(vocabularies, self._types, settings)
-        self.fingerprint = hash_of_names(names, self._types, settings)
+        names = compile_names(vocabularies, self._types, options)
+        self.fingerprint = hash_of_names(names, self._types, options)
         self._automatons = [_automaton(sequences) for sequences in names]
-        self._numbers = _numbering(self._automatons, settings.inflections)
+        self._numbers = _numbering(self._automatons, options.inflections)
 
     def __call__(self, notes: Sequence[Note]) -> Labelled:
         """Find the mentions of every note, in order, and count.
@@ -74,10 +86,10 @@ class Gazetteer:
             matches = self._matches(note)
             kept = longest(matches)
             mentions = [Mention(match.start, match.end, self._types[min(match.types)]) for match in kept]
-            further = find_short_forms(note, mentions) if self._settings.inflections else []
+            further = find_short_forms(note, mentions) if self._options.inflections else []
             mentions = sorted(mentions + further)
-            left = negation.affirmed(note, mentions) if self._settings.skip_negated else mentions
-            predictions.append([Prediction(mention, self._settings.confidence) for mention in left])
+            left = negation.affirmed(note, mentions) if self._options.skip_negated else mentions
+            predictions.append([Prediction(mention, self._options.confidence) for mention in left])
             counts["notes"] += 1
             counts["words"] += len(note)
             counts["mentions"] += len(left)
@@ -90,7 +102,7 @@ class Gazetteer:
     def _matches(self, note: Note) -> list[Match]:
         """Find every name in the note, overlapping ones too, each place once."""
         starts, ends, streams = [], [], ([], [])
-        for word, start, end in pieces(note.text, self._settings.inflections):
+        for word, start, end in pieces(note.text, self._options.inflections):
             in_any_case, as_written = self._numbers(word)
             starts.append(start)
             ends.append(end)
@@ -123,13 +135,13 @@ def longest(matches: Iterable[Match]) -> list[Match]:
 
 
 def compile_names(
-    vocabularies: Iterable[Vocabulary], types: Sequence[str], settings: Ontology
+    vocabularies: Iterable[Vocabulary], types: Sequence[str], options: DictionaryOptions
 ) -> tuple[Sequences, Sequences]:
     """Return the names to look for in any case (their words folded), and those only as written.
 
     Left out: what the stop-list holds, and names with fewer than two letters.
     """
-    loose = settings.inflections
+    loose = options.inflections
     stopped_in_any_case, stopped_as_written = stop_list()
     in_any_case, as_written = {}, {}
     for vocabulary in vocabularies:
@@ -138,7 +150,7 @@ def compile_names(
             num_letters = sum(letter.isalpha() for letter in name)
             if num_letters < 2:
                 continue
-            exact = num_letters < settings.min_letters or is_abbreviation(name)
+            exact = num_letters < options.min_letters or is_abbreviation(name)
             for variant in variants(name, exact) if loose else (name,):
                 if exact and written_key(variant, True) not in stopped_as_written:
                     key, kind = written_key(variant, loose), as_written
@@ -192,15 +204,15 @@ def stop_list() -> tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]
     return in_any_case, frozenset(written_key(name, True) for name in names)
 
 
-def hash_of_names(names: tuple[Sequences, Sequences], types: Sequence[str], settings: Ontology) -> str:
-    """Hash all that decides what is found: names as they are looked for, types in order, rules and settings."""
+def hash_of_names(names: tuple[Sequences, Sequences], types: Sequence[str], options: DictionaryOptions) -> str:
+    """Hash all that decides what is found: names as they are looked for, types in order, rules and options."""
     content = {
         "rules": RULES,
         "types": list(types),
         "names": [sorted((list(key), sorted(value)) for key, value in sequences.items()) for sequences in names],
-        "loose": settings.inflections,
-        "denied": [negation.RULES, sorted(negation.KINDS.items())] if settings.skip_negated else None,
-        "confidence": settings.confidence,
+        "loose": options.inflections,
+        "denied": [negation.RULES, sorted(negation.KINDS.items())] if options.skip_negated else None,
+        "confidence": options.confidence,
     }
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

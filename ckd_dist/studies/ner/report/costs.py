@@ -8,17 +8,21 @@ import torch
 
 from ckd_dist.notes.note import Note
 from ckd_dist.report.timing import hardware
-from ckd_dist.studies.ner.config import Labelers
 from ckd_dist.studies.ner.distill import Arm
 from ckd_dist.studies.ner.evaluate import by_student
 from ckd_dist.studies.ner.report.results import Cost
 
 
 def costs_of(
-    spent: Mapping[str, Mapping[str, float]], settings: Labelers, student: Arm, notes: Sequence[Note]
+    spent: Mapping[str, Mapping[str, float]],
+    prices: Mapping[str, tuple[float, float]],
+    student: Arm,
+    notes: Sequence[Note],
 ) -> list[Cost]:
-    """Return what 1,000 notes cost each labeler and the student.  spent: labeler -> sums over its shards."""
-    prices = {each.name: (each.usd_per_million_input, each.usd_per_million_output) for each in settings.endpoints}
+    """Return what 1,000 notes cost each labeler and the student.
+
+    spent: labeler -> sums over its shards.  prices: of a million tokens sent and answered, of those that are paid.
+    """
     return [*(_labeler(name, sums, prices.get(name)) for name, sums in spent.items()), _student(student, notes)]
 
 

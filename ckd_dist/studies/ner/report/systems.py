@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ckd_dist.schema import SPLITS
-from ckd_dist.studies.ner.config import Labelers
 from ckd_dist.studies.ner.distill import FULL, Arm
 from ckd_dist.studies.ner.label import TEACHER
 from ckd_dist.studies.ner.report.entities import Estimates
@@ -25,10 +24,11 @@ COMBINED = "combination"
 ROLES: dict[str, Role] = {COMBINED: "combination", "student": "student", "human": "human"}
 
 
-def systems_of(estimates: Mapping[str, Estimates], settings: Labelers, arms: Mapping[str, Arm]) -> list[System]:
-    """Return the systems of the tables, in order: labelers, combination, student and its baseline."""
-    kinds = {each.name: "ontology" for each in settings.ontologies}
-    kinds |= {each.name: "llm" for each in settings.endpoints} | {TEACHER: "teacher"}
+def systems_of(estimates: Mapping[str, Estimates], kinds: Mapping[str, str], arms: Mapping[str, Arm]) -> list[System]:
+    """Return the systems of the tables, in order: labelers, combination, student and its baseline.
+
+    kinds: what each labeler is.
+    """
     titles = {COMBINED: "Combination", TEACHER: "Teacher"} | {name: arm.title for name, arm in arms.items()}
     return [
         System(

@@ -7,8 +7,8 @@ import pytest
 from ckd_dist.endpoints.client import Advice, Chat, EndpointError, ask
 from ckd_dist.endpoints.egress import ALLOWED, check_egress, is_loopback
 from ckd_dist.studies.ner.config import LabelEndpoint
-from ckd_dist.studies.ner.labelers.endpoint import EndpointLabeler
 from tests.endpoints.server import Reply, entities, note, serve
+from tests.studies.ner.labelers.asked import labeler_of
 
 CHAT = Chat("", {}, 0.0, 16, Advice("labeler", "", "", ""))
 HERE = [
@@ -100,7 +100,7 @@ def test_a_localhost_that_is_not_this_machine_is_elsewhere(monkeypatch):
 
 def test_a_labeler_for_elsewhere_is_not_even_made(tmp_path):
     with pytest.raises(ValueError, match="not this machine"):
-        EndpointLabeler(LabelEndpoint(url="https://api.openai.com/v1"), ["disease"], tmp_path)
+        labeler_of(tmp_path, url="https://api.openai.com/v1")
 
 
 def test_nothing_is_asked_elsewhere_whoever_asks():
@@ -114,7 +114,7 @@ def test_a_redirect_is_not_followed(status, tmp_path):
     with serve(lambda _: entities()) as other:
         moved = Reply(status, {}, {"Location": f"{other.url}/chat/completions"})
         with serve(lambda _: moved) as server:
-            labeler = EndpointLabeler(LabelEndpoint(url=server.url, retries=0), ["disease"], tmp_path)
+            labeler = labeler_of(tmp_path, url=server.url, retries=0)
             with pytest.raises(EndpointError, match=f"sends elsewhere \\({status}\\)"):
                 labeler([note("Has CKD .")])
             assert len(server.bodies) == 1
@@ -127,6 +127,6 @@ def test_no_proxy_of_the_environment_stands_before_loopback(tmp_path, monkeypatc
             monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        labelled = EndpointLabeler(LabelEndpoint(url=server.url), ["disease"], tmp_path)([note("Has CKD .")])
+        labelled = labeler_of(tmp_path, url=server.url)([note("Has CKD .")])
         assert labelled.counts["aligned"] == 1
         assert proxy.bodies == []

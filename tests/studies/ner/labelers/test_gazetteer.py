@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckd_dist.config import values_of
 from ckd_dist.notes.note import Note
 from ckd_dist.studies.ner.config import Ontology
 from ckd_dist.studies.ner.labelers import negation
-from ckd_dist.studies.ner.labelers.gazetteer import Gazetteer, stop_list
+from ckd_dist.studies.ner.labelers.gazetteer import DictionaryOptions, Gazetteer, stop_list
 from ckd_dist.studies.ner.labelers.spelling import folded
 from ckd_dist.studies.ner.labelers.vocabularies import Vocabulary
 
@@ -56,7 +57,7 @@ def note_of(text, words=r"\w+|[^\w\s]"):
 
 
 def labeler(vocabularies=VOCABULARIES, **changes):
-    return Gazetteer(Ontology(**changes), vocabularies)
+    return Gazetteer(values_of(Ontology(**changes), DictionaryOptions), vocabularies)
 
 
 def mentions(text, gazetteer=None, **changes):
@@ -390,7 +391,7 @@ def test_every_trigger_is_of_one_kind():
 
 # --- fingerprint ------------------------------------------------------------------------------------------------------
 
-BASE = Ontology()
+BASE = values_of(Ontology(), DictionaryOptions)
 
 
 @pytest.mark.parametrize(
@@ -419,7 +420,7 @@ def test_the_fingerprint_changes_with_names_their_type_and_which_type_wins():
 
 def test_the_fingerprint_stays_with_what_decides_nothing():
     one = labeler([Vocabulary("disease", ("asthma", "tumor", "lung cancer"))])
-    renamed = Ontology(name="another", vocabularies=("disease=tsv:/elsewhere",))
+    renamed = replace(BASE, name="another", vocabularies=("disease=tsv:/elsewhere",))
     first, second = ("lung cancer", "syndrome"), ("tumours", "asthma", "Asthma")
     other = Gazetteer(renamed, [Vocabulary("disease", first), Vocabulary("disease", second)])
     assert one.fingerprint == other.fingerprint and re.fullmatch("[0-9a-f]{64}", one.fingerprint)
