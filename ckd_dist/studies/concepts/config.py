@@ -21,8 +21,8 @@ from ckd_dist.config import (
     redeclared,
     what,
 )
+from ckd_dist.studies.concepts.regimes import Regime
 
-ONE_HOT, RANDOM = "one-hot", "random"  # names of the two baselines among the embeddings
 TEMPLATE = r"^[^{}]*\{\}[^{}]*$"  # exactly one pair of braces, or every phrase would be the same
 
 
@@ -161,9 +161,6 @@ class PatientModel:
     dropout: float = what(0.5, "dropout before the last layer", ge=0, lt=1)
     layers: int = what(2, "layers of a transformer", ge=1)
     heads: int = what(4, "attention heads of a transformer", ge=1)
-
-
-Regime = Literal["local", "shared", "frozen", "full", "thawed", "pooled", "adversarial"]
 
 
 @dataclass(frozen=True, config=STRICT)

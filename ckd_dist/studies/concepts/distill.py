@@ -6,6 +6,7 @@ share of them is held out to choose the checkpoint.  The target's other phrases 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -14,18 +15,17 @@ from ckd_dist.engine.choose import data_parallel
 from ckd_dist.engine.export import Trained, publish, with_scores
 from ckd_dist.engine.loop import Fitted, Phase
 from ckd_dist.engine.train import predict, train
-from ckd_dist.models.base import load_tokenizer
+from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.read import read_labels
 from ckd_dist.softlabels.stream import eval_slots, steps_of
 from ckd_dist.studies.concepts.cases.cases import read_cases
-from ckd_dist.studies.concepts.config import Encoder
 from ckd_dist.studies.concepts.embed import read_phrases
 from ckd_dist.studies.concepts.encoder import build_concept_student, export_concept_student
 from ckd_dist.studies.concepts.grid import members, pairs
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
-from ckd_dist.studies.concepts.task import SpaceTask
+from ckd_dist.studies.concepts.task import SpaceTask, SpaceWeights
 from ckd_dist.world import World
 
 
@@ -54,20 +54,31 @@ class TeacherVectors:
     learned: np.ndarray  # rows that it may see
 
 
+@dataclass(frozen=True)
+class EncoderTraining:
+    """How the encoder is trained, beside its schedule."""
+
+    engine: Literal["ddp", "zero1"]
+    dtype: str  # of activations
+    held_out_fraction: float  # of its phrases, which only choose the checkpoint
+    anchors: int  # phrases that relations are measured to
+    weights: SpaceWeights
+
+
 def train_encoder(
-    settings: Encoder, base: str, teacher: TeacherVectors, phase: Phase, world: World, card: Card
+    training: EncoderTraining, start: Start, teacher: TeacherVectors, phase: Phase, world: World, card: Card
 ) -> Fitted | None:
     """Train and export the encoder; None where it was asked to stop."""
-    tokenizer, width = load_tokenizer(base, settings.revision), teacher.vectors_ND.shape[1]
-    model = build_concept_student(base, width, settings.revision, settings.max_tokens, phase.optim.seed)
-    engine = data_parallel(settings.engine, model, phase.optim, world, settings.dtype)
-    learn, measure = split_rows(teacher.learned, settings.held_out_fraction, phase.optim.seed)
-    ids = tokenizer(list(teacher.texts), truncation=True, max_length=settings.max_tokens)["input_ids"]
-    anchors_AK = teacher.vectors_ND[sample_rows(learn, settings.loss.anchors, phase.optim.seed)]
+    tokenizer, width = load_tokenizer(start.base, start.revision), teacher.vectors_ND.shape[1]
+    model = build_concept_student(start.base, width, start.revision, start.max_tokens, phase.optim.seed)
+    engine = data_parallel(training.engine, model, phase.optim, world, training.dtype)
+    learn, measure = split_rows(teacher.learned, training.held_out_fraction, phase.optim.seed)
+    ids = tokenizer(list(teacher.texts), truncation=True, max_length=start.max_tokens)["input_ids"]
+    anchors_AK = teacher.vectors_ND[sample_rows(learn, training.anchors, phase.optim.seed)]
 
     def task_of(rows: np.ndarray) -> SpaceTask:
         tokens = TokenRows([np.array(ids[row], np.int64) for row in rows])
-        return SpaceTask(tokens, tokenizer.pad_token_id, teacher.vectors_ND[rows], anchors_AK, settings.loss)
+        return SpaceTask(tokens, tokenizer.pad_token_id, teacher.vectors_ND[rows], anchors_AK, training.weights)
 
     task, tuning = task_of(learn), task_of(measure)
 

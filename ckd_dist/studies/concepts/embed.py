@@ -20,10 +20,11 @@ from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find
 from ckd_dist.studies.concepts.cases.cases import read_concepts
-from ckd_dist.studies.concepts.config import ONE_HOT, RANDOM, EmbeddingEndpoint, Embeddings, Encoder, TextModel
+from ckd_dist.studies.concepts.embeddings import EmbeddingOptions, Learned, LocalModel, ServedModel
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.synonyms import teach_synonyms
 from ckd_dist.studies.concepts.synthetic import thesaurus
+from ckd_dist.studies.concepts.tables import ONE_HOT, RANDOM
 
 SYNONYM_EPOCHS = 30
 MAKERS = {"tiny": make_tiny_teacher, "tiny_encoder": make_tiny_student}
@@ -43,7 +44,7 @@ class VectorSource(Protocol):
         ...
 
 
-def names_of(settings: Embeddings, student: Encoder) -> list[str]:
+def names_of(settings: EmbeddingOptions, student: Learned) -> list[str]:
     """Return the embeddings by models, in order, the student's last.  Raises ValueError where two have one name."""
     names = [each.name for each in (*settings.models, *settings.endpoints)] + [student.name] * bool(student.of)
     for name in names:
@@ -56,7 +57,7 @@ def names_of(settings: Embeddings, student: Encoder) -> list[str]:
     return names
 
 
-def embeddings_of(settings: Embeddings, student: Encoder) -> dict[str, int | None]:
+def embeddings_of(settings: EmbeddingOptions, student: Learned) -> dict[str, int | None]:
     """Return all that a patient model may read, in the report's order -> directions that whitening keeps of it.
 
     A student keeps those of what it learned, the baselines have none.  Raises ValueError as `names_of` does.
@@ -67,7 +68,7 @@ def embeddings_of(settings: Embeddings, student: Encoder) -> dict[str, int | Non
     return named | {name: None for name, wanted in baselines.items() if wanted}
 
 
-def settings_of(settings: Embeddings, name: str) -> TextModel | EmbeddingEndpoint:
+def settings_of(settings: EmbeddingOptions, name: str) -> LocalModel | ServedModel:
     """Return one embedding's settings."""
     return next(each for each in (*settings.models, *settings.endpoints) if each.name == name)
 
@@ -105,7 +106,7 @@ def read_synonyms(file: str | None) -> list[tuple[str, str]]:
     return frame.rows()
 
 
-def make_tiny_bases(run: ConceptsRun, settings: Embeddings) -> None:
+def make_tiny_bases(run: ConceptsRun, settings: EmbeddingOptions) -> None:
     """Make the models that the recipe calls tiny: a vocabulary of these very phrases, and synonyms if any."""
     for each in settings.models:
         if each.base in MAKERS:
@@ -119,18 +120,18 @@ def make_tiny_bases(run: ConceptsRun, settings: Embeddings) -> None:
             raise ValueError(f"embedding {each.name}: synonyms are for a tiny base alone; {each.base} is read as it is")
 
 
-def base_of(run: ConceptsRun, settings: TextModel) -> str:
+def base_of(run: ConceptsRun, settings: LocalModel) -> str:
     """Return the folder or hub name of a model."""
     return str(run.base(settings.name)) if settings.base in MAKERS else settings.base
 
 
-def options_of(settings: TextModel) -> EmbedderOptions:
+def options_of(settings: LocalModel) -> EmbedderOptions:
     """Return what decides how a model reads a phrase."""
     dtype = getattr(torch, settings.dtype)
     return EmbedderOptions(settings.revision, settings.pooling, settings.max_tokens, dtype)
 
 
-def sources_of(run: ConceptsRun, settings: Embeddings) -> dict[str, VectorSource]:
+def sources_of(run: ConceptsRun, settings: EmbeddingOptions) -> dict[str, VectorSource]:
     """Return what each embedding is.  Raises ValueError where one cannot be read or may not be asked."""
     sources: dict[str, VectorSource] = {
         each.name: inspect_embedder(base_of(run, each), options_of(each)) for each in settings.models
@@ -142,7 +143,7 @@ def sources_of(run: ConceptsRun, settings: Embeddings) -> dict[str, VectorSource
     return sources
 
 
-def plan_vectors(run: ConceptsRun, settings: Embeddings, sources: Mapping[str, VectorSource]) -> dict[str, Plan]:
+def plan_vectors(run: ConceptsRun, settings: EmbeddingOptions, sources: Mapping[str, VectorSource]) -> dict[str, Plan]:
     """Plan what is to be embedded, by embedding."""
     phrases = phrases_of(run, settings.phrases)
     plans = {}
@@ -167,7 +168,7 @@ def column_names(width: int) -> list[str]:
 class EmbeddingWorker:
     """One process with all embeddings; a model is loaded when it is first needed.  Publishing twice is harmless."""
 
-    def __init__(self, run: ConceptsRun, settings: Embeddings, device: str) -> None:
+    def __init__(self, run: ConceptsRun, settings: EmbeddingOptions, device: str) -> None:
         self.run, self.settings, self.device = run, settings, device
         self.sources = sources_of(run, settings)
         self.plans = plan_vectors(run, settings, self.sources)
@@ -179,13 +180,13 @@ class EmbeddingWorker:
         name, plan, shard = find(self.plans, number)
         generate(plan, self.run.softlabels, [shard], partial(self._embed, settings_of(self.settings, name)))
 
-    def _embed(self, settings: TextModel | EmbeddingEndpoint, rows: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def _embed(self, settings: LocalModel | ServedModel, rows: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         texts = [settings.template.format(phrase) for phrase in self.phrases[rows]]
-        if isinstance(settings, EmbeddingEndpoint):
+        if isinstance(settings, ServedModel):
             return self.sources[settings.name].embed(texts)
         return self._model(settings).embed(texts, micro_tokens=self.settings.micro_tokens), {"phrases": len(texts)}
 
-    def _model(self, settings: TextModel) -> Embedder:
+    def _model(self, settings: LocalModel) -> Embedder:
         """Load the weights of one model at a time: two large ones may not fit."""
         if self.loaded is None or self.loaded[0] != settings.name:
             self.loaded = None

@@ -22,7 +22,7 @@ from openai.types import CreateEmbeddingResponse
 from ckd_dist.endpoints import cache
 from ckd_dist.endpoints.client import Advice, EndpointError, connect, problem
 from ckd_dist.endpoints.egress import PHRASES, check_egress
-from ckd_dist.studies.concepts.config import EmbeddingEndpoint
+from ckd_dist.studies.concepts.embeddings import ServedModel
 
 COUNTS = ("phrases", "distinct", "cached", "requests", "input_tokens", "uncounted")
 Numbered = tuple[list[tuple[int, np.ndarray]], int | None]  # (index, vector) each, and tokens read
@@ -31,26 +31,26 @@ PROBE = "fever"  # asked to learn how wide a vector is; says nothing of anyone
 
 @dataclass(frozen=True)
 class EndpointEmbedder:
-    """The model behind `settings.url`; no template is applied.
+    """The model behind `served.endpoint.url`; no template is applied.
 
     Raises ValueError when it is made for an address that phrases may not go to.
     """
 
-    settings: EmbeddingEndpoint
+    served: ServedModel
     cache_folder: Path
 
     def __post_init__(self) -> None:
-        check_egress(self.settings, PHRASES)
+        check_egress(self.served.endpoint, PHRASES)
 
     @property
     def fingerprint(self) -> str:
         """Hash what shapes a vector beside the phrase: not the address, the key or a limit."""
-        return cache.key("embedding", self.settings.model, str(self.settings.dimensions), self.settings.template)
+        return cache.key("embedding", self.served.endpoint.model, str(self.served.dimensions), self.served.template)
 
     @cached_property
     def width(self) -> int:
         """Return the numbers of a vector; where the recipe does not say, one phrase is asked."""
-        return self.settings.dimensions or self.embed([PROBE])[0].shape[1]
+        return self.served.dimensions or self.embed([PROBE])[0].shape[1]
 
     def embed(self, phrases: Sequence[str]) -> tuple[np.ndarray, dict[str, float]]:
         """Return vectors, float32 [N, D] in the order of `phrases`, and counts:
@@ -67,9 +67,9 @@ class EndpointEmbedder:
         counts.update(phrases=len(phrases), distinct=len(names), cached=len(vector_of))
         missing = [phrase for phrase in names if phrase not in vector_of]
         if missing:
-            with connect(self.settings) as (client, sent):
-                for start in range(0, len(missing), self.settings.batch):
-                    part = missing[start : start + self.settings.batch]
+            with connect(self.served.endpoint) as (client, sent):
+                for start in range(0, len(missing), self.served.batch):
+                    part = missing[start : start + self.served.batch]
                     vectors_BD = self._ask(client, part, counts)
                     self._check_width([*list(vector_of.values())[:1], *vectors_BD])
                     cache.keep_vectors(self.cache_folder, [names[phrase] for phrase in part], vectors_BD)
@@ -78,11 +78,11 @@ class EndpointEmbedder:
         self._check_width(list(vector_of.values()))
         seconds = {"seconds": perf_counter() - began}
         if not phrases:
-            return np.empty((0, self.settings.dimensions or 0), np.float32), counts | seconds
+            return np.empty((0, self.served.dimensions or 0), np.float32), counts | seconds
         return np.stack([vector_of[phrase] for phrase in phrases]), counts | seconds
 
     def _name(self, phrase: str) -> str:
-        return cache.key("embedding", self.settings.model, str(self.settings.dimensions), phrase)
+        return cache.key("embedding", self.served.endpoint.model, str(self.served.dimensions), phrase)
 
     def _ask(self, client: openai.OpenAI, phrases: list[str], counts: Counter[str]) -> np.ndarray:
         """Ask for some phrases; return their vectors in their order, float32 [B, D]."""
@@ -102,10 +102,10 @@ class EndpointEmbedder:
 
     def _try(self, client: openai.OpenAI, phrases: list[str]) -> tuple[Numbered | None, str]:
         """Return the numbered vectors and the tokens read, or None and the problem in a sentence."""
-        shortened = {} if self.settings.dimensions is None else {"dimensions": self.settings.dimensions}
+        shortened = {} if self.served.dimensions is None else {"dimensions": self.served.dimensions}
         try:
             answer = client.embeddings.create(
-                model=self.settings.model, input=phrases, encoding_format="float", **shortened
+                model=self.served.endpoint.model, input=phrases, encoding_format="float", **shortened
             )
             if not isinstance(answer, CreateEmbeddingResponse):
                 raise TypeError("not embeddings")
@@ -113,22 +113,22 @@ class EndpointEmbedder:
                 vectors = [(int(item.index), np.array(item.embedding, np.float32)) for item in answer.data]
             return (vectors, answer.usage and int(answer.usage.prompt_tokens)), ""
         except Exception as error:  # of any kind: each may quote the question or the answer
-            return None, problem(error, self.settings, self._advice)
+            return None, problem(error, self.served.endpoint, self._advice)
 
     @property
     def _advice(self) -> Advice:
-        dimensions = self.settings.dimensions
+        dimensions = self.served.dimensions
         return Advice(
-            who=f"embedding {self.settings.name!r}",
+            who=f"embedding {self.served.name!r}",
             overloaded="lower batch, or the number of workers",
             refused="the phrases",
-            see=f"embeds {self.settings.batch} phrases at a time"
+            see=f"embeds {self.served.batch} phrases at a time"
             + (f", and can shorten vectors to {dimensions}" if dimensions else ""),
         )
 
     def _check_width(self, vectors: Sequence[np.ndarray]) -> None:
         widths = {vector_D.shape for vector_D in vectors}
-        wanted = self.settings.dimensions
+        wanted = self.served.dimensions
         if len(widths) > 1 or any(len(shape) != 1 or not shape[0] for shape in widths):
             raise self._wrong("gives vectors of different widths, now or in kept answers")
         if wanted and widths - {(wanted,)}:
@@ -136,6 +136,6 @@ class EndpointEmbedder:
 
     def _wrong(self, what: str) -> EndpointError:
         return EndpointError(
-            f"embedding {self.settings.name!r}: {self.settings.url} {what}: see that it serves model "
-            f"{self.settings.model} and nothing else by that name"
+            f"embedding {self.served.name!r}: {self.served.endpoint.url} {what}: see that it serves model "
+            f"{self.served.endpoint.model} and nothing else by that name"
         )

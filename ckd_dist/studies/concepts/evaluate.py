@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from ckd_dist.studies.concepts.cases.cases import read_cases
-from ckd_dist.studies.concepts.config import ONE_HOT, RANDOM, Grid
-from ckd_dist.studies.concepts.grid import Experiment, list_experiments, model_names
+from ckd_dist.studies.concepts.grid import Experiment, GridOptions, list_experiments, model_names
 from ckd_dist.studies.concepts.report.baselines import site_baselines
 from ckd_dist.studies.concepts.report.results import Scored, Space, Target, target_of
 from ckd_dist.studies.concepts.result import Result, path_of
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
-from ckd_dist.studies.concepts.tables import Table, keys_of
+from ckd_dist.studies.concepts.tables import ONE_HOT, RANDOM, Table, keys_of
 
 
-def read_scored(run: ConceptsRun, grid: Grid, embeddings: Sequence[str]) -> list[Scored]:
+def read_scored(run: ConceptsRun, grid: GridOptions, embeddings: Sequence[str]) -> list[Scored]:
     """Read what every experiment found at a site of this run, in the order of the report."""
     cases = read_cases(run)
     experiments, _ = list_experiments(grid, embeddings, cases.num_train)
@@ -26,7 +25,7 @@ def read_scored(run: ConceptsRun, grid: Grid, embeddings: Sequence[str]) -> list
     return [_scored(result) for result in results if result.experiment.target in cases.sites]
 
 
-def place_of(grid: Grid, embeddings: Sequence[str], experiment: Experiment) -> tuple:
+def place_of(grid: GridOptions, embeddings: Sequence[str], experiment: Experiment) -> tuple:
     """Return an experiment's place in the report: as the recipe names things, not as they were run."""
     return (
         embeddings.index(experiment.embedding),

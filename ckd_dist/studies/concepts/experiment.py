@@ -18,14 +18,21 @@ from torch import Tensor
 from ckd_dist.report.metrics import auroc
 from ckd_dist.schedule import num_steps
 from ckd_dist.studies.concepts.cases.cases import read_cases
-from ckd_dist.studies.concepts.config import ONE_HOT
 from ckd_dist.studies.concepts.fit import FitOptions, Probe, fit_patient, predict_outcomes
 from ckd_dist.studies.concepts.grid import ExperimentPlan, members
-from ckd_dist.studies.concepts.patients import Codes, Patient, Vectors, build_patient, load_weights, weights_of
-from ckd_dist.studies.concepts.regimes import TUNED, SiteSplits, TrainingCases, choose_trainable, training_cases
+from ckd_dist.studies.concepts.patients import (
+    Codes,
+    Patient,
+    Vectors,
+    build_patient,
+    choose_trainable,
+    load_weights,
+    weights_of,
+)
+from ckd_dist.studies.concepts.regimes import TUNED, SiteSplits, TrainingCases, training_cases
 from ckd_dist.studies.concepts.result import Result, is_done, path_of
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
-from ckd_dist.studies.concepts.tables import Table, keys_of
+from ckd_dist.studies.concepts.tables import ONE_HOT, Table, keys_of
 from ckd_dist.studies.concepts.task import CaseTask
 from ckd_dist.studies.concepts.whiten import fit_whitening
 

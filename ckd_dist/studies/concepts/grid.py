@@ -11,18 +11,35 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from ckd_dist.config import Optim, result_fields
 from ckd_dist.files import digest_of, hash_file
 from ckd_dist.studies.concepts.cases.cases import read_cases
-from ckd_dist.studies.concepts.config import ONE_HOT, Grid, PatientModel, Regime
-from ckd_dist.studies.concepts.regimes import FROM_SOURCE, TUNED
+from ckd_dist.studies.concepts.pools import PatientOptions
+from ckd_dist.studies.concepts.regimes import FROM_SOURCE, TUNED, Regime
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
+from ckd_dist.studies.concepts.tables import ONE_HOT
 
 REST = "all but "
 # They read no label of the target; or ask how long to tune, not with how many.
 NO_SIZES: tuple[Regime, ...] = ("shared", "adversarial", "thawed")
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """The sides of the grid, and how its models are trained."""
+
+    models: tuple[PatientOptions, ...]
+    regimes: tuple[Regime, ...]
+    pairs: tuple[str, ...]  # SOURCE->TARGET or rest->TARGET; none: all
+    seeds: int
+    sizes: tuple[int, ...]  # labelled training cases of the target
+    steps_curve: int  # length of the curve over tuning steps, times the tuning schedule
+    train: Optim
+    tune: Optim
+    rates: tuple[float, ...]  # learning rates to choose from; none: the schedule's own
+    adversary_weight: float
 
 
 @dataclass(frozen=True)
@@ -60,10 +77,10 @@ def source_experiment(experiment: Experiment) -> Experiment | None:
     return replace(experiment, target=experiment.source, regime="local", size=None)
 
 
-def model_names(models: Sequence[PatientModel]) -> list[str]:
+def model_names(models: Sequence[PatientOptions]) -> list[str]:
     """Name each patient model: its kind, with a number from the second of a kind on.
 
-    >>> model_names([PatientModel("max"), PatientModel("mean"), PatientModel("max", filters=300)])
+    >>> model_names([PatientOptions(kind, 100, dropout=0.5, layers=2, heads=4) for kind in ("max", "mean", "max")])
     ['max', 'mean', 'max 2']
     """
     kinds = [model.kind for model in models]
@@ -104,7 +121,7 @@ def pairs(asked: Sequence[str], sites: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def list_experiments(
-    grid: Grid, embeddings: Sequence[str], num_train: Mapping[str, int]
+    grid: GridOptions, embeddings: Sequence[str], num_train: Mapping[str, int]
 ) -> tuple[list[Experiment], list[str]]:
     """Return all experiments in running order, each once, and a sentence for everything asked for that is left out.
 
@@ -135,7 +152,7 @@ def list_experiments(
     return sorted(chosen, key=place), list(left_out)
 
 
-def effort(experiment: Experiment, grid: Grid, model: PatientModel, num_train: Mapping[str, int]) -> float:
+def effort(experiment: Experiment, grid: GridOptions, model: PatientOptions, num_train: Mapping[str, int]) -> float:
     """Estimate how long an experiment takes, in cases read; a Transformer reads one in about twenty times the time."""
     if experiment.regime == "shared":
         return 0.0
@@ -151,7 +168,7 @@ class ExperimentPlan:
     """An experiment, and all that shapes its result."""
 
     experiment: Experiment
-    model: PatientModel
+    model: PatientOptions
     optim: Optim  # training, or tuning where it starts from a source model
     rates: tuple[float, ...]  # learning rates that are tried, of which the tuning cases choose one
     directions: int | None  # that whitening keeps of the embedding; None: no whitening
@@ -167,7 +184,7 @@ class GridPlan:
     embeddings: what a patient model may read -> directions that its whitening keeps.
     """
 
-    def __init__(self, grid: Grid, embeddings: Mapping[str, int | None], run: ConceptsRun) -> None:
+    def __init__(self, grid: GridOptions, embeddings: Mapping[str, int | None], run: ConceptsRun) -> None:
         experiments, self.left_out = list_experiments(grid, list(embeddings), read_cases(run).num_train)
         self._grid, self._directions, self._inputs = grid, embeddings, input_digests(run, list(embeddings))
         self._models = dict(zip(model_names(grid.models), grid.models, strict=True))
@@ -181,7 +198,7 @@ class GridPlan:
         adversary_weight = grid.adversary_weight if experiment.regime == "adversarial" else None
         steps_curve = grid.steps_curve if is_tuned and experiment.size is None else 0
         shaping = [self._inputs[experiment.embedding], directions, grid.rates, adversary_weight, steps_curve]
-        shaping += [result_fields(part) for part in (model, grid.train, optim)]  # train shapes the source model too
+        shaping += [asdict(model), result_fields(grid.train), result_fields(optim)]  # train: of the source model too
         return ExperimentPlan(
             experiment=experiment,
             model=model,

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from ckd_dist.models.seeded import seeded
-from ckd_dist.studies.concepts.config import PatientModel
-from ckd_dist.studies.concepts.pools import POOLS
+from ckd_dist.studies.concepts.pools import POOLS, PatientOptions
+from ckd_dist.studies.concepts.regimes import Regime
 from ckd_dist.studies.concepts.tables import draw
 
 CODES, CODE_KEYS = "reads.first.weight", "reads.first.keys"
@@ -48,7 +48,7 @@ class Codes:
 
 
 def build_patient(
-    settings: PatientModel,
+    options: PatientOptions,
     num_outcomes: int,
     reads: Vectors | Codes,
     seed: int,
@@ -59,11 +59,11 @@ def build_patient(
     adversary_weight: a last column is the logit of being a case of the target, and what it learns reaches the layers
     below reversed, times this (Ganin and Lempitsky 2015); None: no such column.
     """
-    if settings.kind == "transformer" and settings.filters % settings.heads:
-        raise ValueError(f"filters={settings.filters} of a transformer cannot be shared by heads={settings.heads}")
+    if options.kind == "transformer" and options.filters % options.heads:
+        raise ValueError(f"filters={options.filters} of a transformer cannot be shared by heads={options.heads}")
     with seeded(seed):
-        first = CodeVectors(reads, settings.filters, seed) if isinstance(reads, Codes) else Projection(reads, settings)
-        return Patient(settings, num_outcomes, first, adversary_weight)
+        first = CodeVectors(reads, options.filters, seed) if isinstance(reads, Codes) else Projection(reads, options)
+        return Patient(options, num_outcomes, first, adversary_weight)
 
 
 class Patient(nn.Module):
@@ -71,20 +71,20 @@ class Patient(nn.Module):
 
     def __init__(
         self,
-        settings: PatientModel,
+        options: PatientOptions,
         num_outcomes: int,
         reads: "Projection | CodeVectors",
         adversary_weight: float | None,
     ) -> None:
         super().__init__()
         self.reads = reads
-        self.pool = POOLS[settings.kind](settings)
-        self.dropout = nn.Dropout(settings.dropout)
-        self.classifier = nn.Linear(settings.filters, num_outcomes)
+        self.pool = POOLS[options.kind](options)
+        self.dropout = nn.Dropout(options.dropout)
+        self.classifier = nn.Linear(options.filters, num_outcomes)
         self.adversary_weight = adversary_weight
         if adversary_weight is not None:
             self.site = nn.Sequential(
-                nn.Linear(settings.filters, settings.filters), nn.ReLU(), nn.Linear(settings.filters, 1)
+                nn.Linear(options.filters, options.filters), nn.ReLU(), nn.Linear(options.filters, 1)
             )
 
     def forward(self, input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor | None = None) -> Tensor:
@@ -102,13 +102,13 @@ class Patient(nn.Module):
 class Projection(nn.Module):
     """Frozen vectors and a linear layer.  The vectors are in no state dict; thawed, they are a parameter."""
 
-    def __init__(self, reads: Vectors, settings: PatientModel) -> None:
+    def __init__(self, reads: Vectors, options: PatientOptions) -> None:
         super().__init__()
         vectors_VD = torch.as_tensor(np.asarray(reads.vectors_VD, np.float32))
         rows = torch.cat([torch.zeros(1, vectors_VD.shape[1]), vectors_VD])
         self.register_buffer("rows", rows, persistent=False)  # row 0: padding
         self._hash: Tensor | None = None  # of the vectors before they were thawed
-        self.first = nn.Linear(vectors_VD.shape[1], settings.filters)
+        self.first = nn.Linear(vectors_VD.shape[1], options.filters)
 
     @property
     def is_thawed(self) -> bool:
@@ -176,6 +176,21 @@ class _Reverse(torch.autograd.Function):
 def reverse(value: Tensor, weight: float) -> Tensor:
     """Return the same value; its gradient is reversed and multiplied by `weight`."""
     return _Reverse.apply(value, weight)
+
+
+def choose_trainable(model: Patient, regime: Regime) -> list[str]:
+    """Let exactly the parameters that `regime` names be trained, and return their names, in order."""
+    if regime == "thawed":
+        thaw(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(regime != "shared" and (regime != "frozen" or name.startswith("classifier.")))
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def thaw(model: Patient) -> None:
+    """Make a copy of the model's vectors a parameter of it; nothing to do where it reads codes."""
+    if isinstance(model.reads, Projection):
+        model.reads.thaw()
 
 
 def weights_of(model: Patient) -> dict[str, Tensor]:

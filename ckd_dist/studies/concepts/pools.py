@@ -6,14 +6,26 @@ Each gets `first_UF`, the first layer of every concept of the batch, and `row_BL
 gives [B, F]: zeros for a case without a concept.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, relu, scaled_dot_product_attention
 
-from ckd_dist.studies.concepts.config import PatientModel
-
 MAXIMUM = 2  # what torch.embedding_bag calls it
 INNER_DROPOUT = 0.1  # in a transformer's layers; the recipe's is before the last layer of every kind
+
+
+@dataclass(frozen=True)
+class PatientOptions:
+    """What a patient model is made of."""
+
+    kind: Literal["max", "mean", "attention", "transformer"]
+    filters: int  # width after the first layer
+    dropout: float  # before the last layer
+    layers: int  # of a transformer
+    heads: int  # of a transformer's attention
 
 
 class Maximum(nn.Module):
@@ -23,7 +35,7 @@ class Maximum(nn.Module):
     writes B x F numbers instead of B x L x F.  (Equal values: one of them gets the gradient.)
     """
 
-    def __init__(self, settings: PatientModel) -> None:
+    def __init__(self, options: PatientOptions) -> None:
         super().__init__()
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
@@ -48,7 +60,7 @@ class Maximum(nn.Module):
 class Mean(nn.Module):
     """The mean of every filter over the case."""
 
-    def __init__(self, settings: PatientModel) -> None:
+    def __init__(self, options: PatientOptions) -> None:
         super().__init__()
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
@@ -61,9 +73,9 @@ class Mean(nn.Module):
 class Attention(nn.Module):
     """A weighted mean: the weight of a concept is its value along a learned query, softmax over the case."""
 
-    def __init__(self, settings: PatientModel) -> None:
+    def __init__(self, options: PatientOptions) -> None:
         super().__init__()
-        self.query = nn.Linear(settings.filters, 1, bias=False)
+        self.query = nn.Linear(options.filters, 1, bias=False)
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
         """Pool every case, float32 [B, F]."""
@@ -76,10 +88,10 @@ class Attention(nn.Module):
 class EventTransformer(nn.Module):
     """A pre-norm Transformer over the concepts in their order (sinusoidal positions), then their mean."""
 
-    def __init__(self, settings: PatientModel) -> None:
+    def __init__(self, options: PatientOptions) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.layers))
-        self.norm = nn.LayerNorm(settings.filters)
+        self.layers = nn.ModuleList(Layer(options) for _ in range(options.layers))
+        self.norm = nn.LayerNorm(options.filters)
 
     def forward(self, first_UF: Tensor, row_BL: Tensor) -> Tensor:
         """Pool every case, float32 [B, F]."""
@@ -96,10 +108,10 @@ class EventTransformer(nn.Module):
 class Layer(nn.Module):
     """Attention and a feed-forward layer of twice the width, each after a norm and added to what it read."""
 
-    def __init__(self, settings: PatientModel) -> None:
+    def __init__(self, options: PatientOptions) -> None:
         super().__init__()
-        width = settings.filters
-        self.num_heads = settings.heads
+        width = options.filters
+        self.num_heads = options.heads
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)

@@ -1,4 +1,4 @@
-"""What each regime trains, and the cases that it learns from.
+"""The regimes: what each trains (patients.choose_trainable), and the cases that it learns from.
 
     local         target's cases, from a fresh start             shared       none: the source model as it is
     frozen        the source model, its last layer tuned         full         all of it tuned but the vectors
@@ -10,30 +10,15 @@ learns: full trains them, and thawed is the same.  Held-out cases appear in none
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from ckd_dist.studies.concepts.config import Regime
-from ckd_dist.studies.concepts.patients import Patient, Projection
 from ckd_dist.studies.concepts.tables import mix
 
+Regime = Literal["local", "shared", "frozen", "full", "thawed", "pooled", "adversarial"]
 TUNED: tuple[Regime, ...] = ("frozen", "full", "thawed")  # they start from a source model and train it
 FROM_SOURCE: tuple[Regime, ...] = ("shared", *TUNED)
-
-
-def choose_trainable(model: Patient, regime: Regime) -> list[str]:
-    """Let exactly the parameters that `regime` names be trained, and return their names, in order."""
-    if regime == "thawed":
-        thaw(model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(regime != "shared" and (regime != "frozen" or name.startswith("classifier.")))
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-
-
-def thaw(model: Patient) -> None:
-    """Make a copy of the model's vectors a parameter of it; nothing to do where it reads codes."""
-    if isinstance(model.reads, Projection):
-        model.reads.thaw()
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,10 @@ from ckd_dist.source import find_source
 from ckd_dist.studies.concepts.cases.cases import read_cases
 from ckd_dist.studies.concepts.cases.sources import SOURCES, without_name
 from ckd_dist.studies.concepts.config import ConceptRecipe
-from ckd_dist.studies.concepts.embed import embeddings_of, phrases_of
+from ckd_dist.studies.concepts.embed import phrases_of
 from ckd_dist.studies.concepts.grid import list_experiments
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
+from ckd_dist.studies.concepts.stages import grid_of, readable
 
 
 def of_read(recipe: ConceptRecipe, run: ConceptsRun) -> Size:
@@ -49,15 +50,15 @@ def of_distill(recipe: ConceptRecipe, run: ConceptsRun) -> Size:
 
 def of_tabulate(recipe: ConceptRecipe, run: ConceptsRun) -> Size:
     """Say how many embeddings a patient model may read."""
-    return Size(f"{len(embeddings_of(recipe.embed, recipe.student))} embeddings")
+    return Size(f"{len(readable(recipe))} embeddings")
 
 
 def of_transfer(recipe: ConceptRecipe, run: ConceptsRun) -> Size:
     """Say how many experiments, and how many at once."""
     if not run.cases.is_file():
         return Size()
-    names = list(embeddings_of(recipe.embed, recipe.student))
-    experiments, _ = list_experiments(recipe.grid, names, read_cases(run).num_train)
+    names = list(readable(recipe))
+    experiments, _ = list_experiments(grid_of(recipe), names, read_cases(run).num_train)
     return Size(f"{len(experiments):,} experiments, {recipe.grid.workers.num:,} at once")
 
 

@@ -9,23 +9,28 @@ as a shard of vectors is.  The recipe stops here: what is called gets the values
 
 import datetime
 import json
+from dataclasses import replace
 
 import polars as pl
 
+from ckd_dist.config import Endpoint, values_of
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.train import best_of
 from ckd_dist.files import files_below, replacing, sweep, write
+from ckd_dist.models.base import Start
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.record import read
 from ckd_dist.schema import check_columns
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing, sums
-from ckd_dist.studies.concepts.cases.sources import read_sources
+from ckd_dist.studies.concepts.cases.built import JoinOptions
+from ckd_dist.studies.concepts.cases.options import CaseOptions
+from ckd_dist.studies.concepts.cases.sources import Sources, read_sources
 from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
-from ckd_dist.studies.concepts.config import ONE_HOT
+from ckd_dist.studies.concepts.config import ConceptRecipe
 from ckd_dist.studies.concepts.describe import card_of, provenance_of
-from ckd_dist.studies.concepts.distill import TeacherVectors, learned_rows, read_vectors, train_encoder
+from ckd_dist.studies.concepts.distill import EncoderTraining, TeacherVectors, learned_rows, read_vectors, train_encoder
 from ckd_dist.studies.concepts.embed import (
     MAKERS,
     EmbeddingWorker,
@@ -36,23 +41,28 @@ from ckd_dist.studies.concepts.embed import (
     settings_of,
     sources_of,
 )
+from ckd_dist.studies.concepts.embeddings import EmbeddingOptions, Learned, LocalModel, ServedModel
 from ckd_dist.studies.concepts.evaluate import read_scored, read_spaces, targets_of
 from ckd_dist.studies.concepts.experiment import ExperimentWorker
-from ckd_dist.studies.concepts.grid import GridPlan
+from ckd_dist.studies.concepts.grid import GridOptions, GridPlan
+from ckd_dist.studies.concepts.pools import PatientOptions
 from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
 from ckd_dist.studies.concepts.report.wording import sentences_of
 from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of
+from ckd_dist.studies.concepts.tables import ONE_HOT
 from ckd_dist.studies.concepts.tabulate import agreement, embed_by_student, write_vector_tables
+from ckd_dist.studies.concepts.task import SpaceWeights
 from ckd_dist.study import Context, Jobs, Outcome
 
 
 def read_sites(context: Context) -> Outcome:
     """sources -> cases: read those of every site, and the concepts that they hold; split them by subject."""
     recipe, run = context.recipe, context.run
-    embeddings_of(recipe.embed, recipe.student)  # a name that cannot be is refused before anything is read
-    built, files = read_sources(recipe.sites, run, context.callbacks.track)
+    readable(recipe)  # a name that cannot be is refused before anything is read
+    kinds = (Sources, CaseOptions, JoinOptions)
+    built, files = read_sources(*(values_of(recipe.sites, kind) for kind in kinds), run, context.callbacks.track)
     for path, frame in ((run.concepts, built.concepts), (run.cases, built.cases)):
         with replacing(path) as temporary:
             frame.write_parquet(temporary)
@@ -61,22 +71,44 @@ def read_sites(context: Context) -> Outcome:
     return Outcome([run.concepts, run.cases, run.outcomes, *files], numbers)
 
 
+def embeddings(recipe: ConceptRecipe) -> EmbeddingOptions:
+    """Return the embeddings by models, and how their phrases are cut into shards."""
+    part = recipe.embed
+    served = tuple(
+        ServedModel(values_of(each, Endpoint), each.template, each.whiten, each.dimensions, each.batch)
+        for each in part.endpoints
+    )
+    models = tuple(values_of(each, LocalModel) for each in part.models)
+    return replace(values_of(part, EmbeddingOptions), models=models, endpoints=served)
+
+
+def readable(recipe: ConceptRecipe) -> dict[str, int | None]:
+    """Return all embeddings that a patient model may read -> directions that whitening keeps (embed.embeddings_of)."""
+    return embeddings_of(embeddings(recipe), values_of(recipe.student, Learned))
+
+
+def grid_of(recipe: ConceptRecipe) -> GridOptions:
+    """Return the sides of the grid."""
+    models = tuple(values_of(each, PatientOptions) for each in recipe.grid.models)
+    return replace(values_of(recipe.grid, GridOptions), models=models)
+
+
 def planned_vectors(context: Context) -> dict[str, Plan]:
     """Return what is embedded, by embedding."""
-    settings = context.recipe.embed
+    settings = embeddings(context.recipe)
     return plan_vectors(context.run, settings, sources_of(context.run, settings))
 
 
 def missing_vectors(context: Context) -> list[int]:
     """Return the shards of vectors that are not there yet, of all embeddings."""
-    embeddings_of(context.recipe.embed, context.recipe.student)  # a finished read has not looked at other names
-    make_tiny_bases(context.run, context.recipe.embed)
+    readable(context.recipe)  # a finished read has not looked at other names
+    make_tiny_bases(context.run, embeddings(context.recipe))
     return still_missing(context.run.softlabels, planned_vectors(context))
 
 
 def embedding_worker(context: Context, device: str) -> EmbeddingWorker:
     """phrases -> shards of vectors: return one worker with every embedding."""
-    return EmbeddingWorker(context.run, context.recipe.embed, device)
+    return EmbeddingWorker(context.run, embeddings(context.recipe), device)
 
 
 def finish_vectors(context: Context) -> Outcome:
@@ -95,7 +127,7 @@ EMBED = Jobs(missing_vectors, embedding_worker, finish_vectors)
 def distill(context: Context) -> Outcome | None:
     """vectors -> small encoder: train it to have the same space."""
     recipe, run, world = context.recipe, context.run, context.world
-    embeddings_of(recipe.embed, recipe.student)  # refuses a student of an embedding that there is not
+    readable(recipe)  # refuses a student of an embedding that there is not
     settings, phrases = recipe.student, phrases_of(run, recipe.embed.phrases)
     base = settings.base
     if base == "tiny":
@@ -104,13 +136,16 @@ def distill(context: Context) -> Outcome | None:
             make_tiny_student(run.base(settings.name), phrases, settings.tiny, seed=0)
         world.barrier()
     plan = Plan.open(run.softlabels, read(run, "embed").numbers[settings.of])
-    template = settings_of(recipe.embed, settings.of).template
+    template = settings_of(embeddings(recipe), settings.of).template
     texts = [template.format(phrase) for phrase in phrases]
     learned = learned_rows(run, recipe.grid.pairs, phrases, recipe.embed.phrases)
     teacher = TeacherVectors(texts, read_vectors(run, plan), learned)
     scalars = run.tensorboard / "student"
     phase = Phase(settings.optim, run.student, context.digest(), "cosine", context.callbacks, scalars)
-    fitted = train_encoder(settings, base, teacher, phase, world, card_of(recipe))
+    weights, anchors = values_of(settings.loss, SpaceWeights), settings.loss.anchors
+    training = EncoderTraining(settings.engine, settings.dtype, settings.held_out_fraction, anchors, weights)
+    start = Start(base, settings.revision, settings.max_tokens)
+    fitted = train_encoder(training, start, teacher, phase, world, card_of(recipe))
     return Outcome(exported_files(run.student), best_of(fitted)) if fitted else None
 
 
@@ -122,7 +157,7 @@ def tabulate(context: Context) -> Outcome:
     vectors = {name: read_vectors(run, plan) for name, plan in plans.items()}
     numbers = {}
     if student.of:
-        template = settings_of(recipe.embed, student.of).template
+        template = settings_of(embeddings(recipe), student.of).template
         texts = [template.format(phrase) for phrase in phrases]
         own_ND = embed_by_student(run.student, texts, student.max_tokens, student.optim.micro_tokens)
         learned = learned_rows(run, recipe.grid.pairs, phrases, recipe.embed.phrases)
@@ -136,7 +171,7 @@ def tabulate(context: Context) -> Outcome:
 def planned_experiments(context: Context) -> GridPlan:
     """Return the experiments of the grid, in order, each with all that shapes it."""
     recipe = context.recipe
-    return GridPlan(recipe.grid, embeddings_of(recipe.embed, recipe.student), context.run)
+    return GridPlan(grid_of(recipe), readable(recipe), context.run)
 
 
 def missing_experiments(context: Context) -> list[int]:
@@ -168,10 +203,10 @@ def evaluate(context: Context) -> Outcome:
     """experiments -> report: score the targets' held-out cases beside baselines, with intervals over subjects."""
     recipe, run, track = context.recipe, context.run, context.callbacks.track
     settings, student = recipe.evaluate, recipe.student
-    embeddings = embeddings_of(recipe.embed, student)
+    read_by = readable(recipe)
     cases = check_columns(pl.read_parquet(run.cases), CASES, "cases")
     concepts = check_columns(pl.read_parquet(run.concepts), CONCEPTS, "concepts")
-    scored = read_scored(run, recipe.grid, list(embeddings))
+    scored = read_scored(run, grid_of(recipe), list(read_by))
     track(1, 4)
     flow, tabulated = read(run, "read").numbers["flow"], read(run, "tabulate").numbers
     transfer = read(run, "transfer")
@@ -183,7 +218,7 @@ def evaluate(context: Context) -> Outcome:
         concepts=concepts,
         targets=targets_of(scored, cases, len(concepts)),
         scored=scored,
-        spaces=read_spaces(run, embeddings, concepts),
+        spaces=read_spaces(run, read_by, concepts),
         one_hot=ONE_HOT,
         learned={student.name: student.of} if student.of else {},
         idle_share=transferred["idle_share"],

@@ -22,6 +22,8 @@ from scipy.special import ndtri
 
 from ckd_dist.files import write
 
+ONE_HOT, RANDOM = "one-hot", "random"  # embeddings that no model makes: no table at all, and a random one
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

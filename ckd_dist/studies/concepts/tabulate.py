@@ -8,9 +8,8 @@ import torch
 
 from ckd_dist.models.embed import EmbedderOptions, load_embedder
 from ckd_dist.studies.concepts.cases.cases import read_concepts
-from ckd_dist.studies.concepts.config import RANDOM
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
-from ckd_dist.studies.concepts.tables import Table, keys_of, random_table, unit
+from ckd_dist.studies.concepts.tables import RANDOM, Table, keys_of, random_table, unit
 
 RANDOM_SEED = 0
 

@@ -5,6 +5,7 @@ a phrase:  unit = phrase, column = a number of its vector
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from ckd_dist.engine.task import Batch
 from ckd_dist.models.losses import hard_loss, space_loss
 from ckd_dist.models.rows import Tokens, pad
 from ckd_dist.studies.concepts.cases.cases import Cases
-from ckd_dist.studies.concepts.config import SpaceLoss
 from ckd_dist.studies.concepts.tables import unit
 
 
@@ -54,13 +54,21 @@ class CaseTask:
         return outcomes + hard_loss(logits_UK[:, -1:], batch.hard_UK[:, -1:], batch.mask_U)
 
 
+@dataclass(frozen=True)
+class SpaceWeights:
+    """What the terms of the loss weigh: the vectors themselves, and their relations to the anchors."""
+
+    cosine_weight: float
+    relation_weight: float
+
+
 class SpaceTask:
     """A large model's vectors of phrases, for a small encoder to learn."""
 
     def __init__(
-        self, tokens: Tokens, pad_id: int, vectors_NK: np.ndarray, anchors_AK: np.ndarray, loss: SpaceLoss
+        self, tokens: Tokens, pad_id: int, vectors_NK: np.ndarray, anchors_AK: np.ndarray, weights: SpaceWeights
     ) -> None:
-        self.tokens, self.pad_id, self.vectors_NK, self.settings = tokens, pad_id, vectors_NK, loss
+        self.tokens, self.pad_id, self.vectors_NK, self.terms = tokens, pad_id, vectors_NK, weights
         self.anchors_AK = torch.from_numpy(anchors_AK)
 
     @property
@@ -91,8 +99,8 @@ class SpaceTask:
             batch.soft_UK,
             batch.mask_U,
             self.anchors_AK,
-            cosine_weight=self.settings.cosine_weight,
-            relation_weight=self.settings.relation_weight,
+            cosine_weight=self.terms.cosine_weight,
+            relation_weight=self.terms.relation_weight,
         )
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:

@@ -6,8 +6,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ckd_dist.studies.concepts.config import PatientModel
-from ckd_dist.studies.concepts.patients import Codes, Patient, Vectors, build_patient
-from ckd_dist.studies.concepts.regimes import choose_trainable
+from ckd_dist.studies.concepts.patients import Codes, Patient, Vectors, build_patient, choose_trainable
 
 # V concepts, B cases, L concepts in a case, K outcomes, D width of a vector
 V, D, K = 13, 5, 2

@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from ckd_dist.config import values_of
 from ckd_dist.engine.loop import Phase
+from ckd_dist.models.base import Start
 from ckd_dist.models.card import Card
 from ckd_dist.studies.concepts.cases.cases import read_cases
-from ckd_dist.studies.concepts.distill import TeacherVectors, learned_rows, read_vectors, train_encoder
+from ckd_dist.studies.concepts.distill import EncoderTraining, TeacherVectors, learned_rows, read_vectors, train_encoder
 from ckd_dist.studies.concepts.embed import phrases_of
 from ckd_dist.studies.concepts.tabulate import agreement
+from ckd_dist.studies.concepts.task import SpaceWeights
 from ckd_dist.world import World
 from tests.studies.concepts.small import SMALL, STUDENT, plan_of
 
@@ -52,7 +55,10 @@ def weights_of_student(base: str, folder, teacher: TeacherVectors) -> dict[str, 
     """Weights of a student of these vectors, by file."""
     optim = replace(SMALL.student.optim, epochs=1)
     card = Card(data="phrases", patients=False, cohort="none", labels="vectors")
-    train_encoder(SMALL.student, base, teacher, Phase(optim, folder, "digest", "cosine"), World(0, 1), card)
+    weights = values_of(SMALL.student.loss, SpaceWeights)
+    training = EncoderTraining("ddp", "float32", SMALL.student.held_out_fraction, SMALL.student.loss.anchors, weights)
+    start = Start(base, None, SMALL.student.max_tokens)
+    train_encoder(training, start, teacher, Phase(optim, folder, "digest", "cosine"), World(0, 1), card)
     files = sorted(path for path in folder.rglob("*.safetensors") if "step_" not in str(path))
     assert len(files) == 2
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}

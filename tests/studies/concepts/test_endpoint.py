@@ -11,15 +11,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ckd_dist.config import Endpoint, values_of
 from ckd_dist.endpoints.client import EndpointError
 from ckd_dist.endpoints.egress import ALLOWED, PHRASES, check_egress
 from ckd_dist.studies.concepts.config import EmbeddingEndpoint
+from ckd_dist.studies.concepts.embeddings import ServedModel
 from ckd_dist.studies.concepts.endpoint import COUNTS, EndpointEmbedder
 from tests.endpoints.server import Reply, serve, vectors
 
 CANARY = "CANARYPATIENT77"
 KEY = "sk-canary-key-4711"
 SAID = ["heart failure", "fever", "heart failure", "cough", "Fever", "gout"]
+
+
+def served(**fields) -> ServedModel:
+    """The model of `embed.endpoints` with these fields."""
+    part = EmbeddingEndpoint(**fields)
+    return ServedModel(values_of(part, Endpoint), part.template, part.whiten, part.dimensions, part.batch)
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +38,7 @@ def key(monkeypatch):
 @pytest.fixture
 def embedder(tmp_path):
     def make(server, **settings):
-        return EndpointEmbedder(
-            EmbeddingEndpoint(**({"url": server.url, "retries": 0} | settings)), tmp_path / "answers"
-        )
+        return EndpointEmbedder(served(**({"url": server.url, "retries": 0} | settings)), tmp_path / "answers")
 
     return make
 
@@ -217,21 +223,21 @@ def test_a_model_that_changes_its_width_is_noticed(embedder):
 
 
 def test_the_fingerprint_covers_what_decides_the_vectors_and_nothing_else(tmp_path):
-    base = EndpointEmbedder(EmbeddingEndpoint(), tmp_path)
+    base = EndpointEmbedder(served(), tmp_path)
     same = {"url": "http://127.0.0.1:1/v1", "key_variable": "K", "timeout": 1.0, "retries": 1, "batch": 2, "name": "x"}
-    assert base.fingerprint == EndpointEmbedder(EmbeddingEndpoint(**same), tmp_path / "else").fingerprint
+    assert base.fingerprint == EndpointEmbedder(served(**same), tmp_path / "else").fingerprint
     others = [{"model": "m"}, {"dimensions": 3}, {"template": "Disease: {}"}]
-    marks = {EndpointEmbedder(EmbeddingEndpoint(**other), tmp_path).fingerprint for other in others}
+    marks = {EndpointEmbedder(served(**other), tmp_path).fingerprint for other in others}
     assert len(marks | {base.fingerprint}) == 4
 
 
 @pytest.mark.parametrize("egress", ["", "yes", ALLOWED])
 def test_phrases_leave_this_machine_only_where_the_recipe_says_so(egress, tmp_path):
     """What allows notes does not allow phrases."""
-    away = EmbeddingEndpoint(url="https://api.openai.com/v1", egress=egress)
+    away = {"url": "https://api.openai.com/v1"}
     with pytest.raises(ValueError, match="would send phrases to api") as raised:
-        EndpointEmbedder(away, tmp_path)
+        EndpointEmbedder(served(**away, egress=egress), tmp_path)
     assert PHRASES.allowed in str(raised.value)
-    EndpointEmbedder(replace(away, egress=PHRASES.allowed), tmp_path)
+    EndpointEmbedder(served(**away, egress=PHRASES.allowed), tmp_path)
     with pytest.raises(ValueError, match="unencrypted"):
-        check_egress(replace(away, url="http://api.openai.com/v1", egress=PHRASES.allowed), PHRASES)
+        check_egress(served(url="http://api.openai.com/v1", egress=PHRASES.allowed).endpoint, PHRASES)

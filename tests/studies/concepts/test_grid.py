@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from ckd_dist.studies.concepts.config import Grid, PatientModel, Regime
+from ckd_dist.studies.concepts.config import Grid, PatientModel
 from ckd_dist.studies.concepts.grid import Experiment, list_experiments, members, pairs, source_experiment
+from ckd_dist.studies.concepts.regimes import Regime
 
 SITES = {"north": 600, "south": 200, "east": 90}
 ALL = Grid(regimes=Regime.__args__, seeds=2)

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from ckd_dist.studies.concepts.config import PatientModel
-from ckd_dist.studies.concepts.patients import Codes, Vectors, build_patient, load_weights, weights_of
-from ckd_dist.studies.concepts.regimes import thaw
+from ckd_dist.studies.concepts.patients import Codes, Vectors, build_patient, load_weights, thaw, weights_of
 from tests.studies.concepts.fakes import (
     KEYS_V,
     KINDS,

@@ -5,9 +5,8 @@ import polars as pl
 import pytest
 import torch
 
-from ckd_dist.studies.concepts.config import Regime
-from ckd_dist.studies.concepts.patients import build_patient, load_weights, weights_of
-from ckd_dist.studies.concepts.regimes import SiteSplits, choose_trainable, subset, training_cases
+from ckd_dist.studies.concepts.patients import build_patient, choose_trainable, load_weights, weights_of
+from ckd_dist.studies.concepts.regimes import Regime, SiteSplits, subset, training_cases
 from tests.studies.concepts.fakes import KINDS, K, codes, logits, random_cases, settings, train, trained, vectors
 
 REGIMES: tuple[Regime, ...] = Regime.__args__

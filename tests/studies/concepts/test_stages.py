@@ -6,11 +6,14 @@ from shutil import copytree
 import numpy as np
 import pytest
 
+from ckd_dist.config import values_of
 from ckd_dist.models.embed import EmbedderOptions, load_embedder
 from ckd_dist.record import read
 from ckd_dist.studies.concepts import STUDY
+from ckd_dist.studies.concepts.cases.built import JoinOptions
 from ckd_dist.studies.concepts.cases.cases import read_concepts
-from ckd_dist.studies.concepts.cases.sources import read_sources
+from ckd_dist.studies.concepts.cases.options import CaseOptions
+from ckd_dist.studies.concepts.cases.sources import Sources, read_sources
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.tables import Table, keys_of
 from launch.choose import with_source
@@ -134,5 +137,6 @@ def test_several_sources_are_told_apart_by_commas_and_a_name_makes_one_site(tmp_
     recipe = with_source(STUDY, SMALL, "A=mimic3:/x,B=eicu:/y,z")
     assert recipe.sites.sources == ("A=mimic3:/x", "B=eicu:/y", "z") and recipe.grid == SMALL.grid
     named = with_source(STUDY, SMALL, "A=synthetic:60")
-    built, _ = read_sources(named.sites, ConceptsRun(tmp_path), lambda *_, **__: None)
+    asked = (values_of(named.sites, kind) for kind in (Sources, CaseOptions, JoinOptions))
+    built, _ = read_sources(*asked, ConceptsRun(tmp_path), lambda *_, **__: None)
     assert built.cases["site"].unique().to_list() == ["A"]

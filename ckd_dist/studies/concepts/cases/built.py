@@ -9,6 +9,7 @@ in two sources means two persons.  The split depends on the person's number alon
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from ckd_dist.ehr import criteria
@@ -17,10 +18,21 @@ from ckd_dist.ehr.splits import check_disjoint, split_of
 from ckd_dist.schema import SPLITS, check_columns
 from ckd_dist.studies.concepts.cases.concepts import gather
 from ckd_dist.studies.concepts.cases.table import CASES
-from ckd_dist.studies.concepts.config import Sites
 
 SOURCE_BIT = 56  # a source's place is mixed into its persons' numbers here and above: MIMIC's and counters end below
 MOST_SOURCES = 1 << (62 - SOURCE_BIT)
+
+
+@dataclass(frozen=True)
+class JoinOptions:
+    """Which sites count, how much of a case is kept, and which subjects are learned from."""
+
+    keep: tuple[str, ...]  # names of sites; none: all
+    min_cases: int  # of a site
+    max_concepts: int  # of a case
+    train_fraction: float
+    tuning_fraction: float
+    split_seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +50,7 @@ class Built:
     source: str
 
 
-def join_sources(builts: Sequence[Built], settings: Sites) -> Built:
+def join_sources(builts: Sequence[Built], options: JoinOptions) -> Built:
     """Join the cases of all sources, every case with a split; small sites and those not in `keep` are counted out.
 
     Raises ValueError where outcomes differ, where `keep` names no site, where no site is left, or where a subject is in
@@ -46,19 +58,20 @@ def join_sources(builts: Sequence[Built], settings: Sites) -> Built:
     """
     outcomes = _same_outcomes(builts)
     cases, meanings = _side_by_side(builts)
-    _check_kept(cases, settings)
-    cases, flow = criteria.apply(cases, "cases of all sources", _of_sites(settings))
+    _check_kept(cases, options)
+    cases, flow = criteria.apply(cases, "cases of all sources", _of_sites(options))
     if not len(cases):
         raise ValueError(
-            f"no site has {settings.min_cases} cases or more: bring more cases, lower sites.min_cases, or make a whole "
+            f"no site has {options.min_cases} cases or more: bring more cases, lower sites.min_cases, or make a whole "
             "source one site by NAME=SOURCE"
         )
     rows = cases.with_row_index("case").select("case", key="concepts").explode("key").drop_nulls("key")
-    lists, concepts, _ = gather(len(cases), rows, meanings, settings.max_concepts)
+    lists, concepts, _ = gather(len(cases), rows, meanings, options.max_concepts)
+    split_N = split_subjects(cases["subject_id"].to_numpy(), options)
     cases = cases.with_columns(
         lists,
         case_id=pl.int_range(len(cases), dtype=pl.Int64),
-        split=pl.col("split").fill_null(_split_of(cases["subject_id"], settings)),
+        split=pl.col("split").fill_null(pl.Series(split_N.tolist(), dtype=pl.String)),
     )
     check_disjoint({split: cases.filter(split=split)["subject_id"].to_numpy() for split in SPLITS})
     joined = " and ".join(dict.fromkeys(built.source for built in builts))
@@ -104,26 +117,22 @@ def _num_confused(cases: pl.DataFrame) -> int:
     return len(persons) - persons["subject_id"].n_unique()
 
 
-def _check_kept(cases: pl.DataFrame, settings: Sites) -> None:
+def _check_kept(cases: pl.DataFrame, options: JoinOptions) -> None:
     there = sorted(cases["site"].unique().to_list())
-    if missing := [site for site in settings.keep if site not in there]:
+    if missing := [site for site in options.keep if site not in there]:
         raise ValueError(f"sites.keep names {', '.join(missing)}, but the sites are {', '.join(there) or 'none'}")
 
 
-def _of_sites(settings: Sites) -> list[criteria.Criterion]:
+def _of_sites(options: JoinOptions) -> list[criteria.Criterion]:
     """Return what makes a case's site count."""
-    kept = [("site not in sites.keep", pl.col("site").is_in(list(settings.keep)))] * bool(settings.keep)
-    return [*kept, (f"site of fewer than {settings.min_cases} cases", pl.len().over("site") >= settings.min_cases)]
+    kept = [("site not in sites.keep", pl.col("site").is_in(list(options.keep)))] * bool(options.keep)
+    return [*kept, (f"site of fewer than {options.min_cases} cases", pl.len().over("site") >= options.min_cases)]
 
 
-def _split_of(subjects: pl.Series, settings: Sites) -> pl.Series:
-    split_N = split_of(
-        subjects.to_numpy(),
-        train=settings.train_fraction,
-        tuning=settings.tuning_fraction,
-        seed=settings.split_seed,
-    )
-    return pl.Series(split_N.tolist(), dtype=pl.String)
+def split_subjects(subject_N: np.ndarray, options: JoinOptions) -> np.ndarray:
+    """Return the split of each subject, by hash."""
+    fractions = {"train": options.train_fraction, "tuning": options.tuning_fraction}
+    return split_of(subject_N, **fractions, seed=options.split_seed)
 
 
 def _flow(builts: Sequence[Built], flow: Flow, cases: pl.DataFrame) -> Flow:

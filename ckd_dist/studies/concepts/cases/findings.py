@@ -19,15 +19,15 @@ from ckd_dist.ehr.flow import Flow
 from ckd_dist.schema import SPLITS, check_columns
 from ckd_dist.studies.concepts.cases.built import Built
 from ckd_dist.studies.concepts.cases.concepts import MEANINGS, gather
+from ckd_dist.studies.concepts.cases.options import CaseOptions
 from ckd_dist.studies.concepts.cases.table import CASES
-from ckd_dist.studies.concepts.config import Sites
 
 STATES = ("present", "absent")
 OUTCOME = "outcome:"
 ORACLE = "oracle:"
 
 
-def read_findings(folder: Path, settings: Sites, *, name: str | None = None) -> Built:
+def read_findings(folder: Path, options: CaseOptions, *, name: str | None = None) -> Built:
     """Read the three files of `folder`.  name: what to call the site, instead of column `site`.
 
     Raises ValueError where a file or column is missing, a case or concept is double, a concept is not in concepts.csv,
@@ -37,11 +37,11 @@ def read_findings(folder: Path, settings: Sites, *, name: str | None = None) -> 
     cases, outcomes, flow = _cases(cases_path, name)
     concepts = _concepts(concepts_path)
     stated, counts = _findings(findings_path, cases, concepts)
-    if settings.missing == "absent":
+    if options.missing == "absent":
         unlooked = _unlooked(stated, cases)
         stated, counts = pl.concat([unlooked, stated]), counts | {"missing findings, taken as absent": len(unlooked)}
     rows = stated.select("case", key=pl.col("number") + pl.col("absent").cast(pl.Int64) * len(concepts))
-    lists, table, num_cut = gather(len(cases), rows, _meanings(concepts), settings.max_concepts)
+    lists, table, num_cut = gather(len(cases), rows, _meanings(concepts), options.max_concepts)
     notes = counts | {"findings beyond max_concepts, left out": num_cut}
     cases = check_columns(cases.with_columns(lists), CASES, "cases")
     return Built(cases, table, outcomes, Flow(flow.rows, notes), f"findings:{folder.resolve()}")

@@ -22,9 +22,9 @@ from ckd_dist.ehr.flow import Flow
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.studies.concepts.cases.built import Built
 from ckd_dist.studies.concepts.cases.concepts import gather
+from ckd_dist.studies.concepts.cases.options import CaseOptions
 from ckd_dist.studies.concepts.cases.table import CASES
 from ckd_dist.studies.concepts.cases.window import VISIT, read_window
-from ckd_dist.studies.concepts.config import Sites
 
 SITES = {"region": "region=", "hospital": "hospital="}
 HOURS_PER_DAY = 24
@@ -33,7 +33,7 @@ HOURS_PER_DAY = 24
 def build_cases(
     events: pl.LazyFrame,
     titles: Mapping[str, str],
-    settings: Sites,
+    options: CaseOptions,
     *,
     source: str,
     name: str | None = None,
@@ -45,18 +45,18 @@ def build_cases(
     call all of it as a site.  label_set: for outcome next_visit.  Raises ValueError where events lack a
     column, or where a long stay would be long before it is predicted.
     """
-    _check(events, settings)
+    _check(events, options)
     visits = _visits(events)
-    if settings.outcome == "next_visit":
+    if options.outcome == "next_visit":
         assert label_set is not None, "a next visit wants a label set"
         cases, flow, outcomes = _next_visits(events, label_set)
     else:
-        cases, flow, outcomes = _stays(events, visits, settings)
-    site = _sites(events, cases, settings) if name is None else pl.Series([name] * len(cases), dtype=pl.String)
-    has_site = (f"no {settings.by} named", pl.col("site").is_not_null())
+        cases, flow, outcomes = _stays(events, visits, options)
+    site = _sites(events, cases, options) if name is None else pl.Series([name] * len(cases), dtype=pl.String)
+    has_site = (f"no {options.by} named", pl.col("site").is_not_null())
     cases, last = criteria.apply(cases.with_columns(site.alias("site")), "cases", [has_site])
-    rows, meanings, notes = read_window(events, cases, visits, titles, settings)
-    lists, concepts, num_cut = gather(len(cases), rows, meanings, settings.max_concepts)
+    rows, meanings, notes = read_window(events, cases, visits, titles, options)
+    lists, concepts, num_cut = gather(len(cases), rows, meanings, options.max_concepts)
     cases = cases.with_columns(
         lists,
         case_id=pl.int_range(len(cases), dtype=pl.Int64),
@@ -71,17 +71,17 @@ def build_cases(
     return Built(schema.check_columns(cases, CASES, "cases"), concepts, outcomes, flow, source)
 
 
-def _check(events: pl.LazyFrame, settings: Sites) -> None:
+def _check(events: pl.LazyFrame, options: CaseOptions) -> None:
     found = events.collect_schema()
     for column, dtype in schema.EVENTS.items():
         if found.get(column) != dtype:
             raise ValueError(f"events: column {column!r} is {found.get(column, 'missing')}, expected {dtype}")
-    if (settings.outcome, settings.begin) == (
+    if (options.outcome, options.begin) == (
         "stay",
         "admission",
-    ) and settings.stay_days * HOURS_PER_DAY < settings.hours:
+    ) and options.stay_days * HOURS_PER_DAY < options.hours:
         raise ValueError(
-            f"a stay of {settings.stay_days:g} days is long before it is predicted, {settings.hours:g} hours after "
+            f"a stay of {options.stay_days:g} days is long before it is predicted, {options.hours:g} hours after "
             "admission: raise sites.stay_days or lower sites.hours"
         )
 
@@ -106,21 +106,23 @@ def _visits(events: pl.LazyFrame) -> pl.DataFrame:
     return visits.join(deaths, on="subject_id", how="left").with_columns(ended=ended).drop("death").sort(VISIT)
 
 
-def _stays(events: pl.LazyFrame, visits: pl.DataFrame, settings: Sites) -> tuple[pl.DataFrame, Flow, tuple[str, ...]]:
+def _stays(
+    events: pl.LazyFrame, visits: pl.DataFrame, options: CaseOptions
+) -> tuple[pl.DataFrame, Flow, tuple[str, ...]]:
     """Return cases that begin with an admission: columns of VISIT, begin, at, outcomes."""
-    start = schema.ADMISSION if settings.begin == "admission" else schema.ICU_ADMISSION
+    start = schema.ADMISSION if options.begin == "admission" else schema.ICU_ADMISSION
     begun = events.filter(pl.col("code").str.starts_with(start)).select(*VISIT, begin="time").collect()
-    if settings.begin == "admission":  # a visit is admitted once, at its first
+    if options.begin == "admission":  # a visit is admitted once, at its first
         begun = begun.sort("begin", nulls_last=True).unique(VISIT, keep="first", maintain_order=True)
     cases = (
         begun.join(visits, on=VISIT, how="left")
-        .with_columns(at=pl.col("begin") + pl.duration(hours=settings.hours))
+        .with_columns(at=pl.col("begin") + pl.duration(hours=options.hours))
         .sort("subject_id", "begin", "hadm_id")
     )
     days = criteria.days_between(pl.col("admitted"), pl.col("discharged"))
     days_by_then = criteria.days_between(pl.col("admitted"), pl.col("at"))
     is_first = pl.struct(*VISIT, "begin").is_first_distinct()
-    same = [("begins with another unit stay of the visit: the same case", is_first)] * (settings.begin == "icu")
+    same = [("begins with another unit stay of the visit: the same case", is_first)] * (options.begin == "icu")
     judged = [
         *same,
         (
@@ -128,13 +130,13 @@ def _stays(events: pl.LazyFrame, visits: pl.DataFrame, settings: Sites) -> tuple
             pl.col("begin").is_not_null() & pl.col("admitted").is_not_null() & pl.col("discharged").is_not_null(),
         ),
         ("discharged before admitted", pl.col("discharged") >= pl.col("admitted")),
-        (f"left or died within {settings.hours:g} hours", pl.col("ended") > pl.col("at")),
+        (f"left or died within {options.hours:g} hours", pl.col("ended") > pl.col("at")),
     ]
     outcome, happened = "death in hospital", pl.col("died")
-    if settings.outcome == "stay":
-        outcome, happened = f"stay over {settings.stay_days:g} days", days > settings.stay_days
-        judged.append(("the stay was long before the prediction", days_by_then <= settings.stay_days))
-    what = "hospital visits" if settings.begin == "admission" else "unit stays"
+    if options.outcome == "stay":
+        outcome, happened = f"stay over {options.stay_days:g} days", days > options.stay_days
+        judged.append(("the stay was long before the prediction", days_by_then <= options.stay_days))
+    what = "hospital visits" if options.begin == "admission" else "unit stays"
     cases, flow = criteria.apply(cases, what, judged)
     return cases.with_columns(outcomes=pl.concat_list(happened.cast(pl.Int8))), flow, (outcome,)
 
@@ -146,10 +148,10 @@ def _next_visits(events: pl.LazyFrame, label_set: LabelSet) -> tuple[pl.DataFram
     return samples.select(*VISIT, begin=at, at=at, outcomes="labels"), flow, tuple(label_set.names)
 
 
-def _sites(events: pl.LazyFrame, cases: pl.DataFrame, settings: Sites) -> pl.Series:
+def _sites(events: pl.LazyFrame, cases: pl.DataFrame, options: CaseOptions) -> pl.Series:
     """Return each case's site: the first that its visit names, else the first that the subject does, else null."""
     place, hadm = pl.col("code").str.strip_prefix(schema.SITE), pl.col("hadm_id")
-    key = SITES.get(settings.by)
+    key = SITES.get(options.by)
     is_wanted = place.str.starts_with(key) if key else ~place.str.contains("=", literal=True)
     named = (
         events.filter(pl.col("code").str.starts_with(schema.SITE))

@@ -1,6 +1,7 @@
 """Read every source into cases and concepts, whatever its form, and join them into one table of sites."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,22 +11,34 @@ from ckd_dist.ehr import codes
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
 from ckd_dist.ehr.sources import REAL
-from ckd_dist.ehr.splits import split_of
 from ckd_dist.files import files_below
 from ckd_dist.progress import Track
 from ckd_dist.schema import SPLITS
 from ckd_dist.source import Source, find_source, is_synthetic
-from ckd_dist.studies.concepts.cases.built import Built, join_sources
+from ckd_dist.studies.concepts.cases.built import Built, JoinOptions, join_sources, split_subjects
 from ckd_dist.studies.concepts.cases.findings import read_findings
+from ckd_dist.studies.concepts.cases.options import CaseOptions
 from ckd_dist.studies.concepts.cases.outcomes import build_cases
-from ckd_dist.studies.concepts.config import Sites
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.synthetic.sites import write_sites
 
 LABELS = "phenotypes25"  # of the next visit
 
+WriteEvents = Callable[[str], Path]  # of a source -> folder of its events
 
-def read_sources(settings: Sites, run: ConceptsRun, track: Track) -> tuple[Built, list[Path]]:
+
+@dataclass(frozen=True)
+class Sources:
+    """What is read, and what reading takes."""
+
+    sources: tuple[str, ...]
+    synthetic_seed: int
+    memory_gb: float  # at most
+
+
+def read_sources(
+    settings: Sources, cases: CaseOptions, joining: JoinOptions, run: ConceptsRun, track: Track
+) -> tuple[Built, list[Path]]:
     """Read the cases of all sources as one; return them, and the files that were written on the way."""
     if not settings.sources:
         raise ValueError("sites.sources is empty: give --source eicu:DIR, findings:DIR, A=mimic3:DIR,B=mimic4:DIR, ...")
@@ -38,11 +51,12 @@ def read_sources(settings: Sites, run: ConceptsRun, track: Track) -> tuple[Built
             folder = run.tables
             kind.make(folder, int(place), settings.synthetic_seed)
             files += files_below(folder)
-        cases, written = kind.read(source, folder, settings, run.site_events(number))
-        built.append(cases)
+        write = partial(_write_events, run.site_events(number), joining, settings.memory_gb)
+        found_cases, written = kind.read(source, folder, cases, write)
+        built.append(found_cases)
         files += written
         track(number + 1, len(settings.sources))
-    return join_sources(built, settings), files
+    return join_sources(built, joining), files
 
 
 def without_name(source: str) -> str:
@@ -67,19 +81,24 @@ def _check_each_once(sources: tuple[str, ...]) -> None:
             raise ValueError(f"source {place!r} is given twice, and its cases would count twice: give each source once")
 
 
-def _from_findings(source: str, folder: Path, settings: Sites, events: Path) -> tuple[Built, list[Path]]:
+def _write_events(events: Path, joining: JoinOptions, memory_gb: float, where: str) -> Path:
+    """Write a hospital's tables as events, subjects split as all sources' are; return the folder."""
+    extract(where, events, partial(split_subjects, options=joining), memory_gb)
+    return events
+
+
+def _from_findings(source: str, folder: Path, options: CaseOptions, _: WriteEvents) -> tuple[Built, list[Path]]:
     """Read tables that name cases and findings themselves; no events are written."""
-    return read_findings(folder, settings, name=_name_of(source)), []
+    return read_findings(folder, options, name=_name_of(source)), []
 
 
-def _from_events(source: str, folder: Path, settings: Sites, events: Path) -> tuple[Built, list[Path]]:
-    """Read a hospital's tables, as events first, which are written to the folder `events`."""
+def _from_events(source: str, folder: Path, options: CaseOptions, write: WriteEvents) -> tuple[Built, list[Path]]:
+    """Read a hospital's tables, as events first.  write: writes them."""
     where, name = without_name(source), _name_of(source)
-    splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
-    extract(where, events, splits, settings.memory_gb)
+    events = write(where)
     frame = pl.concat([read_events(events, split) for split in SPLITS if _has(events, split)])
-    labels = codes.load_label_set(LABELS) if settings.outcome == "next_visit" else None
-    cases = build_cases(frame, _titles(events), settings, source=where, name=name, label_set=labels)
+    labels = codes.load_label_set(LABELS) if options.outcome == "next_visit" else None
+    cases = build_cases(frame, _titles(events), options, source=where, name=name, label_set=labels)
     return cases, files_below(events)
 
 

@@ -14,15 +14,15 @@ import polars as pl
 
 from ckd_dist import schema
 from ckd_dist.studies.concepts.cases.concepts import MEANINGS
+from ckd_dist.studies.concepts.cases.options import CaseOptions
 from ckd_dist.studies.concepts.cases.phrases import concept_of
-from ckd_dist.studies.concepts.config import Sites
 
 CODED = ("DIAGNOSIS//", "PROCEDURE//")
 VISIT = ["subject_id", "hadm_id"]
 
 
 def read_window(
-    events: pl.LazyFrame, cases: pl.DataFrame, visits: pl.DataFrame, titles: Mapping[str, str], settings: Sites
+    events: pl.LazyFrame, cases: pl.DataFrame, visits: pl.DataFrame, titles: Mapping[str, str], options: CaseOptions
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
     """Return columns case and key of every event that a case may look at, in order of time; what keys mean; and counts.
 
@@ -30,7 +30,7 @@ def read_window(
     the source's own, by code.
     """
     wanted = events.filter(
-        pl.any_horizontal(pl.col("code").str.starts_with(prefix) for prefix in settings.codes),
+        pl.any_horizontal(pl.col("code").str.starts_with(prefix) for prefix in options.codes),
         pl.col("time").is_not_null(),
     )
     codes = wanted.select(pl.col("code").unique()).collect()["code"].sort()
@@ -42,7 +42,7 @@ def read_window(
         .join(visits.lazy().select(*VISIT, "admitted", "discharged"), on=VISIT, how="left")
         .select("subject_id", "hadm_id", "time", "admitted", "key", "row", *_about())
         .join(windows.lazy(), on="subject_id")
-        .filter(pl.col("time") >= pl.col("begin") - pl.duration(days=settings.history_days))
+        .filter(pl.col("time") >= pl.col("begin") - pl.duration(days=options.history_days))
         .with_columns(
             is_own=(pl.col("hadm_id") == pl.col("own")).fill_null(False), by_then=pl.col("known") <= pl.col("at")
         )
