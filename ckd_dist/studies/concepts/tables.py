@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 import safetensors
 import safetensors.numpy
-from scipy.special import ndtri
 
 from ckd_dist.files import write
 
@@ -109,6 +108,8 @@ def draw(keys_V: np.ndarray, width: int, seed: int) -> np.ndarray:
     start_V = mix(np.asarray(keys_V, np.int64).view(np.uint64) ^ mix(np.array([seed], np.uint64)))
     with np.errstate(over="ignore"):
         hash_VD = mix(start_V[:, None] + mix(np.arange(width, dtype=np.uint64))[None, :])
+    from scipy.special import ndtri  # not above: what a recipe is made of imports this module, and --help waits
+
     return ndtri(((hash_VD >> np.uint64(11)) + 0.5) * 2.0**-53).astype(np.float32)
 
 
