@@ -1,8 +1,11 @@
 """The house holds: who may import whom, and nothing but launch/ needs Ray, nothing but zero.py DeepSpeed."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from ckd_dist.studies import STUDIES
 from ckd_dist.study import resolve
@@ -102,3 +105,39 @@ def test_every_reference_of_a_study_names_something():
         for each in (*study.all_stages, *study.commands):
             assert callable(resolve(each.work)) or each.runs == "jobs"
             assert getattr(each, "size", None) is None or callable(resolve(each.size))
+
+
+# Who may know a study's configuration; every other module gets values.  dataset: opens a run by its recipe, as a stage
+# does.
+KNOW_CONFIG = ("__init__", "config", "recipes", "stages", "size", "describe", "dataset")
+# Who may know which shared part: a component knows the part that is its own settings, and no wider one.
+SHARED = {"softlabels": {"Optim"}, "engine": {"Optim", "Lora", "Workers"}, "models": {"Lora", "Tiny"}}
+SHARED |= {"endpoints": {"Endpoint"}, "ehr": set(), "notes": set(), "hospital": set(), "report": set()}
+
+
+def imported_from(file: Path, module: str) -> set[str]:
+    """Return the names that a file imports of `module`; the whole module counts as "*"."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == module:
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == module.rpartition(".")[0]:
+            names |= {"*" for alias in node.names if alias.name == module.rpartition(".")[2]}
+        elif isinstance(node, ast.Import):
+            names |= {"*" for alias in node.names if alias.name == module}
+    return names
+
+
+@pytest.mark.parametrize("study", sorted(STUDIES))
+def test_leaves_of_a_study_do_not_know_its_configuration(study):
+    folder = ROOT / "ckd_dist" / "studies" / study
+    allowed = {folder / f"{name}.py" for name in KNOW_CONFIG}
+    module = f"ckd_dist.studies.{study}.config"
+    assert imported_from(folder / "stages.py", module), "the rule looks at the right module"
+    assert [file for file in folder.rglob("*.py") if file not in allowed and imported_from(file, module)] == []
+
+
+@pytest.mark.parametrize("room", sorted(SHARED))
+def test_a_room_knows_no_more_of_a_recipe_than_its_own_settings(room):
+    files = (ROOT / "ckd_dist" / room).rglob("*.py")
+    assert set().union(*(imported_from(file, "ckd_dist.config") for file in files)) <= SHARED[room]

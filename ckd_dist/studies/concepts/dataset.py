@@ -19,6 +19,7 @@ from ckd_dist.studies.concepts.config import ConceptRecipe
 from ckd_dist.studies.concepts.distill import learned_rows
 from ckd_dist.studies.concepts.embed import phrases_of, settings_of
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
+from ckd_dist.studies.concepts.stages import embeddings
 
 
 def rows_of(recipe: ConceptRecipe, run: ConceptsRun, split: str) -> Rows:
@@ -30,7 +31,7 @@ def rows_of(recipe: ConceptRecipe, run: ConceptsRun, split: str) -> Rows:
     phrases = phrases_of(run, recipe.embed.phrases)
     templates, soft = {}, {}
     for name, plan_hash in read(run, "embed").numbers.items():
-        templates[name] = settings_of(recipe.embed, name).template
+        templates[name] = settings_of(embeddings(recipe), name).template
         plan = Plan.open(run.softlabels, plan_hash)
         if plan.source.prompts != digest_of([phrases, templates[name]]):
             raise ShardError(f"{plan.folder(run.softlabels)} has vectors of other phrases: run embed again")
