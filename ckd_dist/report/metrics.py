@@ -101,9 +101,19 @@ def check(labels_NK: np.ndarray, probabilities_NK: np.ndarray, bits_NK: np.ndarr
         raise ValueError("probabilities must lie between 0 and 1; some do not, or are not a number")
 
 
-def auroc(labels_N: np.ndarray, scores_N: np.ndarray) -> float:
-    """Return the area under the ROC curve of one label; NaN where it has one class."""
-    return float(ranking(labels_N, scores_N, np.zeros(len(labels_N), dtype=np.int64), np.ones((1, 1)))[0][0])
+def macro_ranking(labels_NK: np.ndarray, scores_NK: np.ndarray) -> tuple[float, float]:
+    """Return AUROC and AUPRC, each the mean over the labels that have both classes; NaN where none has.
+
+    scores: any numbers, such as logits.
+    """
+    num_rows, positives_K = len(labels_NK), labels_NK.astype(bool).sum(axis=0)
+    columns = np.flatnonzero((positives_K > 0) & (positives_K < num_rows))
+    if not len(columns):
+        return float("nan"), float("nan")
+    alone_N, once = np.zeros(num_rows, dtype=np.int64), np.ones((1, 1))
+    ranked = [ranking(labels_NK[:, k], scores_NK[:, k], alone_N, once) for k in columns]
+    auroc, auprc = (float(np.mean([value_D[0] for value_D in part])) for part in zip(*ranked, strict=True))
+    return auroc, auprc
 
 
 def ranking(

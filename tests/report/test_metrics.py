@@ -53,6 +53,30 @@ def test_equals_scikit_learn_with_ties(seed: int) -> None:
     assert found["brier"] == pytest.approx(brier)
 
 
+@pytest.mark.parametrize("grid", [1, 3, 12, None])
+def test_macro_ranking_is_scikit_learns_mean_over_labels_of_two_classes(grid: int | None) -> None:
+    """On a coarse grid nearly all scores tie; a label of one class is left out; scores are logits."""
+    random = np.random.default_rng(0)
+    for num_rows in (2, 3, 17, 120):
+        labels_NK = random.integers(0, 2, (num_rows, 5))
+        labels_NK[:, 0], labels_NK[:2, 1] = 1, (0, 1)
+        scores_NK = random.normal(size=labels_NK.shape).astype(np.float32)
+        scores_NK = scores_NK if grid is None else (scores_NK * grid).round()
+        both = [k for k in range(5) if 0 < labels_NK[:, k].sum() < num_rows]
+        for found, of_scikit in zip(
+            metrics.macro_ranking(labels_NK, scores_NK),
+            (reference.roc_auc_score, reference.average_precision_score),
+            strict=True,
+        ):
+            wanted = np.mean([of_scikit(labels_NK[:, k], scores_NK[:, k]) for k in both])
+            assert found == pytest.approx(wanted, rel=1e-14)
+
+
+def test_macro_ranking_knows_nothing_of_one_class() -> None:
+    for labels_NK in (np.zeros((0, 2)), np.zeros((4, 2)), np.ones((4, 2))):
+        assert np.isnan(metrics.macro_ranking(labels_NK, np.zeros(labels_NK.shape))).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_weight_is_a_repetition(data: st.DataObject) -> None:

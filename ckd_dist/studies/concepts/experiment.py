@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit
 from torch import Tensor
 
-from ckd_dist.report.metrics import auroc
+from ckd_dist.report.metrics import macro_ranking
 from ckd_dist.schedule import num_steps
 from ckd_dist.studies.concepts.cases.cases import read_cases
 from ckd_dist.studies.concepts.fit import FitOptions, Probe, fit_patient, predict_outcomes
@@ -133,7 +133,8 @@ class ExperimentWorker:
 
         def look(step: int) -> None:
             logits_NK = predict_outcomes(model, task, held_out, self.device)
-            curve.append((step, macro_auroc(self.cases.outcomes_NK[held_out], logits_NK)))
+            macro_auroc, _ = macro_ranking(self.cases.outcomes_NK[held_out], logits_NK)
+            curve.append((step, macro_auroc))
 
         powers = {max(1, round(steps ** (i / (CURVE_POINTS - 1)))) for i in range(CURVE_POINTS)}
         options = FitOptions(optim, steps, plan.experiment.seed, self.device)
@@ -162,10 +163,3 @@ class ExperimentWorker:
         vectors_VD = Table.open(self.run.vectors(embedding)).rows_of(self.keys_V)
         seen_V = self.cases.seen_V(self.splits_of(source).train)
         return fit_whitening(vectors_VD[seen_V], directions).apply(vectors_VD)
-
-
-def macro_auroc(outcomes_NK: np.ndarray, logits_NK: np.ndarray) -> float:
-    """Return the mean over the outcomes that have both classes; NaN where none has."""
-    scores = [auroc(outcome_N, logit_N) for outcome_N, logit_N in zip(outcomes_NK.T, logits_NK.T, strict=True)]
-    known = [score for score in scores if not np.isnan(score)]
-    return float(np.mean(known)) if known else float("nan")

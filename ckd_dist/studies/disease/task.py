@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.metrics import f1_score
 from torch import Tensor
 
 from ckd_dist.engine.task import Batch, label_loss
 from ckd_dist.models.losses import Mixing, mixed_loss
 from ckd_dist.models.rows import Tokens, pad
+from ckd_dist.report.metrics import macro_ranking
 
 
 class DiseaseTask:
@@ -65,17 +66,18 @@ class DiseaseTask:
         return label_loss(mixed_loss, logits_UK, batch, self.mixing)
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
-        """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) of labelled rows; macros leave out labels of one class."""
+        """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) of labelled rows; macros leave out labels of one class.
+
+        Raises ValueError where a logit is not finite.
+        """
         known = np.asarray(self.labelled_N)[rows] > 0
         hard, logits = np.asarray(self.hard_NK)[rows][known], logits_UK[known]
-        columns = [k for k in range(hard.shape[1]) if 0 < hard[:, k].sum() < len(hard)]
-        if not columns:
-            return {"macro_auroc": float("nan"), "macro_auprc": float("nan"), "micro_f1": float("nan")}
-        return {
-            "macro_auroc": float(np.mean([roc_auc_score(hard[:, k], logits[:, k]) for k in columns])),
-            "macro_auprc": float(np.mean([average_precision_score(hard[:, k], logits[:, k]) for k in columns])),
-            "micro_f1": float(f1_score(hard.ravel(), logits.ravel() > 0, zero_division=0)),
-        }
+        if not np.isfinite(logits).all():
+            raise ValueError("some tuning logits are not finite: the model has diverged")
+        macro_auroc, macro_auprc = macro_ranking(hard, logits)
+        nothing = np.isnan(macro_auroc)
+        micro_f1 = float("nan") if nothing else float(f1_score(hard.ravel(), logits.ravel() > 0, zero_division=0))
+        return {"macro_auroc": macro_auroc, "macro_auprc": macro_auprc, "micro_f1": micro_f1}
 
     def _empty(self) -> Batch:
         """Return a row of one pad token that weighs nothing."""

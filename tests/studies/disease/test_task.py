@@ -98,6 +98,11 @@ def test_metrics_agree_with_scikit_learn_over_labelled_rows():
     assert all(np.isnan(value) for value in this.metrics(rows[:0], logits[:0]).values())
 
 
+def test_a_model_that_has_diverged_is_refused():
+    with pytest.raises(ValueError, match="diverged"):
+        task().metrics(np.arange(4), np.full((4, 2), np.nan))
+
+
 def test_tables_of_another_length_are_refused():
     with pytest.raises(ValueError, match="soft_NK has 3 rows, the token table 4"):
         task(SOFT[:3])
