@@ -111,7 +111,11 @@ def test_every_reference_of_a_study_names_something():
 # does.
 KNOW_CONFIG = ("__init__", "config", "recipes", "stages", "size", "describe", "dataset")
 # Who may know which shared part: a component knows the part that is its own settings, and no wider one.
-SHARED = {"softlabels": {"Optim"}, "engine": {"Optim", "Lora", "Workers"}, "models": {"Lora", "Tiny"}}
+SHARED = {
+    "softlabels": {"Optim"},
+    "engine": {"DataParallelism", "Optim", "Lora", "Workers"},
+    "models": {"Lora", "Tiny"},
+}
 SHARED |= {"endpoints": {"Endpoint"}, "ehr": set(), "notes": set(), "hospital": set(), "report": set()}
 
 

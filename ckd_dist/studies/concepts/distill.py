@@ -6,11 +6,11 @@ share of them is held out to choose the checkpoint.  The target's other phrases 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from ckd_dist.config import DataParallelism
 from ckd_dist.engine.choose import data_parallel
 from ckd_dist.engine.export import Trained, publish, with_scores
 from ckd_dist.engine.loop import Fitted, Phase
@@ -58,7 +58,7 @@ class TeacherVectors:
 class EncoderTraining:
     """How the encoder is trained, beside its schedule."""
 
-    engine: Literal["ddp", "zero1"]
+    engine: DataParallelism
     dtype: str  # of activations
     held_out_fraction: float  # of its phrases, which only choose the checkpoint
     anchors: int  # phrases that relations are measured to

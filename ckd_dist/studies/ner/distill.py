@@ -4,11 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from ckd_dist.config import Optim
+from ckd_dist.config import DataParallelism, Optim
 from ckd_dist.engine.choose import data_parallel
 from ckd_dist.engine.export import Trained, publish, with_scores
 from ckd_dist.engine.loop import Fitted, Phase
@@ -69,7 +68,7 @@ def arms(
 class TaggerTraining:
     """How a tagger is built and trained, beside its schedule."""
 
-    engine: Literal["ddp", "zero1"]
+    engine: DataParallelism
     dtype: str  # of activations
     crf: bool  # whether a chain over the words is the last layer
     mixing: Mixing
