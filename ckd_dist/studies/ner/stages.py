@@ -241,7 +241,8 @@ def evaluate(context: Context) -> Outcome:
     corpus, combined = (record.read(run, name).numbers for name in ("read", "combine"))
     labelled = record.read(run, "label")
     trained, labelling = arms_of(recipe, run), labelling_of(recipe)
-    plans = labelled.numbers["plans"]["held_out"] | {COMBINED: combined["plans"]["held_out"]}
+    tagged = [each.get("held_out") for each in (labelled.numbers["plans"], combined["plans"])]
+    plans = (tagged[0] or {}) | {COMBINED: tagged[1]}  # none where nobody annotated: refused in the next line
     held_out = score_held_out(run, plans, trained, draws)
     track(1, 4)
     named = dictionaries(run, labelling) if settings.other_corpora else {}
