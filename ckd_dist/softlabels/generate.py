@@ -59,7 +59,7 @@ def generate(plan: Plan, root: Path, shard_numbers: Iterable[int], predict: Pred
 def _label(plan: Plan, root: Path, number: int, predict: Predict) -> bool:
     """Try to label one shard; say whether it is published."""
     error_file = plan.folder(root) / error_name(number)
-    if error_file.exists():  # of an earlier run, which a waiting student would take for this one's
+    if error_file.exists():  # of an earlier run, which a reader would take for this one's
         with writing(error_file):
             error_file.unlink(missing_ok=True)
     ids, failed = plan.sample_ids_of(number), None

@@ -1,4 +1,4 @@
-"""Soft labels for the student: a finished set, or one that is still being made.
+"""Soft labels for the student: a finished set, and, for no stage yet, one that is still being made.
 
 `read_labels` wants index.json and gives everything: what every stage does.  `MappedLabels` wants it too and gives the
 rows that are asked for, from files that stay on disk.  `LabelStream` needs the plan and the manifests alone and waits

@@ -11,6 +11,7 @@ from ckd_dist.hospital import tables
 from ckd_dist.hospital.tables import TABLES, write_tables
 from ckd_dist.hospital.visits import simulate
 from tests.data import DATA
+from tests.hospital.by_seed import three_hospitals
 
 
 def read(folder: Path, name: str) -> pl.DataFrame:
@@ -25,12 +26,9 @@ def hospital(tmp_path_factory) -> Path:
 
 
 def test_same_seed_same_bytes_other_seed_other_patients(tmp_path):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_tables(tmp_path / name, 50, seed)
-    a, b, c = ({name: (tmp_path / x / f"{name}.csv.gz").read_bytes() for name in TABLES} for x in "abc")
+    a, b, c = three_hospitals(write_tables, tmp_path, TABLES)
     assert a == b
     assert all(a[name] != c[name] for name in TABLES if not name.startswith("D_"))
-    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == sorted(f"{name}.csv.gz" for name in TABLES)
 
 
 def test_a_subject_does_not_depend_on_how_many_there_are(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from ckd_dist.studies.concepts.synthetic import law, sites
 from ckd_dist.studies.concepts.synthetic.findings import ALL, FINDINGS, OPAQUE, OUTCOMES, RENAMED, REVERSED, SAME, SITES
 from ckd_dist.studies.concepts.synthetic.sites import FILES, write_sites
+from tests.hospital.by_seed import three_hospitals
 
 NUM_CASES = 2000  # of each site; the first half of a site learns where it is scored too
 
@@ -85,12 +86,9 @@ def test_lists_differ_in_nothing_but_their_names():
 
 
 def test_same_seed_same_bytes_other_seed_other_cases(tmp_path):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_sites(tmp_path / name, 50, seed)
-    a, b, c = ({name: (tmp_path / x / f"{name}.csv.gz").read_bytes() for name in FILES} for x in "abc")
+    a, b, c = three_hospitals(write_sites, tmp_path, FILES)
     assert a == b
     assert a["concepts"] == c["concepts"] and a["cases"] != c["cases"] and a["findings"] != c["findings"]
-    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == sorted(f"{name}.csv.gz" for name in FILES)
 
 
 def test_a_case_does_not_depend_on_how_many_there_are(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 Published form (github.com/209506702/CKD_EHR): prompts are one JSON object a line, whatever the suffix; soft labels
 are one JSON list with a {disease name: probability} per prompt, in the order of the prompts.  Their code splits an
 answer at commas, which loses the answer "None", and reads soft labels by position; here both go by name.  An
-unlabelled row has no `output`.  Messages name rows, never their contents.
+unlabelled row has no `output`.  Messages name rows, never their contents.  No stage reads prompts (`import_jsonl`) yet.
 """
 
 import json
