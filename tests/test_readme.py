@@ -1,4 +1,4 @@
-"""The READMEs show the real step, the real commands and folders that there are."""
+"""The READMEs show the real step, commands that there are, and links that lead somewhere; the top one is short."""
 
 import inspect
 import re
@@ -12,13 +12,30 @@ from ckd_dist.studies import STUDIES
 from launch.run import build
 
 ROOT = Path(__file__).parents[1]
-README, BUILT = ((ROOT / name).read_text() for name in ("README.md", "ckd_dist/README.md"))
-PAGES = {f"studies/{name}": (ROOT / "ckd_dist" / "studies" / name / "README.md").read_text() for name in STUDIES}
-EVERYTHING = "\n".join([README, BUILT, *PAGES.values()])
+FOLDERS = ("", "ckd_dist", "launch", "slurm", "ds_configs", *(f"ckd_dist/studies/{name}" for name in STUDIES))
+PAGES = {folder: (ROOT / folder / "README.md").read_text() for folder in FOLDERS}
+README, BUILT = PAGES[""], PAGES["ckd_dist"]
+EVERYTHING = "\n".join(PAGES.values())
+MOST_WORDS = 1200
 
 
 def test_the_printed_step_is_the_real_one():
-    assert inspect.getsource(train_step).strip() in BUILT
+    assert inspect.getsource(train_step).strip() in README
+
+
+def test_the_top_page_is_short_enough_to_be_read():
+    assert len(README.split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_its_links_lead_to_files_and_headings(folder):
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", PAGES[folder]):
+        path, _, heading = target.partition("#")
+        file = ROOT / folder / path if path else ROOT / folder / "README.md"
+        assert file.is_file(), f"{folder}/README.md links to {target}"
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.M)
+            assert heading in [re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings], target
 
 
 def test_their_make_targets_exist():
@@ -51,4 +68,4 @@ def test_every_room_is_in_the_tree_and_every_study_has_a_row():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_s_page_names_its_stages(name):
-    assert [stage for stage in STUDIES[name].stages if stage not in PAGES[f"studies/{name}"]] == []
+    assert [stage for stage in STUDIES[name].stages if stage not in PAGES[f"ckd_dist/studies/{name}"]] == []
