@@ -9,9 +9,10 @@ embedding and without any other hospital.
 import numpy as np
 import polars as pl
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
 
-STRENGTHS = (0.01, 0.1, 1.0)  # C: inverse strength of the penalty
+from ckd_dist.report.baselines import STRENGTHS, fit_logistic
+
+MOST_STEPS = 1000  # of the regression's fit
 
 
 def site_baselines(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[str, np.ndarray]:
@@ -39,17 +40,8 @@ def _logistic(has: dict[str, sparse.csr_array], train_N: np.ndarray, tuning_N: n
     """Predict one outcome; by its share where the training cases do not have both classes."""
     if len(np.unique(train_N)) < 2:
         return np.full(has["held_out"].shape[0], share)
-    models = [LogisticRegression(C=C, max_iter=1000).fit(has["train"], train_N) for C in STRENGTHS]
-    best = min(models, key=lambda model: _loss(model, has["tuning"], tuning_N))
-    return best.predict_proba(has["held_out"])[:, 1]
-
-
-def _loss(model: LogisticRegression, has: sparse.csr_array, outcome_N: np.ndarray) -> float:
-    """Return the log loss; equal for all, for the strongest penalty, where there is nothing to choose on."""
-    if not len(outcome_N):
-        return 0.0
-    probability_N = np.clip(model.predict_proba(has)[:, 1], 1e-7, 1 - 1e-7)
-    return float(-np.where(outcome_N > 0, np.log(probability_N), np.log(1 - probability_N)).mean())
+    model = fit_logistic(has["train"], train_N, has["tuning"], tuning_N, untuned=STRENGTHS[0], most_steps=MOST_STEPS)
+    return model.predict_proba(has["held_out"])[:, 1]
 
 
 def _matrix(part: pl.DataFrame, num_concepts: int) -> sparse.csr_array:

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
 
+from ckd_dist.report.baselines import fit_logistic
 from ckd_dist.report.calibrate import fit_thresholds
 
 PSEUDO_PAIRS = 1.0  # weight of the prevalence in copy_last_visit's two numbers
 LEAST_SEEN = 5  # training pairs in which a code must occur to become a feature
-STRENGTHS = (0.01, 0.1, 1.0)  # C of the logistic regression: inverse strength of its penalty
+UNTUNED = 0.1  # C of the logistic regression where there is no tuning pair
+MOST_STEPS = 300  # of its fit
 
 
 @dataclass(frozen=True)
@@ -80,37 +81,23 @@ def logistic_regression(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.Data
     train_NF, tuning_NF, rows_NF = (features(frame, vocabulary) for frame in (train, tuning_rows, rows))
     label_NK = bits_of(train, "labels")
     tuning_NK = bits_of(tuning_rows, "labels", label_NK.shape[1])
-    columns = [
-        fit_logistic(train_NF, label_NK[:, k], tuning_NF, tuning_NK[:, k], rows_NF) for k in range(label_NK.shape[1])
-    ]
+    columns = [regress(train_NF, label_NK[:, k], tuning_NF, tuning_NK[:, k], rows_NF) for k in range(label_NK.shape[1])]
     on_tuning_NK, on_rows_NK = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
     return at_thresholds(on_rows_NK, on_tuning_NK, tuning)
 
 
-def fit_logistic(
+def regress(
     train_NF: sparse.csr_array,
     label_N: np.ndarray,
     tuning_NF: sparse.csr_array,
     tuning_N: np.ndarray,
     rows_NF: sparse.csr_array,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities of one label for tuning and for `rows`, by the C of least cross-entropy on tuning.
-
-    Takes the middle C where there is no tuning row; predicts a constant where train has one class.
-    """
+    """Return probabilities of one label for tuning and for `rows`; a constant where train has one class."""
     if label_N.min() == label_N.max():
         return np.full(tuning_NF.shape[0], label_N.mean()), np.full(rows_NF.shape[0], label_N.mean())
-    if tuning_NF.shape[0] == 0:
-        model = LogisticRegression(C=STRENGTHS[len(STRENGTHS) // 2], max_iter=300).fit(train_NF, label_N)
-        return np.zeros(0), model.predict_proba(rows_NF)[:, 1]
-    best_loss, best = np.inf, None
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=300).fit(train_NF, label_N)
-        on_tuning_N = model.predict_proba(tuning_NF)[:, 1]
-        loss = -np.mean(np.log(np.where(tuning_N == 1, on_tuning_N, 1 - on_tuning_N) + 1e-12))
-        if loss < best_loss:
-            best_loss, best = loss, (on_tuning_N, model)
-    on_tuning_N, model = best
+    model = fit_logistic(train_NF, label_N, tuning_NF, tuning_N, untuned=UNTUNED, most_steps=MOST_STEPS)
+    on_tuning_N = model.predict_proba(tuning_NF)[:, 1] if len(tuning_N) else np.zeros(0)
     return on_tuning_N, model.predict_proba(rows_NF)[:, 1]
 
 
