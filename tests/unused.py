@@ -24,6 +24,8 @@ REFERENCE = re.compile(r"(?:^|[\w.]):(\w+)$")
 HARMLESS = {"staticmethod", "classmethod", "property", "cached_property", "cache", "lru_cache", "contextmanager"}
 HARMLESS |= {"no_grad", "inference_mode"}  # decorators that register nothing
 
+API = ("open_dataset",)  # what users call from programs of their own
+
 LATER, SMALL, GIVEN = "a later step uses it", "a test makes it small", "a test gives it: time and place are arguments"
 ALLOWED = {  # as printed, a class with all that is its own -> why it stays
     "ckd_dist.softlabels.read:LabelStream": LATER,  # a student that starts while its labels are made
@@ -308,7 +310,7 @@ def read_house(root: Path, folders: tuple[str, ...] = ("ckd_dist", "launch")) ->
         modules[name] = Module(name, ast.parse(file.read_text()), is_package)
     templates = [file.read_text() for folder in folders for file in (root / folder).rglob("*.jinja")]
     house = House(modules, {(ANY, word) for text in templates for word in re.findall(r"\w+", text)})
-    for name in re.findall(r'"[\w.]+:(\w+)"', (root / "pyproject.toml").read_text()):
+    for name in (*API, *re.findall(r'"[\w.]+:(\w+)"', (root / "pyproject.toml").read_text())):
         house.roots |= house.named(name)
     pages = [*root.glob("*.md"), *(file for folder in folders for file in (root / folder).rglob("*.md"))]
     for code in (code for page in pages for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S)):
