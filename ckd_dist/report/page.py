@@ -55,7 +55,7 @@ def side_by_side(parts: Sequence[Any]) -> dict[str, Any]:
     """Return the fields of several dataclasses as one dict.  Raise ValueError where two have a field of one name."""
     together: dict[str, Any] = {}
     for part in parts:
-        own = part if isinstance(part, dict) else vars(part)  # dicts until the last study's tables are typed
+        own = vars(part)
         if twice := sorted(own.keys() & together.keys()):
             raise ValueError(f"two parts of one report have a field of the same name: {', '.join(twice)}")
         together |= own

@@ -83,35 +83,30 @@ def count_and_share(n: int, of: int) -> str:
     return count(n) if n < SMALL or of == 0 else f"{n:,} ({100 * n / of:.1f} %)"
 
 
-def _part(cell: Cell | dict[str, float | None], name: str) -> float | None:
-    """Return value, low or high of a cell; dicts are read until the last study's tables are typed."""
-    return cell[name] if isinstance(cell, dict) else getattr(cell, name)
-
-
 def between(cell: Cell, write: Callable[[float | None], str] = number) -> str:
     """Return the interval alone, empty where there is none."""
-    return f"{write(_part(cell, 'low'))} to {write(_part(cell, 'high'))}" if known(_part(cell, "low")) else ""
+    return f"{write(cell.low)} to {write(cell.high)}" if known(cell.low) else ""
 
 
 def estimate(cell: Cell) -> str:
     """Return value and interval in one line."""
-    return number(_part(cell, "value")) + (f" ({between(cell)})" if known(_part(cell, "low")) else "")
+    return number(cell.value) + (f" ({between(cell)})" if known(cell.low) else "")
 
 
 def difference(cell: Cell) -> str:
     """Return a signed value and its interval in one line."""
-    return signed(_part(cell, "value")) + (f" ({between(cell, signed)})" if known(_part(cell, "low")) else "")
+    return signed(cell.value) + (f" ({between(cell, signed)})" if known(cell.low) else "")
 
 
 def share(cell: Cell) -> str:
     """Return a percentage and its interval in one line."""
-    return percent(_part(cell, "value")) + (f" ({between(cell, percent)})" if known(_part(cell, "low")) else "")
+    return percent(cell.value) + (f" ({between(cell, percent)})" if known(cell.low) else "")
 
 
 def cell(cell: Cell, kind: str = "number") -> Markup:
     """Return a table cell: the value, and the interval small beneath it."""
     write = {"number": number, "signed": signed, "percent": percent}[kind]
-    return Markup("{}<small>{}</small>").format(write(_part(cell, "value")), between(cell, write))
+    return Markup("{}<small>{}</small>").format(write(cell.value), between(cell, write))
 
 
 def lower_first(title: str) -> str:
