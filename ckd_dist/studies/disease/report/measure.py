@@ -28,11 +28,13 @@ from ckd_dist.studies.disease.report.tables import (
     Gap,
     Group,
     Grouping,
+    GroupScores,
     HeldOutSize,
     LabelCount,
     OfLabel,
     Overall,
     ScoredModel,
+    TooFew,
 )
 
 FEW_PAIRS, FEW_PATIENTS = 200, 50  # below: no claim may rest on the report
@@ -159,14 +161,10 @@ def groupings(held_out: HeldOut, model: Model, draws: Resamples) -> list[Groupin
 def group(held_out: HeldOut, model: Model, draws: Resamples, name: str, chosen_N: np.ndarray) -> Group:
     """Score a model on the rows of one group; a group of fewer than five patients is named and not scored."""
     num_pairs, num_patients = int(chosen_N.sum()), len(np.unique(held_out.subject_N[chosen_N]))
-    size = {"pairs": count(num_pairs), "patients": count(num_patients), "few": num_pairs < FEW_IN_GROUP}
+    size = (count(num_pairs), count(num_patients), num_pairs < FEW_IN_GROUP)
     if min(num_pairs, num_patients) < SMALL:
-        return Group(name, **size)
+        return Group(name, *size, TooFew())
     own = replace(model, probabilities_NK=model.probabilities_NK[chosen_N], bits_NK=model.bits_NK[chosen_N])
     scores = score(held_out.labels_NK[chosen_N], own, draws.rows(chosen_N))
-    return Group(
-        name,
-        **size,
-        metrics={metric: interval_of(metric, scores.overall[metric]) for metric in GROUP_METRICS},
-        scorable_labels=scores.num_scorable,
-    )
+    found = {metric: interval_of(metric, scores.overall[metric]) for metric in GROUP_METRICS}
+    return Group(name, *size, GroupScores(found, scores.num_scorable))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.compare import Difference
+from ckd_dist.report.page import inline
 from ckd_dist.report.timing import Timing
 from ckd_dist.studies.disease.report.curves import Bin, Curves
 from ckd_dist.studies.disease.report.results import Role
@@ -102,6 +103,21 @@ class LabelCount:
 
 
 @dataclass(frozen=True)
+class GroupScores:
+    """Scores of the primary model in one group."""
+
+    metrics: Mapping[str, Estimate]
+    scorable_labels: int
+
+
+@dataclass(frozen=True)
+class TooFew:
+    """In place of the scores of a group with too few pairs or patients."""
+
+    metrics: None = None
+
+
+@dataclass(frozen=True)
 class Group:
     """The primary model in one group of patients; counts are text, masked where few."""
 
@@ -109,8 +125,7 @@ class Group:
     pairs: str
     patients: str
     few: bool
-    metrics: Mapping[str, Estimate] | None = None  # None: too few to be scored
-    scorable_labels: int | None = None
+    scores: GroupScores | TooFew = inline()
 
 
 @dataclass(frozen=True)
