@@ -120,12 +120,15 @@ def _unpack(model: Path) -> Reading:
         raise ValueError(
             f"{model} is no student of this project: {READING} or {CALIBRATION} is missing; give RUN/student"
         )
-    packed = json.loads((model / READING).read_text())
-    select, prompt = packed["select"], packed["prompt"]
-    return Reading(
-        label_set=str(model / LABEL_SET) if select["labels"] == LABEL_SET else select["labels"],
-        names=packed["labels"],
-        criteria=Criteria(select["history_visits"], select["min_age"]),  # whoever comes next, and when, is not asked
-        diagnosis_names=prompt["diagnosis_names"],
-        options=PromptOptions(**{each.name: prompt[each.name] for each in fields(PromptOptions)}),
-    )
+    try:
+        packed = json.loads((model / READING).read_text())
+        select, prompt = packed["select"], packed["prompt"]
+        return Reading(
+            label_set=str(model / LABEL_SET) if select["labels"] == LABEL_SET else select["labels"],
+            names=packed["labels"],
+            criteria=Criteria(select["history_visits"], select["min_age"]),  # whoever comes next is not asked
+            diagnosis_names=prompt["diagnosis_names"],
+            options=PromptOptions(**{each.name: prompt[each.name] for each in fields(PromptOptions)}),
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{model / READING} does not say how this student reads ({error}): export it again") from None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ def annotate(model: str, notes: str, out: str, track: Callable[..., None]) -> st
     exported, or `notes` is no corpus.
     """
     start, tagger, folder = time.monotonic(), Path(model), Path(out)
-    types = read_types(tagger)
+    types = unpack(tagger)["types"]
     documents = read_corpus(notes if ":" in notes else f"text:{notes}").documents
     plain = [note_of(replace(document, mentions=None), {}) for document in documents]
     found = list(find_entities(tagger, plain, track))
@@ -65,8 +66,7 @@ def find_entities(model: Path, notes: Sequence[Note], track: Callable[..., None]
 
     Raises ValueError where `model` is not a tagger that this project exported.
     """
-    device, types = "cuda" if torch.cuda.is_available() else "cpu", read_types(model)
-    reading = json.loads((model / READING).read_text())
+    device, reading = "cuda" if torch.cuda.is_available() else "cpu", unpack(model)
     tokenizer, tagger = load_tokenizer(model), load_tagger(model, device=device)
     done = 0
     for start in range(0, len(notes), PIECE):
@@ -77,7 +77,7 @@ def find_entities(model: Path, notes: Sequence[Note], track: Callable[..., None]
         )
         ends = np.cumsum([len(note) for note in piece])
         for note, end in zip(piece, ends, strict=True):
-            yield predictions_of(note, score_UK[end - len(note) : end], types)
+            yield predictions_of(note, score_UK[end - len(note) : end], reading["types"])
         done += len(piece)
         track(done, len(notes))
 
@@ -94,11 +94,16 @@ def predictions_of(note: Note, score_UK: np.ndarray, types: Sequence[str]) -> li
     ]
 
 
-def read_types(model: Path) -> list[str]:
-    """Read the types that a tagger looks for.  Raise ValueError where `model` is not one of this project."""
+def unpack(model: Path) -> dict[str, Any]:
+    """Read how a tagger reads, as `pack` wrote it.  Raise ValueError where `model` is not one of this project."""
     if not (model / READING).is_file():
         raise ValueError(f"{model} is no tagger of this project: {READING} is missing; give RUN/student of an ner run")
-    reading = json.loads((model / READING).read_text())
-    if "types" not in reading:
+    try:
+        reading = json.loads((model / READING).read_text())
+    except json.JSONDecodeError:
+        reading = None
+    if isinstance(reading, dict) and "select" in reading:
         raise ValueError(f"{model} is a student of another study and tags nothing: give RUN/student of an ner run")
-    return reading["types"]
+    if not isinstance(reading, dict) or not reading.keys() >= {"types", "max_tokens", "context_tokens"}:
+        raise ValueError(f"{model / READING} does not say how this tagger reads: export it again")
+    return reading

@@ -1,0 +1,36 @@
+"""What a student's folder says of how it reads new patients is read back, or refused in a sentence."""
+
+import json
+
+import pytest
+
+from ckd_dist.config import dump
+from ckd_dist.studies.disease.predict import READING, pack, predict
+from ckd_dist.studies.disease.recipes import RECIPES
+from ckd_dist.studies.disease.runfolder import CALIBRATION
+
+
+@pytest.fixture
+def student(tmp_path):
+    recipe = dump(RECIPES["tiny"]())
+    pack(tmp_path, {"labels": ["a", "b"]} | {part: recipe[part] for part in ("select", "prompt")}, None)
+    (tmp_path / CALIBRATION).write_text("{}")
+    return tmp_path
+
+
+@pytest.mark.parametrize("lost", [("labels",), ("select",), ("select", "history_visits"), ("prompt", "efficacies")])
+def test_a_student_that_does_not_say_how_it_reads_is_refused(student, tmp_path, lost):
+    reading = json.loads((student / READING).read_text())
+    part = reading
+    for name in lost[:-1]:
+        part = part[name]
+    del part[lost[-1]]
+    (student / READING).write_text(json.dumps(reading))
+    with pytest.raises(ValueError, match=f"{READING} does not say how this student reads .'{lost[-1]}'.: export it"):
+        predict(str(student), "mimic3:nowhere", str(tmp_path / "out"), lambda *_: None)
+
+
+def test_damaged_json_is_refused_likewise(student, tmp_path):
+    (student / READING).write_text("{")
+    with pytest.raises(ValueError, match="does not say how this student reads"):
+        predict(str(student), "mimic3:nowhere", str(tmp_path / "out"), lambda *_: None)
