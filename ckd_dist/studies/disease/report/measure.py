@@ -163,7 +163,7 @@ def group(held_out: HeldOut, model: Model, draws: Resamples, name: str, chosen_N
     num_pairs, num_patients = int(chosen_N.sum()), len(np.unique(held_out.subject_N[chosen_N]))
     size = (count(num_pairs), count(num_patients), num_pairs < FEW_IN_GROUP)
     if min(num_pairs, num_patients) < SMALL:
-        return Group(name, *size, TooFew())
+        return Group(name, *size, TooFew(metrics=None))
     own = replace(model, probabilities_NK=model.probabilities_NK[chosen_N], bits_NK=model.bits_NK[chosen_N])
     scores = score(held_out.labels_NK[chosen_N], own, draws.rows(chosen_N))
     found = {metric: interval_of(metric, scores.overall[metric]) for metric in GROUP_METRICS}

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.compare import Difference
@@ -114,7 +114,7 @@ class GroupScores:
 class TooFew:
     """In place of the scores of a group with too few pairs or patients."""
 
-    metrics: None = field(default=None, init=False)
+    metrics: None
 
 
 @dataclass(frozen=True)
