@@ -30,7 +30,7 @@ def read_iob(path: Path) -> Corpus:
     counts: Counter[str] = Counter()
     for file in find_files(path, (".tsv", ".iob", ".iob2", ".bio", ".conll", ".txt")):
         for number, sentences in enumerate(_documents(file, counts), 1):
-            text, mentions = _join(sentences)
+            text, mentions = join(sentences)
             documents.append(Document(f"{file.stem}:{number}", text, mentions, split=file.split))
     num_lines = counts.pop("tokens", 0)
     if 2 * counts["malformed_lines"] > num_lines:
@@ -82,7 +82,7 @@ def _token(line: str) -> Token:
     return columns[0].strip(), columns[-1].strip() if len(columns) > 1 else ""
 
 
-def _join(sentences: list[list[Token]]) -> tuple[str, tuple[Mention, ...]]:
+def join(sentences: list[list[Token]]) -> tuple[str, tuple[Mention, ...]]:
     """Return the text of a document, and the mentions that its tags mark."""
     text, mentions = "", []
     for sentence in sentences:

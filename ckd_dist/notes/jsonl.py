@@ -7,6 +7,7 @@ characters, as Python's do, not bytes nor UTF-16.  Other fields are passed over.
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
 from ckd_dist.notes.files import find_files, lines
@@ -36,9 +37,17 @@ def _document(line: str, split: str | None, counts: Counter[str]) -> Document | 
     try:
         row = json.loads(line)
         json.dumps(row, ensure_ascii=False).encode()  # refuses half characters: "\ud83d" alone
+    except (ValueError, RecursionError):
+        return None
+    return document_of(row, split, counts)
+
+
+def document_of(row: Any, split: str | None, counts: Counter[str]) -> Document | None:
+    """Return the document of an object with the fields above; None where it is not one."""
+    try:
         name, text, subject, mentions = (row.get(key) for key in ("name", "text", "subject", "mentions"))
         spans = None if mentions is None else [Mention(span["start"], span["end"], span["type"]) for span in mentions]
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+    except (AttributeError, KeyError, TypeError):
         return None
     if not isinstance(name, str | int) or not isinstance(text, str) or not isinstance(subject, str | int | None):
         return None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ckd_dist.notes.brat import read_brat
 from ckd_dist.notes.document import Corpus, Document, corpus_of
+from ckd_dist.notes.hf import read_hf
 from ckd_dist.notes.iob import read_iob
 from ckd_dist.notes.jsonl import read_jsonl
 from ckd_dist.notes.mimic import read_mimic3, read_mimic4
@@ -29,6 +30,7 @@ FORMS = {  # a reader is called with the path
     "iob": Source(read_iob, "an IOB corpus", "PATH"),
     "pubtator": Source(read_pubtator, "a PubTator corpus", "PATH"),
     "jsonl": Source(read_jsonl, "notes in JSON lines", "PATH"),
+    "hf": Source(read_hf, "a Hugging Face data set", "PATH_OR_NAME"),
     "text": Source(read_folder, "a folder of texts", "PATH"),
     "mimic3": Source(read_mimic3, "MIMIC-III notes", "PATH"),
     "mimic4": Source(read_mimic4, "MIMIC-IV discharge notes", "PATH"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Features, load_from_disk
+from datasets import Features, config, load_from_disk
 
 from ckd_dist.softlabels.dataset import BATCH_ROWS, Rows, lists_of_vectors, open_shards, save, soft_feature
 from ckd_dist.softlabels.errors import ShardError
@@ -86,8 +86,8 @@ def rows_of(num: int) -> Rows:
     )
 
 
-def test_a_folder_holds_every_row_of_every_split_for_its_owner_alone(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+def test_a_folder_holds_every_row_of_every_split_for_its_owner_alone(tmp_path):
+    cached = set(Path(config.HF_CACHE_HOME).rglob("*"))
     sizes = {"train": 2 * BATCH_ROWS + 1, "tuning": BATCH_ROWS, "held_out": 0}
     before = os.umask(0o022)
     try:
@@ -103,7 +103,8 @@ def test_a_folder_holds_every_row_of_every_split_for_its_owner_alone(tmp_path, m
     below = [tmp_path / "new" / "out", *(tmp_path / "new" / "out").rglob("*")]
     assert {path.stat().st_mode & 0o777 for path in below if path.is_dir()} == {0o700}
     assert {path.stat().st_mode & 0o777 for path in below if path.is_file()} == {0o600}
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"] and not (tmp_path / "home").exists()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+    assert set(Path(config.HF_CACHE_HOME).rglob("*")) == cached
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):

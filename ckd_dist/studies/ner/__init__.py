@@ -135,7 +135,7 @@ STUDY = Study(
             "Find the entities of new notes.",
             {
                 "model": "tagger's folder, e.g. RUN/student",
-                "notes": "folder of .txt files, or text:DIR, jsonl:DIR, brat:DIR, mimic3:DIR, ...",
+                "notes": "folder of .txt files, or text:DIR, jsonl:DIR, hf:DIR, brat:DIR, mimic3:DIR, ...",
                 "out": "folder for entities.jsonl, brat/ and entities.html",
             },
         ),
