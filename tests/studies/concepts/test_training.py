@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
-from ckd_dist.studies.concepts.experiment import ExperimentWorker, macro_auroc
+from ckd_dist.report.metrics import macro_ranking
+from ckd_dist.studies.concepts.experiment import ExperimentWorker
 from ckd_dist.studies.concepts.fit import predict_outcomes
 from ckd_dist.studies.concepts.patients import weights_of
 from ckd_dist.studies.concepts.regimes import TUNED
@@ -97,14 +97,8 @@ def test_a_curve_begins_with_the_source_models_own_score(worker, done):
         step, score = result.curve[0]
         assert step == 0
         np.testing.assert_allclose(expit(logits_NK), shared.probabilities_NK, rtol=0, atol=1e-6)
-        assert score == macro_auroc(outcomes_NK, logits_NK)  # of the logits: rounded to probabilities some would tie
+        assert score == macro_ranking(outcomes_NK, logits_NK)[0]  # probabilities, rounded, would tie
         steps = [step for step, _ in result.curve]
         assert steps == sorted(set(steps)) and steps[-1] == result.numbers["num_steps"] * SMALL.grid.steps_curve
         curves += 1
     assert curves == 14
-
-
-def test_an_outcome_of_one_class_has_no_auroc():
-    outcomes_NK, logits_NK = np.array([[0, 1, 0], [1, 1, 0], [1, 1, 0]]), np.array([[0, 1, 2], [2, 5, 1], [-1, 0, 0.0]])
-    assert macro_auroc(outcomes_NK, logits_NK) == pytest.approx(roc_auc_score(outcomes_NK[:, 0], logits_NK[:, 0]))
-    assert np.isnan(macro_auroc(outcomes_NK[:, 1:], logits_NK[:, 1:]))
