@@ -45,7 +45,8 @@ class Notes(SplitPart):
 
     source: str = what(
         "synthetic:800",
-        "brat:PATH, iob:PATH, pubtator:PATH, jsonl:PATH, text:PATH, mimic3:PATH, mimic4:PATH, or synthetic:N patients",
+        "brat:PATH, iob:PATH, pubtator:PATH, jsonl:PATH, hf:PATH_OR_NAME, text:PATH, mimic3:PATH, mimic4:PATH, "
+        "or synthetic:N patients",
     )
     types: dict[str, str] = what(TYPES, "entity type of the corpus -> column that it counts as; others are left out")
     train_fraction: float = redeclared(
