@@ -13,10 +13,14 @@ import pytest
 
 from ckd_dist import record
 from ckd_dist.ehr.splits import split_of
+from ckd_dist.softlabels.plan import Plan
+from ckd_dist.softlabels.read import read_labels
+from ckd_dist.studies import open_dataset
 from ckd_dist.studies.concepts import STUDY
 from ckd_dist.studies.concepts.config import Sites
 from ckd_dist.studies.concepts.result import Result
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
+from ckd_dist.studies.concepts.synthetic import thesaurus
 from tests.end_to_end.concepts import SYNTHETIC, TEACHER, findings, metrics, results, run_pipeline
 from tests.end_to_end.small import ckd, files, hashes, ledger_of, recipe_of, times, write_table
 from tests.endpoints.server import serve, vectors
@@ -43,6 +47,23 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def copy(finished, tmp_path):
     return ConceptsRun(shutil.copytree(finished.root, tmp_path / "copy"))
+
+
+def test_the_run_opens_as_a_data_set_of_its_phrases_and_vectors(finished):
+    splits = {split: open_dataset(finished.root, split) for split in ("train", "held_out")}
+    [(name, plan)] = record.read(finished, "embed").numbers.items()
+    row_N, vectors_ND = read_labels(finished.softlabels, plan, Plan.open(finished.softlabels, plan).names)
+    phrases = sorted({*pl.read_parquet(finished.concepts)["text"], *thesaurus.phrases()})
+    both = [row for dataset in splits.values() for row in dataset]
+    assert sorted(row["sample_id"] for row in both) == list(range(len(phrases))) == sorted(row_N.tolist())
+    for row in both:
+        assert row["phrase"] == phrases[row["sample_id"]]
+        np.testing.assert_array_equal(np.float32(row[f"vector {name}"]), vectors_ND[row_N == row["sample_id"]][0])
+    with pytest.raises(ValueError, match="has no split 'tuning': give train or held_out"):
+        open_dataset(finished.root, "tuning")
+
+    foreign = set(splits["held_out"]["phrase"])
+    assert foreign and foreign.isdisjoint(thesaurus.phrases()), "the recipe's own list may be learned from"
 
 
 def states(said):

@@ -12,9 +12,13 @@ import polars as pl
 import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
-from ckd_dist.notes.note import Mention, decode
+from ckd_dist import record
+from ckd_dist.notes.note import Mention, decode, encode
 from ckd_dist.notes.read import read_corpus
 from ckd_dist.schema import SPLITS
+from ckd_dist.softlabels.plan import Plan
+from ckd_dist.softlabels.read import read_labels
+from ckd_dist.studies import open_dataset
 from ckd_dist.studies.ner import STUDY
 from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.store import read_notes
@@ -319,3 +323,32 @@ def test_the_run_on_two_ray_workers_and_zero3(tmp_path):
     assert {state.state for state in ledger_of(run).status()} == {"done"}
     assert json.loads((run.report / "metrics.json").read_text())["primary"] == "student"
     assert (run.teacher / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_run_opens_as_a_data_set_of_its_notes_and_combined_tags(finished, split):
+    dataset, stored, types = open_dataset(finished.root, split), read_notes(finished.notes(split)), finished.types()
+    made = record.read(finished, "combine").numbers["plans"][split]
+    plan = Plan.open(finished.softlabels, made)
+    sample_id_N, logits_UK = read_labels(finished.softlabels, plan, finished.tag_columns())
+    soft = dict(zip(sample_id_N.tolist(), np.split(logits_UK, plan.offsets_N1[1:-1]), strict=True))
+    assert dataset.features["ner_tags"].feature.names == finished.tag_columns()
+    assert list(dataset["sample_id"]) == stored.sample_id_N.tolist() and list(dataset["name"]) == stored.names
+    assert list(dataset["subject"]) == stored.subjects and list(dataset["text"]) == [n.text for n in stored.notes]
+    for row, note in zip(dataset, stored.notes, strict=True):
+        assert row["tokens"] == note.words() and row["word_start"] == note.start_U.tolist()
+        assert tuple(Mention(**mention) for mention in row["mentions"]) == note.mentions
+        assert row["ner_tags"] == encode(note, note.mentions, types)[0].tolist()
+        np.testing.assert_array_equal(np.float32(row["soft_labels"]), soft[row["sample_id"]])
+
+
+def test_the_data_set_is_a_source_again(finished, tmp_path):
+    said = ckd("dataset", "--run", finished.root, "--out", tmp_path / "out")
+    assert said.code == 0, said.err
+    corpus = read_corpus(f"hf:{tmp_path / 'out'}")
+    wanted = [(split, read_notes(finished.notes(split))) for split in SPLITS]
+    assert [(d.split, d.name, d.subject, d.text, d.mentions) for d in corpus.documents] == [
+        (split, name, subject, note.text, note.mentions)
+        for split, stored in wanted
+        for name, subject, note in zip(stored.names, stored.subjects, stored.notes, strict=True)
+    ]
