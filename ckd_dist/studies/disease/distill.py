@@ -1,7 +1,7 @@
 """Train the student on the shards, data-parallel; and once more on hard labels alone, as a baseline of the report.
 
-The hard-label baseline starts from the same weights and makes as many updates of the same size as the student, so that
-what is left between them is the teacher.
+The hard-label baseline starts from the same weights and reads as many rows in about as many updates as the student, so
+that what is left between them is the teacher.
 """
 
 import dataclasses
@@ -72,7 +72,10 @@ def train_student(
 
 
 def as_many_updates(run: DiseaseRun, optim: Optim, num_rows: int) -> Optim:
-    """Return the schedule of the hard-label baseline: it has labelled rows only, so it reads them more often."""
+    """Return the schedule of the hard-label baseline: it reads its labelled rows more often.
+
+    So it reads as many rows as the distilled one, in as many updates but for the small last batches of its epochs.
+    """
     _, known_N = read_hard(run, "train")
     return dataclasses.replace(optim, epochs=epochs_as_long(optim.epochs, num_rows, int(known_N.sum())))
 

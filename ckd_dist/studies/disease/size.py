@@ -4,6 +4,7 @@ tokens = samples x their lengths (before the prompt stages: at most the budget)
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from ckd_dist.engine.cost import (
     seconds_of,
     steps_of_phases,
 )
+from ckd_dist.schedule import epochs_as_long
 from ckd_dist.schema import SPLITS
 from ckd_dist.source import find_source
 from ckd_dist.studies.disease.config import DiseaseRecipe
@@ -92,13 +94,17 @@ def of_student(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     student, model, samples = recipe.student, parameters(recipe.student, run, "student"), num_samples(run)
     if not samples:
         return Size(of_parameters(model))
-    arms = 2 if student.hard_baseline else 1
     num, lengths = samples["train"], lengths_of(run, "student", splits=("train",))
     tokens = student.optim.epochs * (lengths.sum() if lengths is not None else num * recipe.prompt.student_tokens)
     steps = steps_of_phases([student.optim], num)
     text = f"{num:,} samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
-    text += ", and a hard-label baseline" if student.hard_baseline else ""
-    return Size(text, seconds_of(6 * model.matmul * tokens * arms, student.workers, steps * arms) if model else None)
+    arms, all_steps = 1, steps
+    if student.hard_baseline:
+        longer = replace(student.optim, epochs=epochs_as_long(student.optim.epochs, num, _num_labelled(run)))
+        steps_of_baseline = steps_of_phases([longer], _num_labelled(run))
+        arms, all_steps = 2, steps + steps_of_baseline
+        text += f", and a hard-label baseline of {steps_of_baseline:,} steps"
+    return Size(text, seconds_of(6 * model.matmul * tokens * arms, student.workers, all_steps) if model else None)
 
 
 def of_evaluate(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:

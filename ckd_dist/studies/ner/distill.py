@@ -111,7 +111,8 @@ def train_student(
 def as_many_updates(optim: Optim, gold: NerTask) -> Optim:
     """Return the schedule of a student that has annotated windows only: it reads them more often.
 
-    So it makes as many updates as the distilled one, and is evaluated as often, not after each of its short epochs.
+    So it makes as many updates as the distilled one, but for the small last batches of its epochs, and is evaluated as
+    often, not after each of its short epochs.
     """
     return dataclasses.replace(
         optim,

@@ -73,7 +73,7 @@ def of_student(recipe: NerRecipe, run: NerRun) -> Size:
     steps = steps_of_phases([student.optim], len(windows))
     arms = 1 + student.hard_baseline + sum(2 if size else 1 for size in student.gold_sizes)
     text = f"{len(windows):,} windows, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
-    text += f", {arms} students" if arms > 1 else ""
+    text += f", {arms} students of about as many steps each" if arms > 1 else ""
     return Size(text, seconds_of(6 * model.matmul * tokens * arms, student.workers, steps * arms))
 
 

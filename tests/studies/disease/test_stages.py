@@ -1,12 +1,17 @@
 """The first stages on a synthetic hospital: the prompts of teacher and student are written, and done again, apart."""
 
+import polars as pl
 import pytest
 
 from ckd_dist.config import dump
 from ckd_dist.recipefile import load
+from ckd_dist.schedule import num_steps
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.distill import as_many_updates
+from ckd_dist.studies.disease.rows import read_hard
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.size import of_student
 from ckd_dist.study import Context, run_stage
 
 STAGES = ("extract", "select", "prompt_teacher", "prompt_student")
@@ -63,3 +68,14 @@ def test_the_student_starts_from_the_same_bytes_whatever_the_teacher(prompted, t
     run_stages(fresh, recipe_with("teacher.tiny.hidden=32", "teacher.tiny.vocabulary=400"))
     contents = [{name: content for name, (content, _) in written(run, "student").items()} for run in (prompted, fresh)]
     assert contents[0] == contents[1]
+
+
+def test_plan_announces_the_steps_of_the_student_and_of_its_hard_label_baseline(prompted):
+    run_stages(prompted, recipe := recipe_with("student.optim.batch_samples=7"))
+    num_train = pl.read_parquet(prompted.samples("train")).height
+    longer = as_many_updates(prompted, recipe.student.optim, num_train)
+    _, known_N = read_hard(prompted, "train")
+    student, baseline = num_steps(num_train, 7, recipe.student.optim.epochs), num_steps(known_N.sum(), 7, longer.epochs)
+    assert student != baseline  # one cannot stand for the other
+    text = of_student(recipe, prompted).text
+    assert f" {student} steps," in text and text.endswith(f" and a hard-label baseline of {baseline} steps")
