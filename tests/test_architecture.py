@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,32 @@ def test_leaves_of_a_study_do_not_know_its_configuration(study):
     module = f"ckd_dist.studies.{study}.config"
     assert imported_from(folder / "stages.py", module), "the rule looks at the right module"
     assert [file for file in folder.rglob("*.py") if file not in allowed and imported_from(file, module)] == []
+
+
+@pytest.mark.parametrize("study", sorted(STUDIES))
+def test_no_leaf_gets_a_class_of_the_configuration_by_another_way(study):
+    """Not from a module that has imported it, nor relatively."""
+    config, folder = import_module(f"ckd_dist.studies.{study}.config"), ROOT / "ckd_dist" / "studies" / study
+    classes = {name for name, each in vars(config).items() if getattr(each, "__module__", "") == config.__name__}
+    assert "Recipe" in " ".join(classes), "the rule looks at the right classes"
+    for file in folder.rglob("*.py"):
+        if file.parent == folder and file.stem in KNOW_CONFIG:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                own = (node.module or "").startswith(f"ckd_dist.studies.{study}.")
+                assert not (own and classes & {alias.name for alias in node.names} - declared(node.module)), file
+
+
+def test_the_package_has_no_relative_imports():
+    for file in (ROOT / "ckd_dist").rglob("*.py"):
+        levels = [node.level for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert not any(levels), file
+
+
+def declared(module: str) -> set[str]:
+    """Return the classes that a module itself declares."""
+    return {name for name, each in vars(import_module(module)).items() if getattr(each, "__module__", "") == module}
 
 
 @pytest.mark.parametrize("room", sorted(SHARED))

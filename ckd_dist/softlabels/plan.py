@@ -3,9 +3,9 @@
     softlabels/<plan hash>/plan.json            what was planned; its sha256 is the folder's name
     softlabels/<plan hash>/rows.safetensors     sample ids in plan order, units of each row
 
-Plan order is a permutation of the rows by `order_seed`, and shards are consecutive cuts of it: they are labelled in the
-order in which the student's first epoch reads them.  Two plans that differ in a prompt, a tokenizer, a teacher, a label
-column, the dtype, or the order live in two folders and cannot be mixed.
+Plan order is a permutation of the rows by `order_seed`, and shards are consecutive cuts of it.  The disease study's
+student reads its first epoch in that order; the others read in an order of their own.  Two plans that differ in a
+prompt, a tokenizer, a teacher, a label column, the dtype, or the order live in two folders and cannot be mixed.
 """
 
 import hashlib
@@ -28,6 +28,15 @@ FORMAT = 1  # of plan and shards
 PLAN, ROWS = "plan.json", "rows.safetensors"
 SETTINGS = ("split", "shard_rows", "order_seed", "dtype")
 OF_SOURCE = ("names", "prompts", "tokenizer", "teacher", "fold")
+
+
+def num_shards(num_rows: int, shard_rows: int) -> int:
+    """Count the shards of a plan; the last one may be smaller.
+
+    >>> num_shards(1025, 1024), num_shards(0, 1024)
+    (2, 0)
+    """
+    return -(-num_rows // shard_rows)
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class Plan:
     @property
     def num_shards(self) -> int:
         """Count the shards, the last of which may be smaller."""
-        return -(-self.num_rows // self.shard_rows)
+        return num_shards(self.num_rows, self.shard_rows)
 
     @cached_property
     def offsets_N1(self) -> np.ndarray:  # noqa: N802, a shape suffix

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from ckd_dist.schema import hash_of_columns
 from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.generate import INDEX, failure
-from ckd_dist.softlabels.plan import Plan
+from ckd_dist.softlabels.plan import Plan, num_shards
 from ckd_dist.softlabels.shards import Shard, error_name, is_done, manifest_name, open_shard, read_manifest, stem
 
 # N rows, U units, K columns
@@ -148,7 +148,7 @@ class LabelStream:
 
     def wait_for_rows(self, num_rows: int) -> None:
         """Return once the first `num_rows` rows of plan order are labelled."""
-        for number in range(-(-num_rows // self.plan.shard_rows)):
+        for number in range(num_shards(num_rows, self.plan.shard_rows)):
             self.labels_of(number)
 
     def wait_for(self, shard: int) -> None:

@@ -3,7 +3,6 @@
 tokens = samples x their lengths (before the prompt stages: at most the budget)
 """
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from ckd_dist.engine.cost import (
 )
 from ckd_dist.schedule import epochs_as_long
 from ckd_dist.schema import SPLITS
+from ckd_dist.softlabels.plan import num_shards
 from ckd_dist.source import find_source
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
@@ -84,8 +84,8 @@ def of_labels(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
         return Size()
     num = sum(samples.values())
     tokens = lengths.sum() if lengths is not None else num * recipe.prompt.teacher_tokens
-    shards = math.ceil(num / recipe.label.shard_rows)
-    text = f"{num:,} samples in about {shards:,} shards, {tokens:,.0f} tokens"
+    shards = sum(num_shards(each, recipe.label.shard_rows) for each in samples.values())  # a plan a split
+    text = f"{num:,} samples in {shards:,} shards, {tokens:,.0f} tokens"
     return Size(text, seconds_of(2 * model.matmul * tokens, recipe.label.workers, shards) if model else None)
 
 
