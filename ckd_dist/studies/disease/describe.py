@@ -52,7 +52,7 @@ def notes_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int) -> li
         sentences.append("Soft labels were imported, so there is no teacher to compare with.")
     if recipe.student.hard_baseline:
         sentences.append(
-            "The student without distillation made as many updates as the distilled one, on labelled visits alone."
+            "The student without distillation read as many rows as the distilled one, of labelled visits alone."
         )
     return sentences
 

@@ -111,8 +111,8 @@ def train_student(
 def as_many_updates(optim: Optim, gold: NerTask) -> Optim:
     """Return the schedule of a student that has annotated windows only: it reads them more often.
 
-    So it makes as many updates as the distilled one, but for the small last batches of its epochs, and is evaluated as
-    often, not after each of its short epochs.
+    So it reads as many windows as the distilled one, in somewhat more updates, because each of its short epochs ends
+    with a small batch; and it is evaluated as often, not after each of them.
     """
     return dataclasses.replace(
         optim,
