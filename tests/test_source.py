@@ -25,12 +25,25 @@ TITLES = {
     "meds": "a MEDS data set",
     "synthetic": "a synthetic hospital of 1,200 subjects, whose law is known",
 }
+CORPORA = {
+    "brat": "a brat corpus",
+    "iob": "an IOB corpus",
+    "pubtator": "a PubTator corpus",
+    "jsonl": "notes in JSON lines",
+    "hf": "a Hugging Face data set",
+    "text": "a folder of texts",
+    "mimic3": "MIMIC-III notes",
+    "mimic4": "MIMIC-IV discharge notes",
+}
 
 
 def test_titles():
     assert {kind: title_of(f"{kind}:1200", ehr.SOURCES) for kind in ehr.SOURCES} == TITLES
     own = {"findings": "tables of findings", "synthetic": "two synthetic emergency departments"}
     assert {kind: title_of(f"{kind}:1200", concepts.SOURCES) for kind in concepts.SOURCES} == TITLES | own
+    assert {kind: title_of(f"{kind}:1200", notes.FORMS) for kind in notes.FORMS} == CORPORA
+    synthetic = {"synthetic": "notes of a synthetic hospital of 1,200 patients"}
+    assert {kind: title_of(f"{kind}:1200", ner.SOURCES) for kind in ner.SOURCES} == CORPORA | synthetic
     for place in ("/data/ncbi_disease", "/data/ncbi_disease/", "ncbi_disease"):
         assert source_in_words(f"pubtator:{place}") == "a PubTator corpus (ncbi_disease)"
     assert source_in_words("synthetic:1200") == "notes of a synthetic hospital of 1,200 patients"

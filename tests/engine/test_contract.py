@@ -2,12 +2,15 @@
 
 import os
 from itertools import islice
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from ckd_dist.config import DataParallelism
+from ckd_dist.engine.choose import data_parallel
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
 from ckd_dist.engine.optim import schedule
@@ -103,6 +106,19 @@ def test_one_rank_without_a_process_group(plain):
     found, has_group = run_ranks(1, trained_alone)[0]
     agree(found, plain)
     assert not has_group
+
+
+def chosen(world):
+    """The engine's class and the stage that DeepSpeed is at, of each name that a recipe may give."""
+    engines = {name: data_parallel(name, TinyReader(), OPTIM, world, "float32") for name in get_args(DataParallelism)}
+    return {
+        name: (type(engine), engine._engine.zero_optimization_stage() if isinstance(engine, ZeroEngine) else 0)
+        for name, engine in engines.items()
+    }
+
+
+def test_a_recipe_s_name_chooses_the_engine():
+    assert run_ranks(1, chosen)[0] == {"ddp": (DdpEngine, 0), "zero1": (ZeroEngine, 1)}
 
 
 def test_zero_makes_its_own_group_of_one_and_compiles_nothing(plain, tmp_path):

@@ -57,6 +57,21 @@ def test_pages_say_what_the_numbers_say(written: Path) -> None:
         assert "student.optim.epochs" in page
 
 
+def test_the_head_of_every_metric_says_which_way_is_better(written: Path) -> None:
+    """Errors are the better the lower they are, Brier and ECE; all else is the better the higher."""
+    page = (written / "report.html").read_text()
+    heads = dict(re.findall(r"<th>([\w-]+)<span>(\w+) is better</span></th>", page))
+    assert heads == {
+        "Macro-AUROC": "higher",
+        "Macro-AUPRC": "higher",
+        "Micro-F1": "higher",
+        "Macro-F1": "higher",
+        "Brier": "lower",
+        "ECE": "lower",
+    }
+    assert "Higher is better, but for Brier and ECE." in (written / "report.md").read_text()
+
+
 def test_page_is_one_file_without_script(written: Path) -> None:
     page = (written / "report.html").read_text()
     assert "<script" not in page
