@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.schema import SPLITS
+from ckd_dist.splitmix import mix
 
 
 def split_of(subject_ids: np.ndarray, *, train: float, tuning: float, seed: int) -> np.ndarray:
@@ -24,8 +25,8 @@ def split_of(subject_ids: np.ndarray, *, train: float, tuning: float, seed: int)
             f"train_fraction {train} and tuning_fraction {tuning} must be positive and leave something to hold out: "
             "their sum must stay below 1"
         )
-    seed_hash = _mix(np.array([seed], dtype=np.uint64))
-    hashes = _mix(np.asarray(subject_ids, dtype=np.int64).view(np.uint64) ^ seed_hash)
+    seed_hash = mix(np.array([seed], dtype=np.uint64))
+    hashes = mix(np.asarray(subject_ids, dtype=np.int64).view(np.uint64) ^ seed_hash)
     uniform = (hashes >> np.uint64(11)) * 2.0**-53  # [0, 1)
     return np.array(SPLITS)[np.searchsorted([train, train + tuning], uniform, side="right")]
 
@@ -70,12 +71,3 @@ def _absent(labels: pl.Series, names: Sequence[str]) -> list[str]:
         return list(names)
     bits_NK = known.list.to_array(len(names)).to_numpy()
     return [name for name, occurs in zip(names, bits_NK.any(axis=0), strict=True) if not occurs]
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """splitmix64 (Steele, Lea and Flood 2014): a one-to-one scrambling of 64 bits, uint64 [N]."""
-    with np.errstate(over="ignore"):
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ckd_dist.studies.concepts.tables import mix
+from ckd_dist.splitmix import mix
 
 Regime = Literal["local", "shared", "frozen", "full", "thawed", "pooled", "adversarial"]
 TUNED: tuple[Regime, ...] = ("frozen", "full", "thawed")  # they start from a source model and train it
@@ -35,8 +35,6 @@ class TrainingCases:
     """Rows of CASES that a model learns from, and those that choose its checkpoint."""
 
     train: np.ndarray
-    labelled_T: np.ndarray  # bool: of every row of `train`, whether its outcomes count
-    of_target_T: np.ndarray  # bool: what the adversary reads
     tuning: np.ndarray  # all labelled
 
 
@@ -50,21 +48,19 @@ def training_cases(
     """
     if regime == "shared":
         none = np.zeros(0, np.int64)
-        return TrainingCases(none, np.zeros(0, bool), np.zeros(0, bool), none)
+        return TrainingCases(none, none)
     train, tuning = target.train, target.tuning
     if size is not None:
         if size > len(train):
             raise ValueError(f"{size} training cases are asked of a site that has {len(train)}: leave that size out")
         tuning = subset(tuning, target.subject_N, max(1, round(len(tuning) * size / max(1, len(train)))), seed)
         train = subset(train, target.subject_N, size, seed)
-    own = (np.ones(len(train), bool), np.ones(len(train), bool))
     if regime in ("local", *TUNED):
-        return TrainingCases(train, *own, tuning)
+        return TrainingCases(train, tuning)
     both = np.concatenate([source.train, train])
-    of_target_T = np.arange(len(both)) >= len(source.train)
     if regime == "pooled":
-        return TrainingCases(both, np.ones(len(both), bool), of_target_T, np.concatenate([source.tuning, tuning]))
-    return TrainingCases(both, ~of_target_T, of_target_T, source.tuning)
+        return TrainingCases(both, np.concatenate([source.tuning, tuning]))
+    return TrainingCases(both, source.tuning)
 
 
 def subset(rows: np.ndarray, subject_N: np.ndarray, num: int, seed: int) -> np.ndarray:

@@ -20,6 +20,7 @@ import safetensors
 import safetensors.numpy
 
 from ckd_dist.files import write
+from ckd_dist.splitmix import mix
 
 ONE_HOT, RANDOM = "one-hot", "random"  # embeddings that no model makes: no table at all, and a random one
 
@@ -111,15 +112,6 @@ def draw(keys_V: np.ndarray, width: int, seed: int) -> np.ndarray:
     from scipy.special import ndtri  # not above: what a recipe is made of imports this module, and --help waits
 
     return ndtri(((hash_VD >> np.uint64(11)) + 0.5) * 2.0**-53).astype(np.float32)
-
-
-def mix(x: np.ndarray) -> np.ndarray:
-    """Scramble 64 bits one-to-one, uint64: splitmix64 (Steele, Lea and Flood 2014)."""
-    with np.errstate(over="ignore"):
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
 
 
 def unit(vectors_VD: np.ndarray) -> np.ndarray:
