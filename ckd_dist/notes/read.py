@@ -62,7 +62,7 @@ def to_notes(documents: Sequence[Document], types: dict[str, str]) -> list[Note]
 def note_of(document: Document, types: dict[str, str]) -> Note:
     """Return the note of one document; where two types of the corpus become one of ours, equal mentions become one."""
     start_U, end_U = cut_words(document.text)
-    sentence_U = cut_sentences(document.text, start_U, end_U)
+    sentence_U = cut_sentences(document.text, start_U)
     mentions = None
     if document.mentions is not None:
         known = {Mention(m.start, m.end, types[m.type]) for m in document.mentions if m.type in types}

@@ -45,7 +45,7 @@ def cut_words(text: str) -> tuple[np.ndarray, np.ndarray]:
     return place_U2[:, 0].copy(), place_U2[:, 1].copy()
 
 
-def cut_sentences(text: str, start_U: np.ndarray, end_U: np.ndarray) -> np.ndarray:
+def cut_sentences(text: str, start_U: np.ndarray) -> np.ndarray:
     """Return the number of every word's sentence, from 0 and without gaps, int32 [U]."""
     if not len(start_U):
         return np.zeros(0, np.int32)

@@ -93,7 +93,7 @@ class Results:
     spaces: Sequence[Space] = ()
     one_hot: str = "one-hot"  # the embedding that the others are compared with, where it was run
     learned: Mapping[str, str] = field(default_factory=dict)  # student -> the embedding that it learned
-    idle_share: float | None = None  # of the workers' seconds, before the last cell was handed out
+    idle_share: float | None = None  # of the workers' seconds, before the last experiment was handed out
     left_out: Mapping[str, int] = field(default_factory=dict)  # reading the sources: "left before it" -> cases
     bootstrap_draws: int = 1000
     seed: int = 0
