@@ -9,13 +9,30 @@ its macro mean, for every model alike.  Fewer than ten subjects get no interval:
 What an interval covers: the chance of having met other subjects.  Not the chance of another training run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 LEVEL = 0.95
 LEAST_SUBJECTS = 10
 LEAST_KNOWN = 0.5  # share of draws in which a metric must exist for an interval to be given
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How the intervals of a report are drawn."""
+
+    draws: int
+    seed: int
+    level: float = field(default=LEVEL, init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapOver(Bootstrap):
+    """The same, and what is drawn, of a study in which that is not the same for all reports."""
+
+    over: Literal["notes", "patients", "subjects"]
 
 
 @dataclass(frozen=True)

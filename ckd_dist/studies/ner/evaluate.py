@@ -11,7 +11,7 @@ import numpy as np
 
 from ckd_dist.notes.note import Mention, Note, Prediction, best_tags, decode
 from ckd_dist.notes.read import read_corpus, to_notes
-from ckd_dist.report.bootstrap import Resamples, resample
+from ckd_dist.report.bootstrap import Bootstrap, Resamples, resample
 from ckd_dist.studies.ner.describe import source_in_words
 from ckd_dist.studies.ner.distill import FULL, Arm
 from ckd_dist.studies.ner.label import TextLabeler
@@ -23,14 +23,6 @@ from ckd_dist.studies.ner.rows import lengths_of, read_split, soft_tags
 from ckd_dist.studies.ner.runfolder import NerRun
 
 Mentions = list[list[Mention]]  # of every note
-
-
-@dataclass(frozen=True)
-class Draws:
-    """How the intervals are drawn."""
-
-    num: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Scored:
         ]
 
 
-def score_held_out(run: NerRun, plans: Mapping[str, str], arms: Mapping[str, Arm], draws: Draws) -> Scored:
+def score_held_out(run: NerRun, plans: Mapping[str, str], arms: Mapping[str, Arm], bootstrap: Bootstrap) -> Scored:
     """Find every system's mentions on the annotated notes of held_out.  plans: labeler -> plan hash of its soft tags.
 
     Raises ValueError where no held-out note is annotated.
@@ -81,7 +73,7 @@ def score_held_out(run: NerRun, plans: Mapping[str, str], arms: Mapping[str, Arm
         notes,
         found,
         types,
-        resample(group, draws.num, draws.seed),
+        resample(group, bootstrap.draws, bootstrap.seed),
         drawn="patients" if any(stored.subjects[row] for row in rows) else "notes",
         names=[stored.names[row] for row in rows],
         predictions=predicted["student"],
@@ -94,7 +86,7 @@ def score_elsewhere(
     home: Scored,
     arms: Mapping[str, Arm],
     dictionaries: Mapping[str, TextLabeler],
-    draws: Draws,
+    bootstrap: Bootstrap,
 ) -> list[Elsewhere]:
     """Score students and dictionaries on all annotated notes of another corpus, beside themselves on held_out.
 
@@ -107,7 +99,7 @@ def score_elsewhere(
         raise ValueError(f"{source} annotates none of {', '.join(home.types)}: give notes.types or leave it out")
     found = {name: by_student(arm, notes) for name, arm in arms.items() if name in FULL}
     found |= {name: mentions_of(labeler(notes).predictions) for name, labeler in dictionaries.items()}
-    there = Scored(notes, found, types, resample(np.arange(len(notes)), draws.num, draws.seed))
+    there = Scored(notes, found, types, resample(np.arange(len(notes)), bootstrap.draws, bootstrap.seed))
     return [
         Elsewhere(
             source_in_words(source),

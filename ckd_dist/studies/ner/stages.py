@@ -25,6 +25,7 @@ from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.notes.note import Note
 from ckd_dist.notes.read import FORMS, to_notes
 from ckd_dist.notes.splits import split_corpus
+from ckd_dist.report.bootstrap import Bootstrap
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plans import finish_all, still_missing
 from ckd_dist.source import find_source
@@ -33,7 +34,7 @@ from ckd_dist.studies.ner.combine import combine_labelers
 from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.describe import card_of, provenance_of
 from ckd_dist.studies.ner.distill import Arm, TaggerTraining, arms, train_student
-from ckd_dist.studies.ner.evaluate import Draws, score_elsewhere, score_held_out
+from ckd_dist.studies.ner.evaluate import score_elsewhere, score_held_out
 from ckd_dist.studies.ner.label import Labeler, Labelling, Plans, dictionaries, labeling_costs, plan_tags, text_labelers
 from ckd_dist.studies.ner.labelers.asking import Asking
 from ckd_dist.studies.ner.labelers.gazetteer import DictionaryOptions
@@ -237,19 +238,19 @@ def distill(context: Context) -> Outcome | None:
 def evaluate(context: Context) -> Outcome:
     """tags -> report: score students, labelers and their combination on held_out's notes and on other corpora."""
     recipe, run, track = context.recipe, context.run, context.callbacks.track
-    settings, draws = recipe.evaluate, Draws(recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
+    settings, bootstrap = recipe.evaluate, Bootstrap(recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
     corpus, combined = (record.read(run, name).numbers for name in ("read", "combine"))
     labelled = record.read(run, "label")
     trained, labelling = arms_of(recipe, run), labelling_of(recipe)
     tagged = [each.get("held_out") for each in (labelled.numbers["plans"], combined["plans"])]
     plans = (tagged[0] or {}) | {COMBINED: tagged[1]}  # none where nobody annotated: refused in the next line
-    held_out = score_held_out(run, plans, trained, draws)
+    held_out = score_held_out(run, plans, trained, bootstrap)
     track(1, 4)
     named = dictionaries(run, labelling) if settings.other_corpora else {}
     elsewhere = [
         line
         for source in settings.other_corpora
-        for line in score_elsewhere(source, recipe.notes.types, held_out, trained, named, draws)
+        for line in score_elsewhere(source, recipe.notes.types, held_out, trained, named, bootstrap)
     ]
     track(2, 4)
     timed = held_out.notes[: settings.timing_documents]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckd_dist.report.bootstrap import LEVEL, Resamples, interval, resample
+from ckd_dist.report.bootstrap import BootstrapOver, Resamples, interval, resample
 from ckd_dist.report.compare import Difference, judge
 from ckd_dist.report.metrics import mean_of_known, ranking
 from ckd_dist.studies.concepts.report.attribution import carriers, maps, neighbours
@@ -24,7 +24,6 @@ from ckd_dist.studies.concepts.report.tables import (
     BaselineScore,
     ConceptTables,
     Cost,
-    Draws,
     HeldOut,
     LineDifference,
     Score,
@@ -67,7 +66,7 @@ def measure(results: Results) -> ConceptTables:
         one_hot=results.one_hot,
         learned=results.learned,
         pairs=results.pairs(),
-        bootstrap=Draws("subjects", results.bootstrap_draws, results.seed, LEVEL),
+        bootstrap=BootstrapOver(results.bootstrap_draws, results.seed, over="subjects"),
         least_subjects=results.least_subjects,
         few_positives=FEW_POSITIVES,
         left_out={what: times for what, times in results.left_out.items() if times},

@@ -7,7 +7,7 @@ By outcome: "macro", the mean over outcomes that have both classes, and every ou
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ckd_dist.report.bootstrap import Estimate
+from ckd_dist.report.bootstrap import BootstrapOver, Estimate
 from ckd_dist.report.compare import Difference
 from ckd_dist.report.page import inline
 from ckd_dist.studies.concepts.report.results import Line
@@ -33,16 +33,6 @@ class Quartiles:
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Draws:
-    """How intervals were made."""
-
-    over: str
-    draws: int
-    seed: int
-    level: float
 
 
 @dataclass(frozen=True)
@@ -237,7 +227,7 @@ class ConceptTables:
     one_hot: str
     learned: Mapping[str, str]
     pairs: Sequence[tuple[str, str]]
-    bootstrap: Draws
+    bootstrap: BootstrapOver
     least_subjects: int
     few_positives: int
     left_out: Mapping[str, int]

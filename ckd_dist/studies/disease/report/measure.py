@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from ckd_dist.report import bootstrap, metrics
-from ckd_dist.report.bootstrap import LEVEL, Estimate, Resamples
+from ckd_dist.report.bootstrap import Bootstrap, Estimate, Resamples
 from ckd_dist.report.compare import judge
 from ckd_dist.report.metrics import Scores
 from ckd_dist.report.wording import SMALL, count, count_and_share
@@ -21,7 +21,6 @@ from ckd_dist.studies.disease.report.curves import curves, reliability
 from ckd_dist.studies.disease.report.results import COMPARISONS, HeldOut, Model, Results
 from ckd_dist.studies.disease.report.table1 import in_order
 from ckd_dist.studies.disease.report.tables import (
-    Bootstrap,
     ComparedModels,
     DiseaseReport,
     FlowStep,
@@ -58,7 +57,7 @@ def measure(results: Results) -> DiseaseReport:
     return DiseaseReport(
         primary=results.primary,
         held_out=size,
-        bootstrap=Bootstrap(results.bootstrap_draws, results.seed, LEVEL),
+        bootstrap=Bootstrap(results.bootstrap_draws, results.seed),
         models=[scored_model(model, scores[model.name], held_out) for model in results.models],
         differences=differences(results, scores, enough=not size.too_small),
         gaps=gaps(results, scores),

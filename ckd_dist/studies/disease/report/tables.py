@@ -6,7 +6,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ckd_dist.report.bootstrap import Estimate
+from ckd_dist.report.bootstrap import Bootstrap, Estimate
 from ckd_dist.report.compare import Difference
 from ckd_dist.report.page import inline
 from ckd_dist.report.timing import Timing
@@ -24,15 +24,6 @@ class HeldOutSize:
     labels: int
     scorable_labels: int  # that the primary model can be scored on
     too_small: bool  # for claims
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """How the intervals were drawn."""
-
-    draws: int
-    seed: int
-    level: float
 
 
 @dataclass(frozen=True)

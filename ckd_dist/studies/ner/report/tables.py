@@ -6,9 +6,8 @@ results hold are the results' own.  Where the held-out part has too few notes no
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from ckd_dist.report.bootstrap import LEVEL
+from ckd_dist.report.bootstrap import BootstrapOver
 from ckd_dist.report.compare import Difference, judge
 from ckd_dist.studies.ner.report.results import (
     MATCHES,
@@ -36,16 +35,6 @@ class HeldOutSize:
     words: int
     mentions: Mapping[str, int]  # annotated, by type
     too_small: bool  # for claims
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """How the intervals were drawn."""
-
-    over: Literal["notes", "patients"]
-    draws: int
-    seed: int
-    level: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +66,7 @@ class NerReport:
     primary: str  # the system that the page is about
     types: Sequence[str]
     held_out: HeldOutSize
-    bootstrap: Bootstrap
+    bootstrap: BootstrapOver
     systems: Sequence[ScoredSystem]
     differences: Sequence[ComparedSystems]
     choices: Sequence[Choice]
@@ -102,7 +91,7 @@ def tables_of(results: NerResults) -> NerReport:
         primary=results.primary,
         types=results.types,
         held_out=size,
-        bootstrap=Bootstrap(results.drawn, results.bootstrap_draws, results.seed, LEVEL),
+        bootstrap=BootstrapOver(results.bootstrap_draws, results.seed, over=results.drawn),
         systems=[
             ScoredSystem(system.name, system.title, system.role, system.in_sample, by_group(system.scores, groups))
             for system in results.systems
