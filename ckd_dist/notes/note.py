@@ -55,6 +55,15 @@ def tag_names(types: Sequence[str]) -> list[str]:
     return ["O", *(f"{place}-{kind}" for kind in types for place in "BI")]
 
 
+class Placed(NamedTuple):
+    """A mention on the words of its note."""
+
+    first: int  # word
+    last: int  # one past its last word
+    begin: int  # column of its B; that of its I is the next
+    confidence: float
+
+
 @dataclass(frozen=True)
 class Lost:
     """Mentions that tags cannot hold."""
@@ -64,26 +73,40 @@ class Lost:
 
 
 def encode(note: Note, mentions: Sequence[Mention], types: Sequence[str]) -> tuple[np.ndarray, Lost]:
-    """Return the tag of every word, int64 [U], and what tags cannot hold.
+    """Return the tag of every word, int64 [U], and what tags cannot hold; `place_on_words` says which stay."""
+    tags_U = np.zeros(len(note), np.int64)
+    placed, lost = place_on_words(note, [Prediction(mention, 1.0) for mention in mentions], types)
+    for first, last, begin, _ in placed:
+        tags_U[first:last] = begin + 1
+        tags_U[first] = begin
+    return tags_U, lost
 
-    A word belongs to a mention that it shares a character with.  Of mentions that share a word the longest stays.
-    Types that are not asked for are passed over.
+
+def place_on_words(note: Note, predictions: Sequence[Prediction], types: Sequence[str]) -> tuple[list[Placed], Lost]:
+    """Return where mentions lie that share no word, and what is lost.
+
+    A word belongs to a mention that it shares a character with.  Of mentions that share a word the longest stays, of
+    equally long ones the first, at one place the surest.  Types that are not asked for are passed over.
     """
-    tags_U, overlapping, wordless = np.zeros(len(note), np.int64), 0, 0
-    for mention in sorted(mentions, key=lambda m: (m.start - m.end, m.start)):
+    placed, taken_U, overlapping, wordless = [], np.zeros(len(note), bool), 0, 0
+    for mention, confidence in sorted(predictions, key=_longest_first):
         if mention.type not in types:
             continue
         first = int(np.searchsorted(note.end_U, mention.start, side="right"))
         last = int(np.searchsorted(note.start_U, mention.end, side="left"))
         if first >= last:
             wordless += 1
-        elif tags_U[first:last].any():
+        elif taken_U[first:last].any():
             overlapping += 1
         else:
-            begin = 1 + 2 * types.index(mention.type)
-            tags_U[first:last] = begin + 1
-            tags_U[first] = begin
-    return tags_U, Lost(overlapping, wordless)
+            taken_U[first:last] = True
+            placed.append(Placed(first, last, 1 + 2 * types.index(mention.type), confidence))
+    return placed, Lost(overlapping, wordless)
+
+
+def _longest_first(prediction: Prediction) -> tuple[int, int, float]:
+    mention, confidence = prediction
+    return mention.start - mention.end, mention.start, -confidence
 
 
 def decode(note: Note, tags_U: np.ndarray, types: Sequence[str]) -> list[Mention]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckd_dist.notes.note import Note, Prediction
+from ckd_dist.notes.note import Note, Prediction, place_on_words
 
 FLOOR = math.exp(-9)  # 0.00012: least probability of a tag; its logarithm is a whole float32, so it compares exactly
 
@@ -30,9 +30,8 @@ class Labelled:
 def spread(note: Note, predictions: Sequence[Prediction], types: Sequence[str]) -> np.ndarray:
     """Return log-probabilities of every word's tags, float32 [U, K]: a mention's confidence on B or I, the rest on O.
 
-    Each row sums to 1 and holds nothing below FLOOR: a word outside is O but for the other tags' floors.  Of mentions
-    that share a word the longest stays, as in `note.encode`; of equally long ones the first, at one place the surest.
-    Types that are not asked for are passed over.  Raises ValueError for a confidence that is no probability above 0.
+    Each row sums to 1 and holds nothing below FLOOR: a word outside is O but for the other tags' floors.  Which
+    mentions stay is said at `note.place_on_words`.  Raises ValueError for a confidence that is no probability above 0.
     """
     bad = sum(not 0 < prediction.confidence <= 1 for prediction in predictions)
     if bad:
@@ -41,17 +40,8 @@ def spread(note: Note, predictions: Sequence[Prediction], types: Sequence[str]) 
     most = 1 - (num_columns - 1) * FLOOR
     probability_UK = np.full((len(note), num_columns), FLOOR)
     probability_UK[:, 0] = most
-    taken_U = np.zeros(len(note), bool)
-    for mention, confidence in sorted(predictions, key=_longest_first):
-        if mention.type not in types:
-            continue
-        first = int(np.searchsorted(note.end_U, mention.start, side="right"))
-        last = int(np.searchsorted(note.start_U, mention.end, side="left"))
-        if first >= last or taken_U[first:last].any():
-            continue
-        taken_U[first:last] = True
+    for first, last, begin, confidence in place_on_words(note, predictions, types)[0]:
         inside = min(max(confidence, FLOOR), most)
-        begin = 1 + 2 * types.index(mention.type)
         probability_UK[first, begin] = inside
         probability_UK[first + 1 : last, begin + 1] = inside
         probability_UK[first:last, 0] = 1 - inside - (num_columns - 2) * FLOOR
@@ -62,8 +52,3 @@ def floored(weight_UK: np.ndarray) -> np.ndarray:
     """Return rows that sum to 1 with nothing below FLOOR, the order within a row kept, float32 [U, K]."""
     share_UK = weight_UK / weight_UK.sum(1, keepdims=True)
     return (FLOOR + (1 - FLOOR * weight_UK.shape[1]) * share_UK).astype(np.float32)
-
-
-def _longest_first(prediction: Prediction) -> tuple[int, int, float]:
-    mention, confidence = prediction
-    return mention.start - mention.end, mention.start, -confidence
