@@ -6,6 +6,7 @@ Every table is parquet with exactly its columns.  Columns that one study alone h
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import TypeVar
 
 import polars as pl
 
@@ -70,13 +71,17 @@ SAMPLES = pl.Schema(
 )
 
 
-def check_columns(frame: pl.DataFrame, schema: pl.Schema, name: str) -> pl.DataFrame:
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+
+def check_columns(frame: Frame, schema: pl.Schema, name: str) -> Frame:
     """Return `frame` with exactly the columns of `schema`, in order; raise where one is missing or has another type."""
+    found = frame.collect_schema()
     for column, dtype in schema.items():
-        if column not in frame.columns:
-            raise ValueError(f"{name}: column {column!r} is missing; it has {frame.columns}")
-        if frame.schema[column] != dtype:
-            raise ValueError(f"{name}: column {column!r} is {frame.schema[column]}, expected {dtype}")
+        if column not in found:
+            raise ValueError(f"{name}: column {column!r} is missing; it has {found.names()}")
+        if found[column] != dtype:
+            raise ValueError(f"{name}: column {column!r} is {found[column]}, expected {dtype}")
     return frame.select(schema.names())
 
 

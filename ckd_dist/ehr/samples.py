@@ -36,7 +36,7 @@ def build_samples(
     events: schema.EVENTS, codes of one visit and time in SEQ_NUM order.  columns_of: diagnosis code -> label columns.
     No sample holds anything dated after its `prediction_time`.  Raises ValueError where a column of `events` is wrong.
     """
-    _check(events)
+    events = schema.check_columns(events, schema.EVENTS, "events")
     visits, num_late = _with_codes(_visits(events), events)
     visits, visit_flow = criteria.apply(visits, "visits", criteria.of_visits())
     visits = visits.sort(criteria.ORDER)
@@ -46,13 +46,6 @@ def build_samples(
     index, index_flow = criteria.apply(visits, "visits with a diagnosis", criteria.of_index_visits(select))
     flow = Flow(visit_flow.rows + index_flow.rows, _notes(index, num_late))
     return _samples(index, first_sample_id), flow
-
-
-def _check(events: pl.LazyFrame) -> None:
-    found = events.collect_schema()
-    for column, dtype in schema.EVENTS.items():
-        if found.get(column) != dtype:
-            raise ValueError(f"events: column {column!r} is {found.get(column, 'missing')}, expected {dtype}")
 
 
 def _starting(events: pl.LazyFrame, *prefixes: str) -> pl.LazyFrame:

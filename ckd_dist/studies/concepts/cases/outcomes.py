@@ -45,7 +45,8 @@ def build_cases(
     call all of it as a site.  label_set: for outcome next_visit.  Raises ValueError where events lack a
     column, or where a long stay would be long before it is predicted.
     """
-    _check(events, options)
+    _check(options)
+    events = schema.check_columns(events, schema.EVENTS, "events")
     visits = _visits(events)
     if options.outcome == "next_visit":
         assert label_set is not None, "a next visit wants a label set"
@@ -71,15 +72,9 @@ def build_cases(
     return Built(schema.check_columns(cases, CASES, "cases"), concepts, outcomes, flow, source)
 
 
-def _check(events: pl.LazyFrame, options: CaseOptions) -> None:
-    found = events.collect_schema()
-    for column, dtype in schema.EVENTS.items():
-        if found.get(column) != dtype:
-            raise ValueError(f"events: column {column!r} is {found.get(column, 'missing')}, expected {dtype}")
-    if (options.outcome, options.begin) == (
-        "stay",
-        "admission",
-    ) and options.stay_days * HOURS_PER_DAY < options.hours:
+def _check(options: CaseOptions) -> None:
+    is_stay = (options.outcome, options.begin) == ("stay", "admission")
+    if is_stay and options.stay_days * HOURS_PER_DAY < options.hours:
         raise ValueError(
             f"a stay of {options.stay_days:g} days is long before it is predicted, {options.hours:g} hours after "
             "admission: raise sites.stay_days or lower sites.hours"
