@@ -21,6 +21,7 @@ from ckd_dist.config import (
     redeclared,
     what,
 )
+from ckd_dist.endpoints.egress import PHRASES
 from ckd_dist.studies.concepts.regimes import Regime
 
 TEMPLATE = r"^[^{}]*\{\}[^{}]*$"  # exactly one pair of braces, or every phrase would be the same
@@ -101,11 +102,7 @@ class EmbeddingEndpoint(PhrasePart, Endpoint):
     """An embedding by a model behind an OpenAI-compatible address."""
 
     model: str = what("Qwen/Qwen3-Embedding-8B", "model name that is asked for")
-    egress: str = how(
-        "",
-        'sentence that allows sending phrases off this machine: "the data use agreement of these records allows this '
-        'endpoint"',
-    )
+    egress: str = how("", f'sentence that allows sending phrases off this machine: "{PHRASES.allowed}"')
     dimensions: int | None = what(None, "width of shortened vectors, where the model can; none: its own width", ge=1)
     batch: int = how(64, "phrases in a request", ge=1)
 
