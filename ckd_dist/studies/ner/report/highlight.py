@@ -15,10 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
-
 from ckd_dist.files import write
 from ckd_dist.notes.note import Mention, Prediction
+from ckd_dist.report.page import render
 from ckd_dist.studies.ner.standoff import check, encoded
 
 MOST_NOTES = 50
@@ -65,7 +64,9 @@ def write_page(path: Path, notes: Sequence[Marked], types: Sequence[str], *, tit
     occurring = {m.type for note in chosen for m in (*(p.mention for p in note.predictions), *(note.gold or ()))}
     types = [*types, *sorted(occurring - set(types))]
     letters = dict(zip(types, abbreviations(types), strict=True))
-    page = template().render(
+    page = render(
+        __package__,
+        "highlight.html.jinja",
         title=title,
         choice=choice_in_words(len(chosen), len(notes)),
         legend=[
@@ -188,15 +189,3 @@ def abbreviations(types: Sequence[str]) -> list[str]:
 def shown(text: str) -> str:
     """Replace what a browser would drop, refuse, or let turn the text around, by one � each."""
     return UNSHOWN.sub("\ufffd", text.replace("\r\n", " \n").replace("\r", "\n"))
-
-
-def template() -> jinja2.Template:
-    """Load the page's template."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("highlight.html.jinja")
