@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SYNTHETIC = "synthetic"  # the kind that is made on the spot, in every table that has such
+
 
 @dataclass(frozen=True)
 class Source:
@@ -45,12 +47,12 @@ def title_of(source: str, kinds: Mapping[str, Source]) -> str:
 
 def is_synthetic(source: str) -> bool:
     """Say whether a source was made, so that it holds no patient."""
-    return source.startswith("synthetic:")
+    return source.startswith(f"{SYNTHETIC}:")
 
 
 def num_subjects(source: str) -> int:
     """Return the size of a synthetic source.  Raise ValueError where `source` is not synthetic:N."""
-    number = source.removeprefix("synthetic:")
+    number = source.removeprefix(f"{SYNTHETIC}:")
     if not number.isdecimal():
         raise ValueError(f"source {source!r} names no number of subjects: give synthetic:N, e.g. synthetic:1000")
     return int(number)

@@ -17,7 +17,7 @@ from ckd_dist.ehr.staging import Connection, Report
 from ckd_dist.ehr.visits import stage_tables
 from ckd_dist.hospital.tables import write_tables
 from ckd_dist.progress import Track
-from ckd_dist.source import Source, find_source, num_subjects
+from ckd_dist.source import SYNTHETIC, Source, find_source, num_subjects
 
 
 def _stage_mimic3(con: Connection, folder: Path, report: Report, track: Track) -> None:
@@ -33,7 +33,7 @@ SOURCES = {
     "mimic4": Source(_stage_mimic4, "MIMIC-IV tables"),
     "eicu": Source(stage_eicu, "eICU tables"),
     "meds": Source(stage_meds, "a MEDS data set"),
-    "synthetic": Source(
+    SYNTHETIC: Source(
         _stage_mimic3, "a synthetic hospital of {:,} subjects, whose law is known", "N", make=write_tables
     ),
 }

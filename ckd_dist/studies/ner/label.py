@@ -22,6 +22,7 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find, sums
+from ckd_dist.source import SYNTHETIC, is_synthetic
 from ckd_dist.studies.ner.labelers.asking import Asking
 from ckd_dist.studies.ner.labelers.gazetteer import DictionaryOptions, Gazetteer
 from ckd_dist.studies.ner.labelers.labelled import Labelled, spread
@@ -137,9 +138,9 @@ def _gazetteer(options: DictionaryOptions, run: NerRun, types: Sequence[str]) ->
 def _placed(spec: str, run: NerRun) -> str:
     """Return a vocabulary with its place: the synthetic hospital's are in the run."""
     kind, _, where = spec.partition("=")
-    if not where.startswith("synthetic:"):
+    if not is_synthetic(where):
         return spec
-    return f"{kind}=tsv:{run.vocabularies / where.removeprefix('synthetic:')}.tsv"
+    return f"{kind}=tsv:{run.vocabularies / where.removeprefix(f'{SYNTHETIC}:')}.tsv"
 
 
 def plan_tags(run: NerRun, labelling: Labelling, labelers: Mapping[str, TextLabeler]) -> dict[tuple[str, str], Plan]:

@@ -5,11 +5,11 @@ from pathlib import Path
 from ckd_dist.notes.document import Corpus
 from ckd_dist.notes.jsonl import read_jsonl
 from ckd_dist.notes.read import FORMS, read_corpus
-from ckd_dist.source import Source, find_source, num_subjects
+from ckd_dist.source import SYNTHETIC, Source, find_source, num_subjects
 from ckd_dist.studies.ner.synthetic.notes import write_synthetic_notes
 
 SOURCES = FORMS | {
-    "synthetic": Source(read_jsonl, "notes of a synthetic hospital of {:,} patients", "N", make=write_synthetic_notes)
+    SYNTHETIC: Source(read_jsonl, "notes of a synthetic hospital of {:,} patients", "N", make=write_synthetic_notes)
 }
 
 

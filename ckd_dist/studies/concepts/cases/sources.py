@@ -14,7 +14,7 @@ from ckd_dist.ehr.sources import REAL
 from ckd_dist.files import files_below
 from ckd_dist.progress import Track
 from ckd_dist.schema import SPLITS
-from ckd_dist.source import Source, find_source, is_synthetic
+from ckd_dist.source import SYNTHETIC, Source, find_source, is_synthetic
 from ckd_dist.studies.concepts.cases.built import Built, JoinOptions, join_sources, split_subjects
 from ckd_dist.studies.concepts.cases.findings import read_findings
 from ckd_dist.studies.concepts.cases.options import CaseOptions
@@ -75,7 +75,7 @@ def _name_of(source: str) -> str | None:
 def _check_each_once(sources: tuple[str, ...]) -> None:
     """Refuse a source that is given twice; two synthetic ones are the same patients, whatever their numbers."""
     places = [without_name(source) for source in sources]
-    kinds = ["synthetic" if is_synthetic(place) else place for place in places]
+    kinds = [SYNTHETIC if is_synthetic(place) else place for place in places]
     for place, kind in zip(places, kinds, strict=True):
         if kinds.count(kind) > 1:
             raise ValueError(f"source {place!r} is given twice, and its cases would count twice: give each source once")
@@ -114,5 +114,5 @@ def _titles(folder: Path) -> Mapping[str, str]:
 
 SOURCES = {kind: Source(_from_events, each.title) for kind, each in REAL.items()} | {
     "findings": Source(_from_findings, "tables of findings"),
-    "synthetic": Source(_from_findings, "two synthetic emergency departments", "N", make=write_sites),
+    SYNTHETIC: Source(_from_findings, "two synthetic emergency departments", "N", make=write_sites),
 }
