@@ -1,15 +1,22 @@
-"""A stage reads no other file than it declares: alone with those it runs, and to the same bytes."""
+"""Every study at its smallest: a stage reads no other file than it declares, and `plan` announces what comes.
+
+Alone with the files that it declares a stage runs, and to the same bytes.
+"""
 
 import importlib
+import re
 import shutil
 from fnmatch import fnmatch
 
 import pytest
 
-from ckd_dist import record
+from ckd_dist import progress, record
 from ckd_dist.engine.group import join
+from ckd_dist.softlabels.plan import Plan
 from ckd_dist.studies import STUDIES
 from ckd_dist.study import Context, begin_jobs, finish_jobs, resolve, run_stage
+from launch.choose import choose
+from launch.driver import plan
 from tests.end_to_end.small import ckd, hashes, recipe_of
 
 
@@ -69,3 +76,59 @@ def work(study, stage, context):
     if stage.runs == "ranks":
         join(context.world)
     run_stage(study, stage, context)
+
+
+def test_plan_announces_what_came(finished):
+    """Steps of every training phase, and what was labelled in how many shards."""
+    study, run = finished
+    sizes = {line.name: line.size for line in plan(*choose(STUDIES, run.root, None, None, []))}
+    {"disease": compare_disease, "ner": compare_ner, "concepts": compare_concepts}[study.name](sizes, run)
+
+
+def compare_disease(sizes, run):
+    assert announced(sizes["train_teacher"], "steps") == [sum(steps_made(run, "train_teacher"))]
+    assert announced(sizes["distill"], "steps") == steps_made(run, "distill")  # of the student, and of its baseline
+    labelled = plans_of(run, record.read(run, "label").numbers.values())
+    assert announced(sizes["label"], "samples") == [sum(each.num_rows for each in labelled)]
+    assert announced(sizes["label"], "shards") == [num_shard_files(run, labelled)]
+
+
+def compare_ner(sizes, run):
+    (teacher,), students = steps_made(run, "train_teacher"), steps_made(run, "distill")
+    assert announced(sizes["train_teacher"], "steps") == pytest.approx([teacher], abs=1)  # "about"
+    assert announced(sizes["distill"], "steps") == students[:1]
+    assert announced(sizes["distill"], "students") == [len(students)]
+    assert students == pytest.approx(students[:1] * len(students), abs=1)  # "of about as many steps each"
+    by_split = [plans_of(run, each.values()) for each in record.read(run, "label").numbers["plans"].values()]
+    num_labelers, num_notes = announced(sizes["label"], "labelers"), announced(sizes["label"], "notes each")
+    assert num_labelers == [max(len(each) for each in by_split)]
+    assert num_notes == [sum(each[0].num_rows for each in by_split)]
+
+
+def compare_concepts(sizes, run):
+    (steps,) = steps_made(run, "distill")
+    (most,) = announced(sizes["distill"], "steps")
+    assert most * 0.5 < steps <= most  # of all phrases, of which it learns those that the source says
+    plans = plans_of(run, record.read(run, "embed").numbers.values())
+    assert announced(sizes["embed"], "embeddings?") == [len(plans)]
+    assert announced(sizes["embed"], "phrases") == [plans[0].num_rows]
+    assert announced(sizes["transfer"], "experiments") == steps_made(run, "transfer")
+
+
+def announced(size, what):
+    """The numbers of `what` in a stage's size."""
+    return [int(number.replace(",", "")) for number in re.findall(rf"([\d,]+) {what}\b", size)]
+
+
+def steps_made(run, stage):
+    """How many steps each phase of a finished stage had, as its progress says."""
+    points, _ = progress.read(run.progress(stage))
+    return [point.total for point in points if point.done == point.total]
+
+
+def plans_of(run, hashes):
+    return [Plan.open(run.softlabels, each) for each in hashes]
+
+
+def num_shard_files(run, plans):
+    return sum(1 for each in plans for _ in each.folder(run.softlabels).glob("shard-*.safetensors"))
