@@ -3,7 +3,8 @@
     row i = values[offsets_N1[i] : offsets_N1[i + 1]]
 
 A row costs a slice: nothing is parsed, nothing copied, and the pages are shared by every process of a machine.  Opening
-reads the header alone.  safetensors' own reader copies a tensor or a slice of it, so the header is read here.
+reads the header and the offsets.  safetensors' own reader checks the header, but copies a tensor or a slice of it, so
+the places of the arrays are read here.  A damaged number in an array, unless it is an offset, is not seen.
 """
 
 import json
@@ -14,25 +15,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ckd_dist.files import replacing
 
 Dtypes = Mapping[str, type]  # of every array of a table, by name
+Rows = Mapping[str, str]  # of every array of offsets, one of the arrays whose rows they bound
 
 
 def write_arrays(path: Path, table: Any, dtypes: Dtypes, metadata: Mapping[str, str] | None = None) -> None:
-    """Write the attributes of `table` that `dtypes` names, each as that type; readers see the whole file or none."""
-    arrays = {name: np.ascontiguousarray(getattr(table, name), dtype) for name, dtype in dtypes.items()}
+    """Write the attributes of `table` that `dtypes` names, each as that type; readers see the whole file or none.
+
+    Raises ValueError where a type cannot hold a number as it is: too large for it, or a fraction.
+    """
+    arrays = {name: _as(name, getattr(table, name), dtype) for name, dtype in dtypes.items()}
     with replacing(path) as temporary:
         save_file(arrays, temporary, metadata=None if metadata is None else dict(metadata))
 
 
-def map_arrays(path: Path, dtypes: Dtypes, kind: str, remedy: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def map_arrays(
+    path: Path, dtypes: Dtypes, rows: Rows, kind: str, remedy: str
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays of a file, mapped and read-only, and its metadata.
 
     kind, remedy: what the file should be, and what to do where it is not, for the message.  Raises ValueError where it
-    is cut short, lacks an array, or has one of another type.
+    is cut short or damaged, lacks an array, has one of another type, or offsets that bound no rows.
     """
     header, start = _header(path, remedy)
     if missing := sorted(dtypes.keys() - header.keys()):
@@ -40,10 +48,11 @@ def map_arrays(path: Path, dtypes: Dtypes, kind: str, remedy: str) -> tuple[dict
     for name, dtype in dtypes.items():
         if (found := header[name]["dtype"]) != _name_of(dtype):
             raise ValueError(f"{path} is not {kind}: {name} is {found}, not {_name_of(dtype)}")
-    if path.stat().st_size < start + max(header[name]["data_offsets"][1] for name in dtypes):
-        raise ValueError(f"{path} is cut short: {remedy}")
     arrays = {name: _map(path, start, header[name], dtype) for name, dtype in dtypes.items()}
-    return arrays, header.get("__metadata__", {})
+    for offsets, values in rows.items():
+        if not _bound_rows(arrays[offsets], arrays[values]):
+            raise ValueError(f"{path} is damaged: {offsets} are not the bounds of rows of {values}: {remedy}")
+    return arrays, header.get("__metadata__") or {}
 
 
 def offsets_from(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -71,15 +80,13 @@ def take_rows(values: np.ndarray, offsets_N1: np.ndarray, chosen: Iterable[int])
 
 def _header(path: Path, remedy: str) -> tuple[dict, int]:
     """Return a safetensors header and where its data starts: 8 bytes of length, then JSON, then the arrays."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        length = struct.unpack("<Q", file.read(8))[0] if size >= 8 else size
-        if 8 + length > size:
-            raise ValueError(f"{path} is cut short: {remedy}")
         try:
-            return json.loads(file.read(length)), 8 + length
-        except ValueError:
-            raise ValueError(f"{path} is not a safetensors file: {remedy}") from None
+            with safe_open(path, "np"):  # types, shapes and places fit each other, and all of them fill the file
+                length = struct.unpack("<Q", file.read(8))[0]
+                return json.loads(file.read(length)), 8 + length
+        except SafetensorError:
+            raise ValueError(f"{path} is cut short, damaged or not a safetensors file: {remedy}") from None
 
 
 def _name_of(dtype: type) -> str:
@@ -87,8 +94,29 @@ def _name_of(dtype: type) -> str:
 
     >>> _name_of(np.int32)
     'I32'
+    >>> _name_of(bool)
+    'BOOL'
     """
-    return f"{np.dtype(dtype).kind.upper()}{8 * np.dtype(dtype).itemsize}"
+    kind, size = np.dtype(dtype).kind, np.dtype(dtype).itemsize
+    return "BOOL" if kind == "b" else f"{kind.upper()}{8 * size}"
+
+
+def _as(name: str, values: Any, dtype: type) -> np.ndarray:
+    """Return the same numbers as another type."""
+    given = np.asarray(values)
+    with np.errstate(invalid="ignore", over="ignore"):  # what they warn of is refused
+        array = np.ascontiguousarray(given, dtype)
+    if not np.can_cast(given.dtype, dtype) and not np.array_equal(array, given, equal_nan=True):
+        raise ValueError(f"{name} has numbers that {_name_of(dtype)} cannot hold: it is not written")
+    return array
+
+
+def _bound_rows(offsets_N1: np.ndarray, values: np.ndarray) -> bool:
+    """Say whether offsets start at 0, never fall, and end where the values do."""
+    if offsets_N1.ndim != 1 or values.ndim == 0 or len(offsets_N1) == 0:
+        return False
+    ends = offsets_N1[0] == 0 and offsets_N1[-1] == len(values)
+    return bool(ends and (offsets_N1[:-1] <= offsets_N1[1:]).all())
 
 
 def _map(path: Path, start: int, entry: Mapping, dtype: type) -> np.ndarray:

@@ -30,6 +30,7 @@ DTYPES = {
     "first_U": np.int32,
     "last_U": np.int32,
 }
+ROWS = {"offsets_N1": "ids_T", "unit_offsets_W1": "first_U"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Windows:
     @classmethod
     def open(cls, path: Path) -> "Windows":
         """Map the file.  Raise ValueError where it is not a whole table of windows."""
-        arrays, _ = map_arrays(path, DTYPES, "a table of windows", "make the windows again")
+        arrays, _ = map_arrays(path, DTYPES, ROWS, "a table of windows", "make the windows again")
         return cls(**arrays)
 
 

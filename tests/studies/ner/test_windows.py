@@ -3,6 +3,7 @@
 The reference is a loop over every word and every token of the uncut text.
 """
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -324,3 +325,11 @@ def test_a_file_cut_short_or_of_another_kind_is_refused_and_a_whole_one_is_not_r
     torn.write_bytes(content.replace(b"first_U", b"worst_U"))
     with pytest.raises(ValueError, match="lacks first_U"):
         Windows.open(torn)
+
+
+@pytest.mark.parametrize("name", ["offsets_N1", "unit_offsets_W1"])
+def test_offsets_that_bound_no_rows_are_refused(tokenizers, tmp_path, name):
+    whole = cut([plain(*SENTENCES)], tokenizers["bpe"], max_tokens=16, context_tokens=2)
+    dataclasses.replace(whole, **{name: getattr(whole, name)[::-1]}).write(tmp_path / "t.safetensors")
+    with pytest.raises(ValueError, match=f"is damaged: {name} are not the bounds of rows"):
+        Windows.open(tmp_path / "t.safetensors")

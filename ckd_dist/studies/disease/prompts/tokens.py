@@ -4,7 +4,7 @@ N samples, T tokens of all samples, S spans of all samples
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ DTYPES = {
     "span_kind_S": np.int8,
     "span_visit_S": np.int16,
 }
+ROWS = {"offsets_N1": "ids_T", "span_offsets_N1": "span_kind_S"}
+REMEDY = "run its prompt stage again"
 
 
 @dataclass(frozen=True)
@@ -70,5 +72,16 @@ class TokenTable:
     @classmethod
     def open(cls, path: Path) -> "TokenTable":
         """Map the file.  Raise ValueError where it is not a whole token table."""
-        arrays, metadata = map_arrays(path, DTYPES, "a token table", "run its prompt stage again")
-        return cls(**arrays, kinds=tuple(json.loads(metadata["kinds"])))
+        arrays, metadata = map_arrays(path, DTYPES, ROWS, "a token table", REMEDY)
+        return cls(**arrays, kinds=_kinds(path, metadata))
+
+
+def _kinds(path: Path, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the spans' kinds."""
+    try:
+        kinds = json.loads(metadata["kinds"])
+    except (KeyError, ValueError):
+        kinds = None
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise ValueError(f"{path} is damaged: it does not say which kinds its spans are of: {REMEDY}")
+    return tuple(kinds)

@@ -1,5 +1,7 @@
 """Token tables on disk."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -59,6 +61,27 @@ def test_a_file_cut_short_or_of_another_kind_is_refused(tmp_path):
         torn.write_bytes(content[:size])
         with pytest.raises(ValueError, match=r"torn\.safetensors is cut short"):
             TokenTable.open(torn)
-    torn.write_bytes(b"\x02" + b"\x00" * 7 + b"{}" + content)
+    torn.write_bytes(b"\x02" + b"\x00" * 7 + b"{}")
     with pytest.raises(ValueError, match="not a token table: it lacks ids_T"):
         TokenTable.open(torn)
+
+
+@pytest.mark.parametrize(
+    "damage", [(b'"kinds"', b'"kinda"'), (b"[", b"{"), (b'[\\"', b'[5,\\"')], ids=["name", "JSON", "number"]
+)
+def test_a_table_that_does_not_say_its_kinds_is_refused(tmp_path, damage):
+    table([(1, list(range(50)), 2)]).write(path := tmp_path / "t.safetensors")
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].replace(*damage, 1)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    with pytest.raises(ValueError, match="does not say which kinds its spans are of: run its prompt stage again"):
+        TokenTable.open(path)
+
+
+@pytest.mark.parametrize("name", ["offsets_N1", "span_offsets_N1"])
+def test_offsets_that_bound_no_rows_are_refused(tmp_path, name):
+    whole = table([(1, list(range(50)), 2), (2, list(range(9)), 2)])
+    dataclasses.replace(whole, **{name: getattr(whole, name)[::-1]}).write(tmp_path / "t.safetensors")
+    with pytest.raises(ValueError, match=f"is damaged: {name} are not the bounds of rows"):
+        TokenTable.open(tmp_path / "t.safetensors")
