@@ -8,7 +8,8 @@
 
 All write under a temporary name in the same file system, force the bytes to disk, then rename, then force the name to
 disk: after a crash at any byte there is the old file or the new one.  A folder cannot be replaced in one step; a crash
-between two renames leaves none under its name, never a mixture.
+between two renames leaves none under its name, never a mixture.  Links are refused: their files lie elsewhere, with
+rights that are not ours to change.
 
 Temporary names are .NAME.XXXXXXXX.tmp, each once on all hosts that share the disk.  Those of a killed process stay
 until `sweep`, which a run calls when it starts.  Measured on ext4: a small file costs 9 to 12 ms by itself, 1 to 2 ms
@@ -16,7 +17,9 @@ among many in `filling`, so that is for many small files.
 """
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -70,13 +73,15 @@ def filling(folder: Path, last: Callable[[Path], bool] = lambda _: False) -> Ite
     """Yield a folder to write in; once the block ends well its files are at the same places in `folder`.
 
     All of them are on disk before the first one moves.  last: which files, by their relative path, move after all
-    others.  What else lies in `folder` stays.
+    others.  What else lies in `folder` stays.  Raises ValueError, and moves none, where a folder there has the name of
+    a file, or a file that of a folder.
     """
     make_folder(folder)
     with _temporary_folder(folder, folder) as temporary:
         yield temporary
-        names = sorted(path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file())
+        names = sorted(path.relative_to(temporary) for path in _below(temporary) if path.is_file())
         flush(temporary / name for name in names)
+        _check_places(folder, names)
         for name in sorted(names, key=last):
             make_folder((folder / name).parent)
             os.replace(temporary / name, folder / name)
@@ -86,23 +91,22 @@ def filling(folder: Path, last: Callable[[Path], bool] = lambda _: False) -> Ite
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write in; once the block ends well it is at `folder`, and what was there is gone."""
+    """Yield a folder to write in; once the block ends well it is at `folder`, and what was there is gone.
+
+    Of several processes that replace one folder the last stays.  Raises ValueError where `folder` is a file.
+    """
     folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, and a folder is to be there: move it away, or name another folder")
     make_folder(folder.parent)
     with _temporary_folder(folder.parent, folder) as temporary:
         yield temporary
-        below = [temporary, *temporary.rglob("*")]
+        below = [temporary, *_below(temporary)]
         flush(path for path in below if path.is_file())
         for place in (path for path in below if path.is_dir()):
             _sync(place)
-        with _temporary_folder(folder.parent, folder) as old:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(folder, old)
-            try:
-                os.replace(temporary, folder)
-            except OSError:
-                os.replace(old, folder)
-                raise
+        with _temporary_folder(folder.parent, folder) as aside:
+            _take_place(temporary, folder, aside)
             _sync(folder.parent)
 
 
@@ -150,12 +154,55 @@ def _temporary_folder(place: Path, named: Path) -> Iterator[Path]:
         shutil.rmtree(name, ignore_errors=True)
 
 
+def _take_place(new: Path, folder: Path, aside: Path) -> None:
+    """Move what is at `folder` into `aside` and `new` to its place; an exception, Ctrl-C too, brings the old one back.
+
+    Another process may put its folder there between the two renames: then that one moves away like the first.
+    """
+    for number in itertools.count():
+        old = aside / str(number)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(folder, old)
+            os.replace(new, folder)
+            return
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                continue
+            if old.exists() and not folder.exists():
+                os.replace(old, folder)
+            raise
+
+
+def _below(folder: Path) -> list[Path]:
+    """List all that lies below a temporary folder; raise ValueError where a link does."""
+    found = list(folder.rglob("*"))
+    if num_links := sum(path.is_symlink() for path in found):
+        raise ValueError(f"{num_links} links are among the files to be written: write the files themselves")
+    return found
+
+
+def _check_places(folder: Path, names: Iterable[Path]) -> None:
+    """Raise ValueError unless files of these names can move into `folder`."""
+    names = set(names)
+    above = {place for name in names for place in name.parents}
+    num_folders = sum((folder / name).is_dir() and not (folder / name).is_symlink() for name in names)
+    num_files = sum(os.path.lexists(folder / place) and not (folder / place).is_dir() for place in above)
+    if num_folders or num_files:  # a name can be a patient's: none is said
+        raise ValueError(
+            f"in {folder} {num_folders} folders have the name of a file to be written, {num_files} files that of a "
+            "folder: move them away, or name another folder"
+        )
+
+
 def _name(path: Path) -> dict[str, str]:
     return {"prefix": f".{path.name[:60]}.", "suffix": ".tmp"}  # names of 255 bytes are the longest there are
 
 
 def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    if path.is_symlink():
+        raise ValueError("a link is where a file is to be written: write the file itself")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fchmod(descriptor, 0o600)  # some writers make the file anew
         os.fsync(descriptor)

@@ -6,7 +6,7 @@ import signal
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,6 +187,26 @@ def test_refused_at_any_step_there_is_the_old_or_the_new_and_no_trace(
     assert number >= 4  # made, flushed, renamed, its folder flushed
 
 
+@WRITERS
+def test_interrupted_before_any_step_there_is_the_old_or_the_new(
+    tmp_path: Path, writer: Callable[[Path], None]
+) -> None:
+    """Only an interrupted clean-up may leave something, under a temporary name."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    for number in range(100):
+        folder = lay_out(tmp_path / str(number))
+        with suppress(KeyboardInterrupt), at_step(number, interrupt):
+            writer(folder)
+            break
+        assert is_allowed(seen(folder), writer, crashed=False)
+        files.sweep(folder)
+        assert hidden(folder) == []
+    assert number >= 4 and seen(folder) == AFTER[writer]
+
+
 @pytest.mark.parametrize("open_one", [files.replacing, files.filling, files.replacing_folder])
 def test_an_exception_of_the_block_leaves_everything_as_it_was(tmp_path: Path, open_one: Callable) -> None:
     lay_out(tmp_path)
@@ -200,6 +220,49 @@ def test_an_exception_of_the_block_leaves_everything_as_it_was(tmp_path: Path, o
     with pytest.raises(KeyboardInterrupt):
         half()
     assert seen(tmp_path) == BEFORE and hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
+@pytest.mark.parametrize("was_there", [True, False])
+@pytest.mark.parametrize("done", [1, 2])
+def test_whatever_stops_a_folder_just_after_a_rename_the_old_one_or_the_new_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, was_there: bool, done: int
+) -> None:
+    """A signal arrives when the call is back: what the system did is done."""
+    real, calls = os.replace, iter(range(1, 100))
+
+    def replace(old: Path, new: Path) -> None:
+        real(old, new)
+        if next(calls) == done:
+            raise error
+
+    if was_there:
+        lay_out(tmp_path)
+    before = seen(tmp_path)
+    renames = 2 if was_there else 1
+    monkeypatch.setattr(os, "replace", replace)
+    if done <= renames:
+        with pytest.raises(type(error)):
+            by_replacing_folder(tmp_path)
+    else:
+        by_replacing_folder(tmp_path)
+    after = {name: content for name, content in AFTER[by_replacing_folder].items() if was_there or name != "a"}
+    assert seen(tmp_path) == (after if done >= renames else before) and hidden(tmp_path) == []
+
+
+def test_a_first_folder_that_is_stopped_leaves_none(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    whole = {"held/a": NEW, "held/other/b": NEW}
+    for number in range(100):
+        folder = tmp_path / str(number)
+        with suppress(KeyboardInterrupt), at_step(number, stop):
+            by_replacing_folder(folder)
+            break
+        assert seen(folder) in ({}, whole)
+        assert (folder / "held").exists() == bool(seen(folder))
+    assert number > 4 and seen(folder) == whole
 
 
 @dataclass
@@ -218,12 +281,13 @@ class Disk:
             self.unsaved.discard(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
 
     def rename(self, real: Callable, old: str | Path, new: str | Path) -> None:
-        if ".tmp" not in Path(new).suffixes:  # what is moved out of the way is not forced
+        is_away = files.TEMPORARY.search(str(new))  # what is moved out of the way is not forced
+        if not is_away:
             for path in (Path(old), *Path(old).rglob("*")):
                 found = path.stat()
                 assert self.bytes_of.get(found.st_ino) == (found.st_size, found.st_mtime_ns), path.name
         real(old, new)
-        self.unsaved.add(Path(new).parent)
+        self.unsaved.add(Path(old if is_away else new).parent)
         self.renames += 1
 
     def mkdir(self, real: Callable, path: str | Path, *mode: int) -> None:
@@ -276,6 +340,94 @@ def test_many_writers_of_one_file_leave_one_of_theirs_and_create_has_one_winner(
         thread.join()
     assert len(won) == len(contents) and [content for content in won if content] == [(tmp_path / "once").read_bytes()]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["many", "once"]
+
+
+def test_many_processes_that_replace_one_folder_leave_one_of_theirs_whole(tmp_path: Path) -> None:
+    def replace(content: bytes) -> None:
+        for _ in range(8):
+            with files.replacing_folder(tmp_path / "held") as temporary:
+                (temporary / "a").write_bytes(content)
+                (temporary / "b").write_bytes(content)
+
+    def work(content: bytes) -> None:
+        try:
+            replace(content)
+        except BaseException as error:
+            failed.append(error)
+
+    failed: list[BaseException] = []
+    threads = [threading.Thread(target=work, args=(bytes([letter]),)) for letter in b"abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == [] and hidden(tmp_path) == []
+    assert seen(tmp_path / "held") in [{"a": bytes([letter]), "b": bytes([letter])} for letter in b"abcd"]
+
+
+def test_a_folder_that_another_process_puts_there_meanwhile_moves_away_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.replace, iter(range(100))
+
+    def replace(old: Path, new: Path) -> None:
+        real(old, new)
+        if next(calls) in (0, 1):  # the old one is away: another process is quicker
+            with suppress(FileExistsError):
+                (tmp_path / "held").mkdir()
+                (tmp_path / "held" / "theirs").write_bytes(OLD)
+
+    lay_out(tmp_path)
+    monkeypatch.setattr(os, "replace", replace)
+    by_replacing_folder(tmp_path)
+    assert seen(tmp_path) == AFTER[by_replacing_folder] and hidden(tmp_path) == []
+
+
+def test_a_file_where_a_folder_is_to_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "held").write_bytes(OLD)
+    with pytest.raises(ValueError, match="held is a file, and a folder is to be there"):
+        by_replacing_folder(tmp_path)
+    assert seen(tmp_path) == {"held": OLD} and hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("in_the_way", ["z/", "last/", "below/b/", "below"])
+def test_no_file_moves_into_a_folder_where_one_cannot(tmp_path: Path, in_the_way: str) -> None:
+    lay_out(tmp_path)
+    (tmp_path / "held" / "last").unlink()
+    place = tmp_path / "held" / in_the_way
+    place.mkdir(parents=True) if in_the_way.endswith("/") else place.write_bytes(OLD)
+    before = seen(tmp_path)
+    with pytest.raises(ValueError, match=f"in {tmp_path}/held .* move them away, or name another folder"):
+        by_filling(tmp_path)
+    assert seen(tmp_path) == before and hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("open_one", [files.replacing, files.filling, files.replacing_folder])
+@pytest.mark.parametrize("target", ["theirs", "their folder", "nowhere"])
+def test_a_link_among_what_is_written_is_refused_and_its_target_is_left_alone(
+    tmp_path: Path, open_one: Callable, target: str
+) -> None:
+    lay_out(tmp_path / "ours")
+    (tmp_path / "theirs").write_bytes(OLD)
+    (tmp_path / "their folder").mkdir()
+    for path in (tmp_path / "theirs", tmp_path / "their folder"):
+        path.chmod(0o755)
+    place = tmp_path / "ours" / ("a" if open_one is files.replacing else "held")
+    with pytest.raises(ValueError, match="link"), open_one(place) as temporary:
+        if open_one is files.replacing:
+            temporary.unlink()
+        (temporary if open_one is files.replacing else temporary / "b").symlink_to(tmp_path / target)
+    assert seen(tmp_path / "ours") == BEFORE and hidden(tmp_path) == []
+    assert all(stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o755 for name in ("theirs", "their folder"))
+
+
+def test_a_link_is_not_followed_when_files_are_forced_to_disk(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(OLD)
+    (tmp_path / "theirs").chmod(0o644)
+    (tmp_path / "link").symlink_to(tmp_path / "theirs")
+    with pytest.raises(ValueError, match="a link is where a file is to be written"):
+        files.flush([tmp_path / "link"])
+    assert stat.S_IMODE((tmp_path / "theirs").stat().st_mode) == 0o644
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
