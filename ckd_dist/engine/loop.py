@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,7 +146,6 @@ class Fitted:
     step: int
     complete: bool
     best: Checkpoint | None
-    skipped: list[str] = field(default_factory=list)  # checkpoints passed over at the start, and why
 
 
 def train_step(engine: Engine, step: Step, loss_fn: Callable[[Tensor, Any], Tensor]) -> Tensor:
@@ -174,7 +173,7 @@ def fit(
     """
     world, callbacks = engine.world, phase.callbacks
     saver = Saver(engine, phase.folder, phase.digest, phase.metric, callbacks.committed)
-    done, skipped = saver.resume()
+    done = saver.resume()
     reducer, rate = StepReducer(world, engine.device, done), schedule(phase.optim, plan.num_steps)
     planned = islice(steps(done), plan.num_steps - done)
     with (
@@ -198,10 +197,10 @@ def fit(
                 log.steps(reducer.read(now=True), engine)  # a loss that is no number is never saved
                 saver.save(done, {})
             if stopping and done < plan.num_steps:
-                return Fitted(done, False, None, skipped)
+                return Fitted(done, False, None)
     if done < plan.num_steps:
         raise ValueError(f"the stream ended after step {done} of {plan.num_steps}")
-    return Fitted(done, True, saver.load_best(done), skipped)
+    return Fitted(done, True, saver.load_best(done))
 
 
 def ahead(items: Iterable) -> Iterator:

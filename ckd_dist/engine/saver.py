@@ -1,6 +1,7 @@
 """Saving and resuming, by all ranks together.  What a whole checkpoint is, checkpoint.py says."""
 
 import errno
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,15 +23,18 @@ class Saver:
         self._folder, self._digest, self._better, self._committed = folder, digest, better, committed
         self._attempt = 1
 
-    def resume(self) -> tuple[int, list[str]]:
-        """Load the newest whole checkpoint.  Returns its step, and why newer folders were passed over."""
+    def resume(self) -> int:
+        """Load the newest whole checkpoint, and return its step.  Log why newer ones were passed over, in one line."""
         newest, skipped, attempt = None, [], 0
         if self._world.is_leader:
             self._folder.mkdir(parents=True, exist_ok=True)
             newest, skipped = checkpoint.newest_whole(self._folder, self._digest)
             attempt = checkpoint.next_attempt(self._folder)
+        if skipped:
+            begin = f"go on from step {newest.step}" if newest else "begin at step 0"
+            logging.getLogger(__name__).warning("%s; checkpoints passed over: %s", begin, "; ".join(skipped))
         (self._attempt,) = self._agree(attempt)
-        return self._load(newest), skipped
+        return self._load(newest)
 
     def save(self, step: int, numbers: dict[str, float]) -> None:
         """Write files on all ranks, then the seal on the leader, then call `committed` and delete older ones.

@@ -127,12 +127,15 @@ def test_a_full_disk_is_one_sentence_and_earlier_checkpoints_stay(tmp_path):
     assert fitted(tmp_path).complete
 
 
-def test_a_torn_checkpoint_is_reported(tmp_path):
+def test_a_torn_checkpoint_is_reported_in_one_line(tmp_path, caplog):
     fitted(tmp_path, plan=TrainingSchedule(4, 4))
+    assert not caplog.messages, "nothing was passed over"
     newest = checkpoint.newest_whole(tmp_path, "d")[0]
     (newest.path / "trainable.safetensors").write_bytes(b"")
-    result = fitted(tmp_path, plan=TrainingSchedule(4, 4))
-    assert result.complete and "trainable.safetensors has 0 bytes" in result.skipped[0]
+    assert fitted(tmp_path, plan=TrainingSchedule(4, 4)).complete
+    (line,) = caplog.messages
+    assert line.startswith("begin at step 0; checkpoints passed over: step_000004-w1-a1: trainable.safetensors has 0")
+    assert "\n" not in line
 
 
 def test_a_stream_that_ends_early_is_an_error(tmp_path):
