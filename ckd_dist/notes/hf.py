@@ -8,10 +8,12 @@ name, id or document_id names a document, subject or subject_id its subject; a s
 Files are read as streams: nothing is copied to a cache, no code of a data set is run, and nothing is unpickled.
 """
 
+import glob
+import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -39,7 +41,7 @@ def read_hf(path: Path) -> Corpus:
     documents: list[Document] = []
     counts: Counter[str] = Counter()
     with _reading(path):
-        for split, rows in _splits(path):
+        for split, rows in _splits(path).items():
             read = None
             for number, row in enumerate(rows, 1):
                 read = read or _reader(row, rows, path)
@@ -47,6 +49,8 @@ def read_hf(path: Path) -> Corpus:
                 name = f"{split}:{number}" if own is None else own
                 try:
                     document = read(row, name, split, counts)
+                except RefusedError:
+                    raise
                 except (KeyError, TypeError, IndexError, AttributeError, ValueError):  # other values than its form has
                     document = None
                 if document is None:
@@ -63,47 +67,91 @@ class RefusedError(ValueError):
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Put what the libraries raise into a sentence of ours: theirs may quote a record."""
-    from datasets.exceptions import DatasetsError
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
 
     try:
         yield
     except RefusedError:
         raise
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError, DatasetsError) as error:
+    except ConnectionError:
+        raise ValueError(
+            f"there is no file or folder {path}, and the hub cannot be reached: give the path of a data set, "
+            "or download it where there is a network"
+        ) from None
+    except DatasetNotFoundError:
+        raise ValueError(f"the hub shows no data set {path}: check its name, or give a path") from None
+    except (EmptyDatasetError, DataFilesNotFoundError):
+        raise ValueError(
+            f"{path} holds no file that ends in {', '.join(ENDINGS)}: is it the folder of a data set?"
+        ) from None
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, StopIteration, DatasetsError) as error:
         raise ValueError(f"{path} cannot be read as a data set ({type(error).__name__}): is it whole?") from None
 
 
-def _splits(path: Path) -> list[tuple[str, Iterable[Row]]]:
-    """Return every split's name and rows."""
-    from datasets import config, load_from_disk  # takes two seconds
+def _splits(path: Path) -> Mapping[str, Iterable[Row]]:
+    """Return every split's rows by its name."""
+    from datasets import config  # takes two seconds
 
     config.HF_UPDATE_DOWNLOAD_COUNTS = False  # reading a local file would tell the hub
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        found = load_from_disk(str(path))
-    else:
-        found = _streamed(path)
-    return list(found.items()) if isinstance(found, dict) else [("", found)]
+    if (path / "dataset_dict.json").is_file():
+        names = json.loads((path / "dataset_dict.json").read_text())["splits"]
+        return _saved({name: path / name for name in names})
+    return _saved({"": path}) if (path / "state.json").is_file() else _streamed(path)
 
 
-def _streamed(path: Path) -> Any:
+def _saved(folders: Mapping[str, Path]) -> Mapping[str, Iterable[Row]]:
+    """Open the splits of save_to_disk.  Of one without rows it may write no file, which the library cannot open."""
+    from datasets import load_from_disk
+
+    return {
+        split: load_from_disk(str(folder))
+        for split, folder in folders.items()
+        if json.loads((folder / "state.json").read_text())["_data_files"]
+    }
+
+
+def _streamed(path: Path) -> Mapping[str, Iterable[Row]]:
     """Open files, or a data set of the hub, as a stream."""
     from datasets import load_dataset_builder
 
-    named = HUB_NAME.fullmatch(str(path))
-    if path.is_file():
-        if path.suffix not in ENDINGS:
-            raise RefusedError(f"{path} is no data set: give a file that ends in {', '.join(ENDINGS)}, or a folder")
-        asked = {"path": ENDINGS[path.suffix], "data_files": {split_of_name(path.name) or "all": str(path)}}
-    elif path.is_dir() or named:
-        asked = {"path": str(path)} if path.is_dir() else {"path": named[1], "name": named[2]}
-    else:
-        raise RefusedError(f"there is no file or folder {path}: give a path, or a name of the hub such as owner/name")
     with tempfile.TemporaryDirectory() as cache:  # of the builder itself, which makes folders there
-        builder = load_dataset_builder(**asked, cache_dir=cache)
+        builder = load_dataset_builder(**_asked(path), cache_dir=cache)
     module = type(builder).__module__.split(".")[-1]
     if module not in MODULES:
         raise RefusedError(f"{path} holds {module} files: give parquet, JSON lines, or a folder of save_to_disk")
-    return builder.as_streaming_dataset()
+    files_of = builder.config.data_files
+    if module == "json":  # an empty file has no lines, but the library wants the columns of a first one
+        for split in [split for split, files in files_of.items() if all(map(_is_empty, files))]:
+            del files_of[split]
+    return builder.as_streaming_dataset() if files_of else {}
+
+
+def _asked(path: Path) -> dict[str, Any]:
+    """Return how the library is asked for a file, a folder, or a data set of the hub."""
+    named = HUB_NAME.fullmatch(str(path))
+    literal = glob.escape(str(path))  # the library takes a path as a pattern
+    if path.is_file():
+        if (ending := _ending(path)) not in ENDINGS:
+            raise RefusedError(f"{path} is no data set: give a file that ends in {', '.join(ENDINGS)}, or a folder")
+        return {"path": ENDINGS[ending], "data_files": {split_of_name(path.name) or "all": literal}}
+    if path.is_dir():
+        if literal != str(path):
+            raise RefusedError(f"{path} has one of * ? [ in its name: rename the folder, or give one of its files")
+        if odd := next((file for file in path.rglob("*") if file.suffix != _ending(file) in ENDINGS), None):
+            raise RefusedError(f"{odd} ends in capitals, and would be passed over: rename it in lower case")
+        return {"path": str(path)}
+    if not named or (len(path.parts) > 1 and Path(path.parts[0]).is_dir()):
+        raise RefusedError(f"there is no file or folder {path}: give a path, or a name of the hub such as owner/name")
+    return {"path": named[1], "name": named[2]}
+
+
+def _ending(file: Path) -> str:
+    return file.suffix.lower()
+
+
+def _is_empty(file: str) -> bool:
+    return Path(file).is_file() and Path(file).stat().st_size == 0
 
 
 def _reader(row: Row, rows: Any, path: Path) -> ReadRow:
@@ -115,11 +163,15 @@ def _reader(row: Row, rows: Any, path: Path) -> ReadRow:
     if "tokens" in row and "ner_tags" in row:
         feature = (getattr(rows, "features", None) or {}).get("ner_tags")
         names = getattr(getattr(feature, "feature", None), "names", None)
-        if names is None and any(isinstance(tag, int) for tag in row["ner_tags"] or ()):
-            raise RefusedError(
-                f"{path}: ner_tags are numbers without names: make the column a ClassLabel, or give names"
-            )
-        return lambda row, name, split, counts: _from_tokens(row, name, split, counts, names)
+
+        def from_tokens(row: Row, name: str, split: str | None, counts: Counter[str]) -> Document | None:
+            if names is None and any(isinstance(tag, int | float) for tag in row["ner_tags"] or ()):
+                raise RefusedError(
+                    f"{path}: ner_tags are numbers without names: make the column a ClassLabel, or give names"
+                )
+            return _from_tokens(row, name, split, names or ())
+
+        return from_tokens
     raise RefusedError(f"{path} has the columns {', '.join(row)}; a corpus of notes has {WANTED}")
 
 
@@ -130,16 +182,15 @@ def _from_text(row: Row, name: str, split: str | None, counts: Counter[str]) -> 
     return _checked(row, name, row["text"], spans, split, counts)
 
 
-def _from_tokens(
-    row: Row, name: str, split: str | None, counts: Counter[str], names: list[str] | None
-) -> Document | None:
+def _from_tokens(row: Row, name: str, split: str | None, names: Sequence[str]) -> Document | None:
+    """Read a sentence; where a token is missing, or its tag is none (-1 is no name), it is no document."""
     tokens, tags = row["tokens"], row["ner_tags"]
-    if tags is None or len(tokens) != len(tags):
+    if tags is None or len(tokens) != len(tags) or None in tokens:
         return None
-    tags = [names[tag] if isinstance(tag, int) else tag for tag in tags] if names else list(tags)
-    unknown = [not isinstance(tag, str) or (tag != "O" and not TAG.fullmatch(tag)) for tag in tags]
-    counts["malformed_lines"] += sum(unknown)
-    tags = ["O" if is_unknown else tag for tag, is_unknown in zip(tags, unknown, strict=True)]
+    name_of = dict(enumerate(names))
+    tags = [name_of.get(tag) if isinstance(tag, int) else tag for tag in tags]
+    if not all(isinstance(tag, str) and (tag == "O" or TAG.fullmatch(tag)) for tag in tags):
+        return None
     text, mentions = join([[pair for pair in zip(tokens, tags, strict=True) if pair[0]]])
     return Document(str(name), text, mentions, _subject(row), _official(split))
 

@@ -117,3 +117,80 @@ def test_refusals_say_what_was_found_and_what_is_wanted(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=said) as caught:
             read_hf(tmp_path / place)
         assert "secret" not in str(caught.value)
+
+
+def saved_tags(folder: Path, tags: list, feature: object, tokens: list | None = None) -> Path:
+    """Sentences with these tags in a folder of save_to_disk."""
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(feature)})
+    tokens = tokens or [["flu"] * len(row or ()) for row in tags]
+    Dataset.from_dict({"tokens": tokens, "ner_tags": tags}, features=features).save_to_disk(folder)
+    return folder
+
+
+@pytest.mark.parametrize("none", [-1, None, 3])
+def test_a_number_that_is_no_name_s_invents_no_mention(tmp_path, none):
+    names = ClassLabel(names=[*TAGS, "Disease"])  # the last, 3, is no tag
+    corpus = read_hf(saved_tags(tmp_path / "saved", [[1, none, 0], [0, 1]], names))
+    [document] = corpus.documents
+    assert (document.text, [tuple(m) for m in document.mentions]) == ("flu flu", [(4, 7, "Disease")])
+    assert corpus.counts["malformed_lines"] == 1
+
+
+def test_a_missing_token_makes_a_sentence_malformed(tmp_path):
+    tokens = [["No", None], ["flu", ""]]
+    corpus = read_hf(saved_tags(tmp_path / "saved", [[0, 1], [1, 2]], ClassLabel(names=TAGS), tokens))
+    assert [document.text for document in corpus.documents] == ["flu"] and corpus.counts["malformed_lines"] == 1
+
+
+@pytest.mark.parametrize("first", [[], None, [None]])
+@pytest.mark.parametrize("kind", ["int64", "float32"])
+def test_numbers_without_names_are_refused_at_the_first_one(tmp_path, first, kind):
+    place = saved_tags(tmp_path / "saved", [first, first, [0, 1]], Value(kind))
+    with pytest.raises(ValueError, match="ner_tags are numbers without names"):
+        read_hf(place)
+
+
+def test_a_split_without_rows_costs_the_others_nothing(tmp_path):
+    rows, none = Dataset.from_dict({"text": ["No fever"]}), Dataset.from_dict({"text": []})
+    DatasetDict(train=none, validation=none, test=rows).save_to_disk(tmp_path / "saved")
+    none.save_to_disk(tmp_path / "none")
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines" / "train.jsonl").touch()
+    (tmp_path / "lines" / "test.jsonl").write_text('{"text": "No fever"}\n')
+    (tmp_path / "none.jsonl").touch()
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "train.jsonl").touch()
+    for place in ("saved", "lines"):
+        assert [(d.text, d.split) for d in read_hf(tmp_path / place).documents] == [("No fever", "held_out")]
+    for place in ("none", "none.jsonl", "only"):
+        with pytest.raises(ValueError, match="holds no document"):
+            read_corpus(f"hf:{tmp_path / place}")
+
+
+@pytest.mark.parametrize("name", ["a[1].jsonl", "a*?.JSONL", "x[1]/test.Json", "a b.NDJSON"])
+def test_a_file_is_read_by_any_name(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('{"text": "No fever"}\n')
+    (tmp_path / "a1.jsonl").write_text('{"text": "of another file"}\n')
+    assert [document.text for document in read_hf(tmp_path / name).documents] == ["No fever"]
+
+
+def test_what_the_library_does_not_see_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "a[1]", "capitals"):
+        (tmp_path / folder).mkdir()
+    Dataset.from_dict({"text": ["No fever"]}).to_parquet(tmp_path / "capitals" / "train.parquet")
+    for name in ("a[1]/train.jsonl", "capitals/test.JSONL"):
+        (tmp_path / name).write_text('{"text": "No fever"}\n')
+    for place, said in {
+        tmp_path / "empty": r"holds no file that ends in \.parquet",
+        tmp_path / "a[1]": "in its name: rename the folder",
+        tmp_path / "capitals": r"test\.JSONL ends in capitals",
+        Path("nobody/none-such"): "nobody/none-such, and the hub cannot be reached: give the path",
+        Path("nobody/none-such:part"): "the hub cannot be reached: give the path",
+        Path("empty/none-such"): "there is no file or folder empty/none-such: give a path",
+        Path("../none-such"): r"there is no file or folder \.\./none-such: give a path",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            read_hf(place)
