@@ -33,7 +33,7 @@ TYPES = {  # of our columns; all others are text
 def find_tables(folder: Path, site: Site) -> dict[str, Path]:
     """Find every table of the site that the folder holds.  Raise ValueError where a required one is missing."""
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}: give the folder that holds {_names(site['visits'])}")
+        raise ValueError(f"there is no folder {folder}: give the folder that holds {_names(site['visits'], 'or')}")
     by_name: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         by_name.setdefault(path.name.lower(), []).append(path)
@@ -43,7 +43,7 @@ def find_tables(folder: Path, site: Site) -> dict[str, Path]:
         if len(paths) > 1:
             raise ValueError(f"{folder} holds {' and '.join(path.name for path in paths)}: keep one of them")
         if not paths and table.required:
-            raise ValueError(f"{folder} holds neither {_names(table)} (upper or lower case): add the table")
+            raise ValueError(f"{folder} holds neither {_names(table, 'nor')} (upper or lower case): add the table")
         if paths:
             found[name] = paths[0]
     return found
@@ -89,8 +89,8 @@ def _load(con: Connection, name: str, table: TableMap, path: Path, judge: str) -
     return num_good + num_malformed, num_malformed
 
 
-def _names(table: TableMap) -> str:
-    return f"{table.file}.csv nor {table.file}.csv.gz" if table.required else f"{table.file}.csv or {table.file}.csv.gz"
+def _names(table: TableMap, between: str) -> str:
+    return f"{table.file}.csv {between} {table.file}.csv.gz"
 
 
 def _header(path: Path) -> list[str]:

@@ -102,7 +102,9 @@ def save(splits: Mapping[str, Rows], out: Path) -> dict[str, int]:
     Returns how many rows each split has.  Raises ValueError where `out` is a file, or a folder that holds something.
     """
     out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give --out a new folder")
+    if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is there already and is not empty: give --out a new folder")
     with replacing_folder(out) as whole:
         with tempfile.TemporaryDirectory(prefix=".rows.", dir=whole) as rows_folder, _quiet():

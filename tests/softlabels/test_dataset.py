@@ -116,6 +116,13 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     assert (tmp_path / "out" / "mine").read_text() == "kept" and len(load_from_disk(tmp_path / "out")["train"]) == 3
 
 
+def test_a_file_is_left_alone_and_called_a_file(tmp_path):
+    (tmp_path / "out").write_text("kept")
+    with pytest.raises(ValueError, match="out is a file: give --out a new folder"):
+        save({"train": rows_of(4)}, tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "kept"
+
+
 def test_a_failure_leaves_nothing_behind(tmp_path):
     def fail(start: int, stop: int) -> dict:
         raise ShardError("damaged")
