@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ckd_dist.config import result_fields
 from ckd_dist.files import digest_of, hash_file, sample_hash, write
 from ckd_dist.runfolder import RunFolder
-from ckd_dist.source import SYNTHETIC
+from ckd_dist.source import is_synthetic, split_source
 
 NUMBERS = "numbers"  # among patterns of files: the record's own numbers
 PLACES = ("vocabularies", "base", "synonyms")  # what of a configuration in a list names files
@@ -232,9 +232,9 @@ def contents_of(value: Any) -> Any:
     if isinstance(value, list | tuple):
         found = [contents_of(each) for each in value]
         return found if any(each is not None for each in found) else None
-    kind, colon, where = value.rpartition("=")[2].partition(":") if isinstance(value, str) else ("", "", "")
-    path = Path(where if colon else kind)
-    if kind in ("", SYNTHETIC) or not path.is_absolute():  # a recipe's paths are whole where they are here
+    _, kind, where = split_source(value) if isinstance(value, str) else ("", "", "")
+    path = Path(where if kind.endswith(":") else kind)
+    if kind == ":" or is_synthetic(kind) or not path.is_absolute():  # a recipe's paths are whole where they are here
         return None
     if path.is_file():
         return hash_file(path)

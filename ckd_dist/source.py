@@ -34,6 +34,17 @@ def find_source(source: str, kinds: Mapping[str, Source]) -> tuple[Source, str]:
     return kinds[kind], place
 
 
+def split_source(value: str) -> tuple[str, str, str]:
+    """Return the name that a source is given, its kind and its place; a place may hold = and : itself.
+
+    >>> split_source("A=mimic3:/data/x=1"), split_source("hf:owner/name:part")
+    (('A=', 'mimic3:', '/data/x=1'), ('', 'hf:', 'owner/name:part'))
+    """
+    head, colon, place = value.partition(":")
+    name, equals, kind = head.rpartition("=")
+    return name + equals, kind + colon, place
+
+
 def written(kinds: Mapping[str, Source]) -> list[str]:
     """Return how a source of each kind is written: mimic3:DIR, synthetic:N."""
     return [f"{kind}:{each.place}" for kind, each in kinds.items()]

@@ -9,6 +9,7 @@ from typing import Any
 from ckd_dist.config import dump
 from ckd_dist.recipefile import load, read_file
 from ckd_dist.runfolder import RunFolder
+from ckd_dist.source import is_synthetic, split_source
 from ckd_dist.study import Context, Study
 
 
@@ -28,10 +29,11 @@ def choose(
         folder.check_layout()
     if name is None and (folder is None or not folder.recipe.is_file()):
         raise ValueError(f"give --recipe: a file, or one of {', '.join(recipes_of(studies))}")
-    study, values = find_recipe(studies, name or str(folder.recipe))
+    name = str(folder.recipe) if name is None else name
+    study, values = find_recipe(studies, name)
     _check_same_study(study, folder)
-    recipe = load(study.recipe, values, overrides or (), where=f"recipe {name or folder.recipe}")
-    if source:
+    recipe = load(study.recipe, values, overrides or (), where=f"recipe {name}")
+    if source is not None:
         recipe = with_source(study, recipe, source)
     recipe = load(study.recipe, _whole_paths(dump(recipe)))
     return study, Context(recipe, study.run_folder(folder.root if folder else Path()))
@@ -110,12 +112,19 @@ def _whole_paths(value: Any) -> Any:
 def absolute(value: str) -> str:
     """Return a value that names something on this disk with its whole path; any other as it is.
 
-    >>> absolute("synthetic:100"), absolute("cosine")
-    ('synthetic:100', 'cosine')
+    >>> absolute("synthetic:100"), absolute("cosine"), absolute("hf:owner/name:part"), absolute("hf:")
+    ('synthetic:100', 'cosine', 'hf:owner/name:part', 'hf:')
     """
-    start, equals, place = value.rpartition("=")  # disease=do:DIR
-    kind, colon, path = place.rpartition(":")
-    if "/" not in path and not colon and not path.endswith((".yaml", ".yml", ".json")):
-        return value
-    is_here = kind != "synthetic" and Path(path).exists()
-    return f"{start}{equals}{kind}{colon}{Path(path).absolute()}" if is_here else value
+    name, kind, path = split_source(value)  # disease=do:DIR
+    if not kind.endswith(":"):
+        kind, path = "", kind
+        is_here = ("/" in path or path.endswith((".yaml", ".yml", ".json"))) and os.path.exists(path)
+    else:
+        is_here = bool(path) and not is_synthetic(kind) and (os.path.exists(path) or _begins_here(path))
+    return f"{name}{kind}{Path(path).absolute()}" if is_here else value
+
+
+def _begins_here(path: str) -> bool:
+    """Say whether a path of several parts begins in the current folder: its end may be misspelt, but it is no name."""
+    first, slash, _ = path.partition("/")
+    return bool(first and slash) and os.path.isdir(first)

@@ -160,8 +160,9 @@ def test_verify_names_the_changed_and_the_missing_file(run):
     assert "samples/train.parquet" in problems[1] and "gone" in problems[1]
 
 
-def test_new_tables_under_an_old_path_are_noticed(run, tmp_path):
-    folder = tmp_path / "mimic"
+@pytest.mark.parametrize("name", ["mimic", "site=a", "a:b"])
+def test_new_tables_under_an_old_path_are_noticed(run, tmp_path, name):
+    folder = tmp_path / name
     folder.mkdir()
     (folder / "ADMISSIONS.csv").write_text("a")
     book = ledger(run, f"extract.source=mimic3:{folder}")

@@ -4,6 +4,7 @@ import doctest
 
 import pytest
 
+from ckd_dist import source
 from ckd_dist.config import walk
 from ckd_dist.ehr import sources as ehr
 from ckd_dist.notes import read as notes
@@ -91,6 +92,29 @@ def test_every_study_refuses_an_unknown_kind_before_it_begins(study, command, tm
     assert not list((tmp_path / "run").glob("stages/*.json"))
 
 
+@pytest.mark.parametrize(
+    ("study", "source", "wanted"),
+    [
+        ("disease", "mimic3:", "source 'mimic3:' names no place: give mimic3:DIR"),
+        ("ner", "hf:", "source 'hf:' names no place: give hf:PATH_OR_NAME"),
+        ("ner", "brat:", "source 'brat:' names no place: give brat:PATH"),
+        ("concepts", "A=mimic3:", "source 'mimic3:' names no place: give mimic3:DIR"),
+        *((study, "", "source '' is none of ") for study in STUDIES),
+    ],
+)
+@pytest.mark.parametrize("command", ["pipeline", "stage", "plan"])
+def test_no_place_is_not_the_current_folder_and_no_source_not_the_recipe_s_own(
+    study, source, wanted, command, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    recipe = next(name for name in STUDIES[study].recipes if name.endswith("tiny"))
+    first = next(iter(STUDIES[study].stages)) if command == "stage" else command
+    local = [] if command == "plan" else ["--local"]
+    said = ckd(first, "--recipe", recipe, "--source", source, "--run", tmp_path / "run", *local)
+    assert said.code == 2 and said.err.startswith(wanted) and len(said.err.strip().splitlines()) == 1
+    assert not list((tmp_path / "run").glob("stages/*.json"))
+
+
 def test_concepts_refuses_an_unknown_kind_before_it_reads_the_first_source(tmp_path):
     both = f"A=mimic3:{tmp_path},B=mimic5:{tmp_path}"
     said = ckd("pipeline", "--recipe", "concepts_tiny", "--source", both, "--run", tmp_path / "run", "--local")
@@ -104,5 +128,5 @@ def test_ner_refuses_another_corpus_before_it_trains(tmp_path):
 
 
 def test_examples():
-    assert doctest.testmod(concepts).failed == 0
+    assert doctest.testmod(concepts).failed == doctest.testmod(source).failed == 0
     assert doctest.testmod(concepts_describe).failed == 0

@@ -10,7 +10,7 @@ from ckd_dist.recipefile import load, save
 from ckd_dist.runfolder import LAYOUT, RunFolder
 from ckd_dist.studies import STUDIES
 from launch import run as command_line
-from launch.choose import choose
+from launch.choose import absolute, choose
 from launch.verdict import verdict
 
 TINY = ["--recipe", "tiny", "--source", "synthetic:100"]
@@ -30,6 +30,7 @@ def call(capsys, *arguments):
         ([*TINY, "teacher.lora.rank"], "not of the form field=value"),
         (["--recipe", "enormous"], "no recipe 'enormous'"),
         ([], "give --recipe"),
+        (["--recipe", ""], "no recipe ''"),
         (["--recipe", "tiny", "--source", "mimic3:/no/such/folder"], "/no/such/folder"),
     ],
 )
@@ -180,6 +181,32 @@ def test_paths_of_a_recipe_are_absolute_because_workers_run_elsewhere(tmp_path, 
     assert chosen.extract.source == f"mimic3:{tmp_path}/tables"
     assert chosen.select.labels == f"{tmp_path}/labels.yaml"
     assert chosen.teacher.base == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("hf:corpus", "hf:{}/corpus"),
+        ("hf:", "hf:"),
+        ("A=mimic3:", "A=mimic3:"),
+        ("hf:owner/name:corpus", "hf:owner/name:corpus"),  # a configuration that is called as a folder here
+        ("hf:corpus/misspelt", "hf:{}/corpus/misspelt"),  # workers that stand elsewhere must not ask the hub
+        ("hf:./misspelt", "hf:{}/misspelt"),
+        ("hf:owner/name", "hf:owner/name"),
+        ("iob:a=b:c", "iob:{}/a=b:c"),
+        ("A=mimic3:corpus", "A=mimic3:{}/corpus"),
+        ("A=iob:a=b:c", "A=iob:{}/a=b:c"),
+        ("disease=do:corpus", "disease=do:{}/corpus"),
+        ("synthetic:100", "synthetic:100"),
+        ("http://127.0.0.1:8000/v1/", "http://127.0.0.1:8000/v1/"),
+        ("Which of these: " + "a long text " * 99, "Which of these: " + "a long text " * 99),
+    ],
+)
+def test_a_value_s_place_begins_at_its_first_colon(tmp_path, monkeypatch, value, wanted):
+    monkeypatch.chdir(tmp_path)
+    for name in ("corpus", "a=b:c", "100"):
+        (tmp_path / name).mkdir()
+    assert absolute(value) == wanted.format(tmp_path)
 
 
 def test_without_a_recipe_the_run_folder_s_own_is_meant(tmp_path):

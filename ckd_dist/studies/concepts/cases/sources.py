@@ -14,7 +14,7 @@ from ckd_dist.ehr.sources import REAL
 from ckd_dist.files import files_below
 from ckd_dist.progress import Track
 from ckd_dist.schema import SPLITS
-from ckd_dist.source import SYNTHETIC, Source, find_source, is_synthetic
+from ckd_dist.source import SYNTHETIC, Source, find_source, is_synthetic, split_source
 from ckd_dist.studies.concepts.cases.built import Built, JoinOptions, join_sources, split_subjects
 from ckd_dist.studies.concepts.cases.findings import read_findings
 from ckd_dist.studies.concepts.cases.options import CaseOptions
@@ -65,11 +65,12 @@ def without_name(source: str) -> str:
     >>> without_name("A=mimic3:/data/mimic")
     'mimic3:/data/mimic'
     """
-    return source.rpartition("=")[2]
+    _, kind, place = split_source(source)
+    return kind + place
 
 
 def _name_of(source: str) -> str | None:
-    return source.rpartition("=")[0] or None
+    return split_source(source)[0].removesuffix("=") or None
 
 
 def _check_each_once(sources: tuple[str, ...]) -> None:
