@@ -86,8 +86,79 @@ def only_for_the_dead():
 }
 
 
-def house_of(root: Path) -> unused.House:
-    for name, text in FILES.items():
+UNREAD = {
+    "pyproject.toml": "",
+    "launch/run.py": """
+from ckd_dist import tools
+
+JOBS = {"handed on": tools.handed_on, "by reference": "ckd_dist.tools:by_reference"}
+SETTINGS = ("by_string", "part.by_path")
+""",
+    "ckd_dist/page.md.jinja": "{{ row.by_template }}",
+    "ckd_dist/tools.py": """
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+def reads(first, _ignored):
+    def inside():
+        return first
+    return inside
+
+def passes_over(first, second, *, third=1):
+    return first
+
+def stub(first):
+    "Do nothing."
+
+@lru_cache
+def keyed(first, size):
+    return first
+
+def handed_on(first, context):
+    return first
+
+def by_reference(context):
+    return 1
+
+class Engine(Protocol):
+    def gathered(self, parameters): ...
+
+class Plain:
+    def __init__(self, model, forgotten):
+        self.model = model
+
+    def gathered(self, parameters):
+        return self.model
+
+    def alone(self, parameters):
+        return self.model
+
+@dataclass(frozen=True)
+class Row:
+    by_attribute: int
+    by_template: int
+    by_string: int
+    by_path: int
+    by_match: int
+    assigned: int
+    unread: int = 0
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+def look(row):
+    match row:
+        case Row(by_match=1):
+            row.assigned = 2
+    return row.by_attribute
+""",
+}
+
+
+def house_of(root: Path, files: dict[str, str] = FILES) -> unused.House:
+    for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return unused.read_house(root)
@@ -101,6 +172,16 @@ def test_what_nothing_leads_to_is_found_and_nothing_else(tmp_path):
 def test_defaults_that_no_call_replaces_are_found_and_nothing_else(tmp_path):
     found = {each.partition(":")[2] for each in house_of(tmp_path).never_given()}
     assert found == {"walk(echoed)", "Point(y)", "alive(never)"}
+
+
+def test_parameters_that_a_body_never_reads_are_found_and_nothing_else(tmp_path):
+    found = [each.partition(":")[2] for each in house_of(tmp_path, UNREAD).unread_parameters()]
+    assert found == ["passes_over(second)", "passes_over(third)", "Plain(forgotten)", "Plain.alone(parameters)"]
+
+
+def test_fields_that_nobody_reads_are_found_and_nothing_else(tmp_path):
+    found = [each.partition(":")[2] for each in house_of(tmp_path, UNREAD).unread_fields()]
+    assert found == ["Row.assigned", "Row.unread"]
 
 
 def test_an_allowance_covers_a_class_with_all_that_is_its_own(monkeypatch):

@@ -1,17 +1,18 @@
 """Print what no product code uses, and exit with 1 where there is any: `make lint` runs it.
 
-Product is ckd_dist/ and launch/; what only a test or a benchmark reaches is unused.  Two lists come out: functions,
-classes, methods and constants that no use leads to from the command line on; and parameters (fields of a frozen
-dataclass too) whose default no call replaces.  Names are followed through imports.  Where only a running program knows,
-it counts as used: an attribute reaches every method of its name, a function or class that is handed on as a value may
-be called with anything.  Strings "module:name", templates, entry points and the Python in READMEs are uses.
+Product is ckd_dist/ and launch/; what only a test or a benchmark reaches is unused.  Four lists come out: functions,
+classes, methods and constants that no use leads to from the command line on; parameters (fields of a frozen dataclass
+too) whose default no call replaces; parameters that their function never reads; fields that nobody reads.  Names are
+followed through imports.  Where only a running program knows, it counts as used: an attribute reaches every method and
+field of its name, a function or class that is handed on as a value may be called with anything.  Strings "module:name",
+templates, entry points and the Python in READMEs are uses.
 """
 
 import ast
 import contextlib
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 ANY = ""  # in place of a module: an attribute of something whose class is not known
 REFERENCE = re.compile(r"(?:^|[\w.]):(\w+)$")
+NAMES = re.compile(r"\w+(\.\w+)*")  # a name, or the dotted name of a recipe's field
 HARMLESS = {"staticmethod", "classmethod", "property", "cached_property", "cache", "lru_cache", "contextmanager"}
 HARMLESS |= {"no_grad", "inference_mode"}  # decorators that register nothing
 
@@ -36,6 +38,8 @@ ALLOWED = {  # as printed, a class with all that is its own -> why it stays
     "ckd_dist.report.calibrate:fit_label(pull)": "a test compares the fit without it with plain maximum likelihood",
     "ckd_dist.report.timing:measure(clock)": GIVEN,
     "ckd_dist.world:World.from_environment(environment)": GIVEN,
+    "ckd_dist.report.bootstrap:Bootstrap.level": "metrics.json says it",
+    "ckd_dist.ehr.codes:CodeReport.num_partial": "the record of stage select says it",
 }
 
 Name = tuple[str, str]  # module, name in it; (ANY, name) for a method; (module, "") for a module itself
@@ -230,6 +234,62 @@ class House:
             found += [f"{each}({name})" for name in names]
         return found
 
+    # --- what is given and never read --------------------------------------------------------------------------------
+
+    def unread_parameters(self) -> list[str]:
+        """Return the parameters that a body never names, as module:function(parameter).
+
+        Left out is a function whose signature others decide too: it is handed on as a value, or another class has a
+        method of its name; one without a body; and one that is cached, whose parameters are the key.
+        """
+        values, found = self.calls()[1], []
+        methods = Counter(name for each in self.definitions for owner, name in each.targets if owner == ANY)
+        for each in self.definitions:
+            if each.kept or each.targets & values or any(methods[name] > 1 for _, name in each.targets):
+                continue
+            for function in functions_of(each.node):
+                names = {node.id for top in function.body for node in ast.walk(top) if isinstance(node, ast.Name)}
+                found += [f"{each}({name})" for name in parameters_of(function) if name not in names]
+        return found
+
+    def unread_fields(self) -> list[str]:
+        """Return the annotated fields of classes whose name no attribute, template or string reads."""
+        read = {name for _, name in self.roots}
+        for node in (node for module in self.modules.values() for node in ast.walk(module.tree)):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                read.add(node.attr)
+            elif isinstance(node, ast.MatchClass):
+                read.update(node.kwd_attrs)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and NAMES.fullmatch(node.value):
+                read.update(node.value.split("."))
+        return [
+            f"{each}.{line.target.id}"
+            for each in self.definitions
+            if isinstance(each.node, ast.ClassDef)
+            if not any(getattr(base, "id", "") == "NamedTuple" for base in each.node.bases)  # read by their places
+            for line in each.node.body
+            if isinstance(line, ast.AnnAssign) and line.target.id not in read
+        ]
+
+
+def functions_of(node: ast.stmt) -> list[ast.FunctionDef]:
+    """Return a function, or what makes a class's objects, where it has a body and no cache."""
+    found = [node] if isinstance(node, FUNCTION) else getattr(node, "body", [])
+    return [
+        each
+        for each in found
+        if isinstance(each, FUNCTION) and (each is node or each.name == "__init__")
+        if not any("cache" in ast.unparse(decorator) for decorator in each.decorator_list)
+        if not all(isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in each.body)
+    ]
+
+
+def parameters_of(function: ast.FunctionDef) -> list[str]:
+    """Return the names of a function's parameters; those that begin with _ say that they are not read."""
+    given = function.args
+    names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return [name for name in names if name not in ("self", "cls") and not name.startswith("_")]
+
 
 def heirs(house: House, classes: dict[Name, Definition], parent: Definition) -> list[Name]:
     """Return the classes that name a class as their base."""
@@ -328,7 +388,7 @@ def allowance(name: str) -> str:
 def main() -> int:
     """Print what is unused and not allowed, and allowances that nothing needs; return the exit code."""
     house = read_house(ROOT)
-    found = [*map(str, house.unreached()), *house.never_given()]
+    found = [*map(str, house.unreached()), *house.never_given(), *house.unread_parameters(), *house.unread_fields()]
     wrong = [f"unused: {name}" for name in found if not allowance(name)]
     wrong += [f"allowed, but used or gone: {name}" for name in ALLOWED.keys() - set(map(allowance, found))]
     print(f"{len(house.definitions):,} definitions, {len(found)} unused, {len(ALLOWED)} allowances")
