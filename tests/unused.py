@@ -274,10 +274,9 @@ class House:
 
 def functions_of(node: ast.stmt) -> list[ast.FunctionDef]:
     """Return a function, or what makes a class's objects, where it has a body and no cache."""
-    found = [node] if isinstance(node, FUNCTION) else getattr(node, "body", [])
     return [
         each
-        for each in found
+        for each in ([node] if isinstance(node, FUNCTION) else getattr(node, "body", []))
         if isinstance(each, FUNCTION) and (each is node or each.name == "__init__")
         if not any("cache" in ast.unparse(decorator) for decorator in each.decorator_list)
         if not all(isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in each.body)
