@@ -7,6 +7,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from datasets import Dataset
 
 from ckd_dist.ehr.extract import extract
 from ckd_dist.hospital.tables import write_tables
@@ -110,6 +111,11 @@ def jsonl(folder):
     (folder / "notes.jsonl").write_text("\n".join(lines) + "\n")
 
 
+def hf(folder):
+    rows = [{name: note[name] for name in ("name", "text", "mentions")} for note in made_notes(folder)]
+    Dataset.from_list(rows).save_to_disk(folder)
+
+
 def brat(folder):
     for note in made_notes(folder):
         name, lines = note["name"].replace("/", "_"), []
@@ -166,6 +172,7 @@ CORPORA = {
     "iob": iob,
     "pubtator": pubtator,
     "jsonl": jsonl,
+    "hf": hf,
     "text": text,
     "mimic3": lambda folder: table_of_notes("NOTEEVENTS.csv", "row_id", folder),
     "mimic4": lambda folder: table_of_notes("discharge.csv", "note_id", folder),
