@@ -96,7 +96,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     Of several processes that replace one folder the last stays.  Raises ValueError where `folder` is a file.
     """
     folder = folder.resolve()
-    if folder.exists() and not folder.is_dir():
+    if folder.is_file():  # one look: a second would find that another process has just moved the folder away
         raise ValueError(f"{folder} is a file, and a folder is to be there: move it away, or name another folder")
     make_folder(folder.parent)
     with _temporary_folder(folder.parent, folder) as temporary:
