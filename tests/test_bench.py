@@ -98,8 +98,7 @@ def test_soft_labels_runs_and_both_ways_agree():
     assert said.count("published / ours") == 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("real_length", [False, True])
+@pytest.mark.parametrize("real_length", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_extraction_runs(real_length):
     said = bench("extraction.py", "--subjects", "600", *["--real-length"] * real_length)
     for word in ("extract", "select", "prompt", "total", "peak", "teacher", "student"):

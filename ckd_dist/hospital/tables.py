@@ -31,27 +31,27 @@ TABLES = (
 )
 
 
-def write_tables(folder: Path, num_subjects: int, seed: int) -> dict[str, int]:
+def write_tables(folder: Path, num_subjects: int, seed: int, mean_visits: float = MEAN_VISITS) -> dict[str, int]:
     """Write the hospital's tables into `folder`; return how many rows each has.
 
-    The same arguments give the same bytes.  Raises ValueError where there is no subject.
+    A subject has `mean_visits` visits on average (MIMIC-III: 1.28).  The same arguments give the same bytes.  Raises ValueError where there is no subject.
     """
     if num_subjects < 1:
         raise ValueError(f"a synthetic hospital needs at least one subject, got {num_subjects}")
     num_rows = dict.fromkeys(TABLES, 0)
     with tables_in(folder, TABLES) as files:
-        for chunk in _chunks(num_subjects, seed):
+        for chunk in _chunks(num_subjects, seed, mean_visits):
             for name, table in chunk.items():
                 append(files[name], table.with_row_index("ROW_ID", offset=num_rows[name] + 1))
                 num_rows[name] += len(table)
     return num_rows
 
 
-def _chunks(num_subjects: int, seed: int) -> Iterator[dict[str, pl.DataFrame]]:
+def _chunks(num_subjects: int, seed: int, mean_visits: float) -> Iterator[dict[str, pl.DataFrame]]:
     """The dictionaries of codes, then the tables of one chunk of subjects after the other."""
     yield records.dictionaries()
     end = records.FIRST_SUBJECT + num_subjects
     for start in range(0, num_subjects, CHUNK):
         rng = np.random.default_rng([seed, start])
-        tables = records.tables(simulate(CHUNK, MEAN_VISITS, rng), start, rng)
+        tables = records.tables(simulate(CHUNK, mean_visits, rng), start, rng)
         yield {name: table.filter(pl.col("SUBJECT_ID") < end) for name, table in tables.items()}
