@@ -61,6 +61,7 @@ class Record:
     files: dict[str, str]  # path below the run folder -> sha256
     numbers: dict[str, Any] = field(default_factory=dict)
     costs: dict[str, Any] = field(default_factory=dict)  # seconds and the like, on which nothing depends
+    said: str = ""  # what it kept and lost, in one line
 
     def digest(self, patterns: tuple[str, ...] = ()) -> str:
         """Hash what is read by these patterns (see `Spec.reads`).  Equal digests are equal contents."""

@@ -69,11 +69,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished stage leaves: its files, numbers for the stages that read its record, and what it cost."""
+    """What a finished stage leaves: its files, numbers for the stages that read its record, what it cost and says."""
 
     files: Sequence[Path]
     numbers: Mapping[str, Any] = field(default_factory=dict)
     costs: Mapping[str, Any] = field(default_factory=dict)  # seconds and the like: nothing depends on them
+    said: str = ""  # what was kept and what was lost, in one line (account.py): for the screen and the report
 
 
 class Worker(Protocol):
@@ -259,7 +260,7 @@ def finish(stage: Stage, context: Context, outcome: Outcome) -> None:
     if context.world.is_leader:
         hashes = hashes_of(context.run, outcome.files)
         depends = dict(context.fields), dict(context.inputs)  # as they were when the stage began
-        written = Record(stage.name, *depends, hashes, dict(outcome.numbers), dict(outcome.costs))
+        written = Record(stage.name, *depends, hashes, dict(outcome.numbers), dict(outcome.costs), outcome.said)
         record.finish(context.run, written)
 
 

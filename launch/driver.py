@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from ckd_dist import record
 from ckd_dist.config import Workers
 from ckd_dist.files import sweep
 from ckd_dist.progress import Tracker, last, seconds_in_words
@@ -106,7 +107,7 @@ def _cluster(study: Study, stages: Sequence[Stage], context: Context) -> context
 
 @contextlib.contextmanager
 def _watched(stage: Stage, context: Context) -> Iterator[None]:
-    """Say how large a stage will be, show its progress while it runs, say how long it took."""
+    """Say how large a stage will be, show its progress while it runs, say how long it took and what it lost."""
     progress = context.run.progress(stage.name)
     progress.unlink(missing_ok=True)
     if stage.runs != "alone":
@@ -114,7 +115,9 @@ def _watched(stage: Stage, context: Context) -> Iterator[None]:
     start = time.monotonic()
     with show.watching(stage.name, progress):
         yield
-    show.say(f"{stage.name:<14} {seconds_in_words(time.monotonic() - start)}")
+    written = record.read(context.run, stage.name)
+    said = f"; {written.said}" if written and written.said else ""
+    show.say(f"{stage.name:<14} {seconds_in_words(time.monotonic() - start)}{said}")
 
 
 def _check_end(study: Study, stage: Stage, context: Context, stop: lock.Stop) -> None:

@@ -41,7 +41,7 @@ layers =
     study
     record
     config : recipefile : ragged : runfolder : progress : schedule : source
-    files : schema : splitmix : world
+    account : files : schema : splitmix : world
 
 [importlinter:contract:studies]
 name = studies are strangers, and only their registry knows them all

@@ -40,7 +40,7 @@ def measure(context: Context) -> Outcome | None:
         return None
     write(out, str(len(source.read_text()) * context.recipe.part.factor))
     source.write_text(source.read_text() + "!")
-    return Outcome([out], {"factor": context.recipe.part.factor}, {"seconds": len(DONE)})
+    return Outcome([out], {"factor": context.recipe.part.factor}, {"seconds": len(DONE)}, "3 letters")
 
 
 class Doer:
@@ -88,6 +88,7 @@ def test_a_record_says_what_the_stage_began_with(context):
     assert (state.state, "part.source_files changed" in state.why) == ("stale", True)
     assert record.read(context.run, "measure").numbers == {"factor": 1}
     assert record.read(context.run, "measure").costs == {"seconds": 1}
+    assert record.read(context.run, "measure").said == "3 letters"
 
 
 def test_a_stage_that_is_done_is_passed(context):

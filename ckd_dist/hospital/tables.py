@@ -34,7 +34,8 @@ TABLES = (
 def write_tables(folder: Path, num_subjects: int, seed: int, mean_visits: float = MEAN_VISITS) -> dict[str, int]:
     """Write the hospital's tables into `folder`; return how many rows each has.
 
-    A subject has `mean_visits` visits on average (MIMIC-III: 1.28).  The same arguments give the same bytes.  Raises ValueError where there is no subject.
+    A subject has `mean_visits` visits on average (MIMIC-III: 1.28).  The same arguments give the same bytes.  Raises
+    ValueError where there is no subject.
     """
     if num_subjects < 1:
         raise ValueError(f"a synthetic hospital needs at least one subject, got {num_subjects}")
