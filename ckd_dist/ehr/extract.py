@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import ckd_dist
 from ckd_dist.ehr import codes, staging
 from ckd_dist.ehr.events import write_events
+from ckd_dist.ehr.kept import count_kept
 from ckd_dist.ehr.sources import REAL
 from ckd_dist.ehr.staging import Connection, Report, number
 from ckd_dist.files import replacing_folder
@@ -117,7 +118,8 @@ def _write(con: Connection, out: Path, report: Report, track: Track) -> None:
         report["events"][split] = write_events(out, split, rows.to_arrow_reader(ROWS_PER_BATCH))
         report["subjects"][split] = number(con, f"SELECT count(*) FROM splits WHERE split = '{split}'")
         track(done := done + report["events"][split], total)
-    report["visits"] = number(con, f"SELECT count(*) FROM events WHERE kind = {staging.KIND[ADMISSION]}")
+    report["kept"] = count_kept(con)
+    report["visits"] = report["kept"]["admissions"]
     metadata = out / "metadata"
     metadata.mkdir()
     _write_splits(con, metadata / "subject_splits.parquet")

@@ -20,6 +20,7 @@ from ckd_dist.ehr import codes
 from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract as extract_events
+from ckd_dist.ehr.kept import account_of
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.ehr.sources import with_tables
 from ckd_dist.ehr.splits import check_disjoint, check_labels, split_of
@@ -62,7 +63,7 @@ def extract(context: Context) -> Outcome:
     splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
     source = with_tables(settings.source, run.tables, settings.synthetic_seed)
     report = extract_events(source, run.events, splits, settings.memory_gb, context.callbacks.track)
-    return Outcome(files_below(run.events), report)
+    return Outcome(files_below(run.events), report, said=account_of(report).sentence())
 
 
 def select(context: Context) -> Outcome:

@@ -1,0 +1,69 @@
+"""What an extraction kept and what it lost, from its report: the line that the screen and the stage's record say.
+
+Every source fills the same report.  `kept` counts events by kind, `tables` says what became of every table's rows,
+`lost` (what -> how many) counts what no row of a table stands for, `remarks` says what a number does not.
+"""
+
+from ckd_dist.account import Account, counted
+from ckd_dist.ehr.staging import KIND, Connection, Report
+from ckd_dist.schema import (
+    ADMISSION,
+    DIAGNOSIS,
+    EICU_DIAGNOSIS,
+    HISTORY,
+    ICU_ADMISSION,
+    MEDICATION,
+    PROCEDURE,
+    TREATMENT,
+)
+
+NAMES = {  # of what the line counts; the first three are said even where there are none
+    ADMISSION: "admissions",
+    DIAGNOSIS: "diagnoses",
+    MEDICATION: "drugs",
+    PROCEDURE: "procedures",
+    EICU_DIAGNOSIS: "eICU diagnoses",
+    TREATMENT: "treatments",
+    HISTORY: "past diseases",
+    ICU_ADMISSION: "ICU stays",
+}
+ALWAYS = ("admissions", "diagnoses", "drugs")
+GIVES = {  # what records hold none of where a table is missing; titles come from the code tables instead
+    "PROCEDURES_ICD": "procedures",
+    "PRESCRIPTIONS": "drugs",
+    "ICUSTAYS": "sites",
+    "diagnosis": "diagnoses of the stay",
+    "admissionDx": "diagnoses at admission",
+    "treatment": "treatments",
+    "pastHistory": "past diseases",
+    "medication": "drugs",
+    "hospital": "regions",
+}
+
+
+def count_kept(con: Connection) -> dict[str, int]:
+    """Count the staged events of every kind that the line names, in its order."""
+    found = dict(con.execute("SELECT kind, count(*) FROM events GROUP BY kind").fetchall())
+    numbers = {name: found.get(KIND[kind], 0) for kind, name in NAMES.items()}
+    return {name: number for name, number in numbers.items() if number or name in ALWAYS}
+
+
+def account_of(report: Report) -> Account:
+    """Return what the report of an extraction says was kept and lost, the largest loss first."""
+    lost = dict(report.get("lost", {}))
+    for name, table in report["tables"].items():
+        for reason, number in table["skipped"].items():
+            lost[f"rows of {name} ({reason})"] = number
+    remarks = [*_missing(report["missing_tables"]), *report.get("remarks", ())]
+    if number := report["unknown_diagnosis_codes"]["events"]:
+        share = number / max(report["kept"]["diagnoses"], 1)
+        codes = counted({"codes": report["unknown_diagnosis_codes"]["codes"]})
+        remarks.append(f"{number:,} diagnoses ({share:.1%}) have one of {codes} that no table knows")
+    return Account(report["kept"], dict(sorted(lost.items(), key=lambda item: -item[1])), remarks)
+
+
+def _missing(tables: list[str]) -> list[str]:
+    named = {name: GIVES[name] for name in tables if name in GIVES}
+    if not named:
+        return []
+    return [f"no {', no '.join(named)}: records will hold no {', no '.join(named.values())}"]
