@@ -33,6 +33,10 @@ DISCHARGE = "HOSPITAL_DISCHARGE//"  # HOSPITAL_DISCHARGE//HOME, at DISCHTIME; HO
 DIED = DISCHARGE + "DIED"
 DIAGNOSIS = "DIAGNOSIS//ICD//"  # DIAGNOSIS//ICD//9//4280, at DISCHTIME: codes are assigned then
 PROCEDURE = "PROCEDURE//ICD//"  # PROCEDURE//ICD//9//3961
+ANY_DIAGNOSIS = (
+    "DIAGNOSIS//"  # DIAGNOSIS//SNOMED//84114007: a vocabulary of the site's, in capitals, and its code as it is
+)
+ANY_PROCEDURE = "PROCEDURE//"  # PROCEDURE//CPT//33405
 MEDICATION = "MEDICATION//"  # MEDICATION//aspirin, raw name in lower case, at its first start
 ICU_ADMISSION = "ICU_ADMISSION//"  # ICU_ADMISSION//MICU; a visit may have several of the same
 ICU_DISCHARGE = "ICU_DISCHARGE//"  # ICU_DISCHARGE//Floor

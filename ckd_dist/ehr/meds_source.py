@@ -20,6 +20,8 @@ from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert,
 from ckd_dist.progress import Track
 from ckd_dist.schema import (
     ADMISSION,
+    ANY_DIAGNOSIS,
+    ANY_PROCEDURE,
     BIRTH,
     DEATH,
     DIAGNOSIS,
@@ -56,18 +58,36 @@ SUBJECT_KINDS = _ranks(GENDER, BIRTH, DEATH)
 STATIC_KINDS = _ranks(GENDER, SITE)
 ICU_KINDS = _ranks(ICU_ADMISSION, ICU_DISCHARGE)
 ICD_KINDS = _ranks(DIAGNOSIS, PROCEDURE)
-ORDERED_KINDS = _ranks(EICU_DIAGNOSIS, DIAGNOSIS, PROCEDURE)
+ANY = (ANY_DIAGNOSIS, ANY_PROCEDURE)
+ANY_KINDS = _ranks(*ANY)
+ORDERED_KINDS = _ranks(EICU_DIAGNOSIS, DIAGNOSIS, PROCEDURE, *ANY)
 EICU_KINDS = _ranks(EICU_DIAGNOSIS, TREATMENT, HISTORY)
-VISIT_KINDS = f"{_ranks(ADMISSION, MEDICATION, DISCHARGE)}, {ICD_KINDS}, {ICU_KINDS}, {EICU_KINDS}"
+VISIT_KINDS = f"{_ranks(ADMISSION, MEDICATION, DISCHARGE)}, {ICD_KINDS}, {ANY_KINDS}, {ICU_KINDS}, {EICU_KINDS}"
+
+# A code of a vocabulary that we have no table of: its own letters, dots and zeros may all mean something.
+CODED = "^(?:DIAGNOSIS|PROCEDURE)//[^/]+//(.+)$"
+SPANS = "^PROCEDURE//(?:START|END)//"  # of MIMIC-IV's ICU: what is charted, no code
 
 SPELLED = f"""CREATE MACRO spelled(code) AS CASE
     WHEN starts_with(code, '{DIAGNOSIS}') OR starts_with(code, '{PROCEDURE}') THEN concat_ws('//',
         split_part(code, '//', 1), 'ICD', split_part(code, '//', 3), bare(split_part(code, '//', 4)))
     WHEN starts_with(code, '{MEDICATION}') THEN '{MEDICATION}' || lower(trim(substr(code, {len(MEDICATION) + 1})))
+    WHEN starts_with(code, '{EICU_DIAGNOSIS}') THEN code
+    WHEN starts_with(code, '{ANY_DIAGNOSIS}') OR starts_with(code, '{ANY_PROCEDURE}') THEN concat_ws('//',
+        split_part(code, '//', 1), upper(trim(split_part(code, '//', 2))), trim(regexp_extract(code, '{CODED}', 1)))
     ELSE code END"""
 
 # Facts of the subject (gender, birth, death) belong to no visit, whatever the source says.
-KIND_OF = "CASE " + " ".join(f"WHEN starts_with(code, '{kind}') THEN {rank}" for kind, rank in KIND.items()) + " END"
+KIND_OF = (
+    f"CASE WHEN regexp_matches(code, '{SPANS}') THEN NULL "
+    + " ".join(
+        f"WHEN starts_with(code, '{kind}')"
+        + (f" AND regexp_matches(code, '{CODED}')" if kind in ANY else "")
+        + f" THEN {rank}"
+        for kind, rank in KIND.items()
+    )
+    + " END"
+)
 FOUND = f"""CREATE TABLE found AS
     WITH known AS (SELECT subject_id::BIGINT AS subject_id, time::TIMESTAMP AS time, code, {KIND_OF} AS kind,
             {{numeric_value}}::FLOAT AS numeric_value, {{hadm_id}}::BIGINT AS hadm_id, file_row_number AS row

@@ -73,9 +73,9 @@ def _with_codes(visits: pl.DataFrame, events: pl.LazyFrame) -> tuple[pl.DataFram
     """Add the lists of codes of each visit, and count the events that came too late for it."""
     num_late = 0
     for name, prefix in (
-        ("diagnoses", schema.DIAGNOSIS),
+        ("diagnoses", schema.ANY_DIAGNOSIS),
         ("medications", schema.MEDICATION),
-        ("procedures", schema.PROCEDURE),
+        ("procedures", schema.ANY_PROCEDURE),
     ):
         lists, num = _codes(visits, events, prefix)
         visits = visits.join(lists.rename({"code": name}), on=VISIT, how="left").with_columns(
@@ -90,6 +90,7 @@ def _codes(visits: pl.DataFrame, events: pl.LazyFrame, prefix: str) -> tuple[pl.
     ends = visits.lazy().select(*VISIT, "discharged")
     found = (
         _starting(events, prefix)
+        .filter(~pl.col("code").str.starts_with(schema.EICU_DIAGNOSIS))  # its ICD codes stand beside
         .select(*VISIT, "time", "code")
         .join(ends, on=VISIT, how="inner", maintain_order="left")
         .collect()

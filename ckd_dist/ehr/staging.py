@@ -11,6 +11,8 @@ import duckdb
 
 from ckd_dist.schema import (
     ADMISSION,
+    ANY_DIAGNOSIS,
+    ANY_PROCEDURE,
     BIRTH,
     DEATH,
     DIAGNOSIS,
@@ -32,8 +34,8 @@ Report = dict[str, Any]
 LAST = 2**31 - 1
 KINDS = (  # in order within a time
     *(GENDER, SITE, BIRTH, ADMISSION, ICU_ADMISSION, HISTORY, MEDICATION, TREATMENT),
-    *(EICU_DIAGNOSIS, DIAGNOSIS, PROCEDURE, ICU_DISCHARGE, DISCHARGE, DEATH),
-)
+    *(EICU_DIAGNOSIS, DIAGNOSIS, ANY_DIAGNOSIS, PROCEDURE, ANY_PROCEDURE, ICU_DISCHARGE, DISCHARGE, DEATH),
+)  # a longer prefix before the shorter one that it starts with
 KIND = {prefix: rank for rank, prefix in enumerate(KINDS)}
 ORDER = "subject_id, time NULLS FIRST, visit, kind, seq, code"
 

@@ -232,3 +232,25 @@ def test_unit_stays_of_one_name_are_not_merged(tmp_path: Path):
     ]
     extract(f"meds:{write_meds(tmp_path / 'meds', rows)}", tmp_path / "events", held_out, 1.0)
     assert codes_of(tmp_path / "events", "held_out") == [(code, 11) for _, _, code, _ in rows]
+
+
+def test_codes_of_any_vocabulary_are_read_as_they_are_written(tmp_path: Path):
+    """Field test F11: a Synthea site's `DIAGNOSIS//SNOMED//84114007` was lost as a code of another kind."""
+    inside = [
+        "DIAGNOSIS//snomed// 84114007",
+        "DIAGNOSIS//READ//G58..",  # dots and case mean something there
+        "DIAGNOSIS//OWN//007//a",
+        "PROCEDURE//CPT//33405",
+    ]
+    not_codes = ["DIAGNOSIS//84114007", "DIAGNOSIS//SNOMED//", "DIAGNOSIS////1", "PROCEDURE//END//225752", "DIAGNOSIS//"]
+    stay = [("2100-01-01 08:00", "HOSPITAL_ADMISSION//X"), ("2100-01-03 10:00", "HOSPITAL_DISCHARGE//HOME")]
+    rows = [(5, time, code, 51) for time, code in stay]
+    rows += [(5, "2100-01-03 10:00", code, 51) for code in (*inside, *not_codes)]
+    report = extract(f"meds:{write_meds(tmp_path / 'meds', rows)}", tmp_path / "events", held_out, 1.0)
+    assert [code for code, _ in codes_of(tmp_path / "events", "held_out")][1:-1] == [
+        "DIAGNOSIS//SNOMED//84114007",
+        "DIAGNOSIS//READ//G58..",
+        "DIAGNOSIS//OWN//007//a",
+        "PROCEDURE//CPT//33405",
+    ]
+    assert report["tables"]["data"]["skipped"] == {"code of another kind": len(not_codes)}
