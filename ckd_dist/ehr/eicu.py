@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ckd_dist.ehr import eicu_clock, eicu_phrases, tables
+from ckd_dist.ehr import eicu_clock, eicu_drugs, eicu_phrases, tables
 from ckd_dist.ehr.eicu_clock import WITHIN_A_CENTURY
 from ckd_dist.ehr.eicu_map import EICU
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, insert, number
@@ -39,8 +39,8 @@ HOSPITALS = """SELECT *, CASE WHEN hospital IS NULL THEN 'no hospitalid'
     END AS reason FROM raw"""
 
 
-def _of_stay(own: str = "") -> str:
-    """The judge of a table whose rows belong to unit stays; `own` are its WHENs."""
+def _of_stay(own: str = "", rows: str = "raw") -> str:
+    """The judge of a table whose rows belong to unit stays; `own` are its WHENs, `rows` what stands for `raw`."""
     return f"""SELECT raw.*, CASE
         WHEN raw.stay_id IS NULL THEN 'no readable patientunitstayid'
         WHEN stays.stay_id IS NULL THEN 'patientunitstayid not in patient'
@@ -51,7 +51,7 @@ def _of_stay(own: str = "") -> str:
         WHEN minute NOT {WITHIN_A_CENTURY} THEN 'offset of more than a century'
         END AS reason, stays.subject_id, stays.hadm_id, stays.visit,
         CASE WHEN minute {WITHIN_A_CENTURY} THEN stays.began + to_minutes(minute) END AS time
-        FROM raw LEFT JOIN stays ON stays.stay_id = raw.stay_id"""
+        FROM {rows} LEFT JOIN stays ON stays.stay_id = raw.stay_id"""
 
 
 JUDGES = {
@@ -61,7 +61,7 @@ JUDGES = {
     "admissions": _of_stay("WHEN NOT contains(lower(path), '|all diagnosis|') THEN 'not under All Diagnosis'"),
     "treatments": _of_stay(),
     "histories": _of_stay(),
-    "medications": _of_stay("WHEN cancelled = 1 THEN 'order cancelled' WHEN path IS NULL THEN 'no drugname'"),
+    "medications": _of_stay(f"WHEN cancelled = 1 THEN 'order cancelled' {eicu_drugs.REASONS}", eicu_drugs.NAMED),
 }
 
 # What a table's paths are called, and how a path becomes a title; a drug's name is its own.
@@ -113,12 +113,13 @@ OF_SUBJECTS = f"""SELECT subject_id, NULL, '{GENDER}' || gender, NULL, NULL, 0, 
     UNION ALL SELECT subject_id, died_at, '{DEATH}', NULL, NULL, {LAST}, {KIND[DEATH]}, 0
         FROM subjects WHERE died_at IS NOT NULL"""
 
-ICD9 = "([0-9]{3}|V[0-9]{2}|E[0-9]{3})([.][0-9]{0,2})?"
-ICD10 = "[A-Z][0-9][0-9A-Z]([.][0-9A-Z]{0,4})?"
+ICD9 = "([0-9]{3}|V[0-9]{2}|E[0-9]{3})([.][0-9]{0,2})?|[0-9]{4,5}"  # E and V codes without a dot have two readings
+ICD10 = "[A-Z][0-9][0-9A-Z]([.][0-9A-Z]{0,4})?|[A-DF-UW-Z][0-9][0-9A-Z]{2,5}"
 ICD = f"""CREATE TABLE icd AS SELECT *, CASE WHEN regexp_full_match(part, '{ICD9}') THEN '9'
         WHEN regexp_full_match(part, '{ICD10}') THEN '10' END AS version,
         CASE WHEN version IS NULL THEN 'no ICD diagnosis' END AS reason
-    FROM (SELECT subject_id, hadm_id, visit, time, priority, upper(trim(unnest(string_split(icd, ',')))) AS part
+    FROM (SELECT subject_id, hadm_id, visit, time, priority,
+            upper(trim(unnest(regexp_split_to_array(icd, '[,;]')))) AS part
         FROM diagnoses WHERE reason IS NULL AND icd IS NOT NULL) WHERE part <> ''"""
 NO_ICD = "parts of icd9code that are no ICD diagnosis, left"
 
@@ -144,7 +145,7 @@ def stage_eicu(con: Connection, folder: Path, report: Report, track: Track) -> N
     report["notes"] = {}
     done, total = 0, sum(path.stat().st_size for path in found.values())
     for name, path in found.items():
-        report["tables"][EICU[name].file] = _stage_table(con, name, path, report["notes"])
+        report["tables"][EICU[name].file] = _stage_table(con, name, path, report)
         done += path.stat().st_size
         track(done, total)
     if "hospitals" in found:
@@ -154,14 +155,17 @@ def stage_eicu(con: Connection, folder: Path, report: Report, track: Track) -> N
     report["notes"] |= {note: number(con, query) for note, query in (eicu_clock.NOTES | SUBJECT_NOTES).items()}
 
 
-def _stage_table(con: Connection, name: str, path: Path, notes: dict[str, int]) -> Report:
+def _stage_table(con: Connection, name: str, path: Path, report: Report) -> Report:
     """Stage one table and count what became of its rows."""
     table = tables.load(con, name, EICU[name], path, JUDGES[name])
     if name == "visits":
         eicu_clock.place(con)
         insert(con, OF_VISITS)
     if name == "diagnoses":
-        _stage_icd(con, notes)
+        _stage_icd(con, report["notes"])
+    if name == "medications":
+        report["notes"][eicu_drugs.BY_NUMBER] = eicu_drugs.num_named_by_number(con)
+        report["unnamed_drugs"] = eicu_drugs.unnamed_by_place(con, with_regions="hospital" in report["tables"])
     if name in PREFIX_OF:
         code = f"'{PREFIX_OF[name]}' || lower(path)"
         seq = PRIORITY if name == "diagnoses" else "0"

@@ -14,7 +14,8 @@ CENTURY = 60 * 24 * 36525  # minutes; no offset is longer
 WITHIN_A_CENTURY = f"BETWEEN -{CENTURY} AND {CENTURY}"
 
 # Adds `reason` to every row of `raw`: null where the row is kept.
-JUDGE = f"""SELECT *, {SUBJECT} AS subject_id, coalesce(lower(status) = 'expired', false) AS expired, CASE
+JUDGE = f"""SELECT *, {SUBJECT} AS subject_id,
+    coalesce(lower(status) = 'expired', lower(location) = 'death', false) AS expired, CASE
     WHEN pid IS NULL OR hadm_id IS NULL OR stay_id IS NULL
         THEN 'no readable uniquepid, patienthealthsystemstayid or patientunitstayid'
     WHEN row_number() OVER (PARTITION BY stay_id ORDER BY raw) > 1 THEN 'patientunitstayid repeated'
@@ -68,7 +69,8 @@ NOTES = {
         subject_id ORDER BY visit ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS late FROM hadm) WHERE late""",
     "hospital stays without a readable wall time, from midnight": "SELECT count(*) FROM hadm WHERE clock IS NULL",
     "hospital stays of several lengths, the longest taken": "SELECT count(*) FROM hadm WHERE shortest < longest",
-    "hospital stays without a discharge status, taken as alive": "SELECT count(*) FROM hadm WHERE status IS NULL",
+    "hospital stays without a discharge status, taken as alive": """SELECT count(*) FROM hadm
+        WHERE status IS NULL AND NOT died""",
     "unit stays that begin before their hospital stay": STAYS_THAT + "began < admitted",
     "unit stays that end after their hospital stay": STAYS_THAT + "ended > discharged",
     "unit stays without a readable end": STAYS_THAT + "ended IS NULL",

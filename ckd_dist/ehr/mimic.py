@@ -14,6 +14,7 @@ class TableMap:
     needs: tuple[str, ...]  # source columns that must be there
     columns: Mapping[str, str]  # ours -> SQL over theirs
     required: bool = False
+    spare: tuple[str, ...] = ()  # source columns that are read as null where the table has none
 
 
 Site = Mapping[str, TableMap]

@@ -74,9 +74,12 @@ def _load(con: Connection, name: str, table: TableMap, path: Path, judge: str) -
     source = f"""read_csv({_text(_literal_path(path))}, columns = {{{columns}}}, auto_detect = false, header = true,
         delim = ',', quote = '"', escape = '"', store_rejects = true,
         rejects_table = 'rejects_{name}', rejects_scan = 'rejects_scan_{name}')"""
+    absent = "".join(f", NULL::VARCHAR AS {column}" for column in table.spare if column not in header)
     picked = ", ".join(f"{_cast(ours, expression)} AS {ours}" for ours, expression in table.columns.items())
     try:
-        con.execute(f"CREATE TABLE {name} AS WITH raw AS (SELECT {picked} FROM {source}) {judge}")
+        con.execute(
+            f"CREATE TABLE {name} AS WITH raw AS (SELECT {picked} FROM (SELECT *{absent} FROM {source})) {judge}"
+        )
     except duckdb.IOException:  # messages may quote a row: none is passed on
         raise ValueError(f"{path} cannot be read to its end: is the file whole, is there room on the disk?") from None
     except duckdb.InvalidInputException:
