@@ -153,6 +153,8 @@ def stage_eicu(con: Connection, folder: Path, report: Report, track: Track) -> N
     con.execute(SUBJECTS)
     insert(con, OF_SUBJECTS)
     report["notes"] |= {note: number(con, query) for note, query in (eicu_clock.NOTES | SUBJECT_NOTES).items()}
+    report["lost"] = {NO_ICD.removesuffix(", left"): report["notes"].get(NO_ICD, 0)}
+    report["remarks"] = eicu_drugs.remarks(report)
 
 
 def _stage_table(con: Connection, name: str, path: Path, report: Report) -> Report:

@@ -7,7 +7,7 @@ name numbers too.  What stays without a name is counted by site: it differs betw
 would take that for a difference of their patients.
 """
 
-from ckd_dist.ehr.staging import Connection, number
+from ckd_dist.ehr.staging import Connection, Report, number
 
 UNNUMBERED = "no drugname"
 UNNAMED = "no drugname, and no row names its drughiclseqno"
@@ -41,3 +41,14 @@ def unnamed_by_place(con: Connection, with_regions: bool) -> dict[str, dict[str,
         found[place] = {name: numbers for name, *numbers in rows}
     con.execute("DROP TABLE orders")
     return found
+
+
+def remarks(report: Report) -> list[str]:
+    """Say how many drugs other rows named, and for what share of a region's drugs no name is left."""
+    said = [f"{num:,} {BY_NUMBER}" for num in [report["notes"].get(BY_NUMBER, 0)] if num]
+    regions = report.get("unnamed_drugs", {}).get("region", {})
+    shares = sorted((unnamed / orders, region) for region, (unnamed, orders) in regions.items())
+    if shares and shares[-1][0]:
+        (least, low), (most, high) = shares[0], shares[-1]
+        said.append(f"no name left for {least:.1%} ({low}) to {most:.1%} ({high}) of a region's drugs")
+    return said
