@@ -13,9 +13,11 @@ SUBJECT = "('0x' || left(sha256(pid), 15))::BIGINT"  # 60 bits: the same in ever
 CENTURY = 60 * 24 * 36525  # minutes; no offset is longer
 WITHIN_A_CENTURY = f"BETWEEN -{CENTURY} AND {CENTURY}"
 
+# The unit's word counts where the hospital has none; where they contradict each other, a note counts it.
+EXPIRED = "says_died(status) OR says_died(location) OR (status IS NULL AND says_died(unit_status))"
+
 # Adds `reason` to every row of `raw`: null where the row is kept.
-JUDGE = f"""SELECT *, {SUBJECT} AS subject_id,
-    coalesce(lower(status) = 'expired', lower(location) = 'death', false) AS expired, CASE
+JUDGE = f"""SELECT *, {SUBJECT} AS subject_id, {EXPIRED} AS expired, CASE
     WHEN pid IS NULL OR hadm_id IS NULL OR stay_id IS NULL
         THEN 'no readable uniquepid, patienthealthsystemstayid or patientunitstayid'
     WHEN row_number() OVER (PARTITION BY stay_id ORDER BY raw) > 1 THEN 'patientunitstayid repeated'
@@ -74,8 +76,7 @@ NOTES = {
     "unit stays that begin before their hospital stay": STAYS_THAT + "began < admitted",
     "unit stays that end after their hospital stay": STAYS_THAT + "ended > discharged",
     "unit stays without a readable end": STAYS_THAT + "ended IS NULL",
-    "unit stays that end in death, their hospital stay alive": STAYS_THAT
-    + "lower(unit_status) = 'expired' AND NOT died",
+    "unit stays that end in death, their hospital stay alive": STAYS_THAT + "says_died(unit_status) AND NOT died",
 }
 
 

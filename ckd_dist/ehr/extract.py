@@ -84,6 +84,7 @@ def staging_database(place: Path, memory_gb: float) -> Iterator[Connection]:
         con.execute(f"SET threads = {min(os.cpu_count() or 1, max(memory_mb // MB_PER_THREAD, 1))}")
         con.execute("SET temp_directory = ?", [str(place / "spill")])
         con.execute("SET enable_progress_bar = false")
+        con.execute("SET TimeZone = 'UTC'")  # instants become clock times: equal ones, whatever machine reads them
         yield con
     shutil.rmtree(place)
 

@@ -43,7 +43,6 @@ GIVEN = "Administered|Applied|Started|Restarted|Delayed Administered"  # event_t
 ALIASES = (
     (f"^{MEDICATION}START//(.+)$", rf"{MEDICATION}\1"),
     (f"^{MEDICATION}(.+)//({GIVEN})$", rf"{MEDICATION}\1"),
-    (f"^{DISCHARGE}DEAD/EXPIRED$", DIED),
 )
 NOT_GIVEN = f"^{MEDICATION}(STOP//.*|.+//[A-Z][A-Za-z ]*)$"  # after the aliases; our own drug names are lower case
 
@@ -75,6 +74,7 @@ SPELLED = f"""CREATE MACRO spelled(code) AS CASE
     WHEN starts_with(code, '{EICU_DIAGNOSIS}') THEN code
     WHEN starts_with(code, '{ANY_DIAGNOSIS}') OR starts_with(code, '{ANY_PROCEDURE}') THEN concat_ws('//',
         split_part(code, '//', 1), upper(trim(split_part(code, '//', 2))), trim(regexp_extract(code, '{CODED}', 1)))
+    WHEN starts_with(code, '{DISCHARGE}') AND says_died(code) THEN '{DIED}'
     ELSE code END"""
 
 # Facts of the subject (gender, birth, death) belong to no visit, whatever the source says.
@@ -89,7 +89,7 @@ KIND_OF = (
     + " END"
 )
 FOUND = f"""CREATE TABLE found AS
-    WITH known AS (SELECT subject_id::BIGINT AS subject_id, time::TIMESTAMP AS time, code, {KIND_OF} AS kind,
+    WITH known AS (SELECT subject_id::BIGINT AS subject_id, {{time}} AS time, code, {KIND_OF} AS kind,
             {{numeric_value}}::FLOAT AS numeric_value, {{hadm_id}}::BIGINT AS hadm_id, file_row_number AS row
             {{places}}
         FROM {FILES} WHERE kind IS NOT NULL AND subject_id IS NOT NULL),
@@ -139,14 +139,20 @@ JUDGED = f"""CREATE TABLE judged AS
         END AS reason
     FROM here LEFT JOIN hadm ON hadm.subject_id = here.subject_id AND hadm.hadm_id = here.hadm_id"""
 
-# A code counts once a visit, at its first time, but a visit may enter a unit twice; diagnoses and procedures of one
-# time keep the order of the source.
+# A code counts once a visit, at its first time (a discharge at its last), but a visit may enter a unit twice; diagnoses
+# and procedures of one time keep the order of the source.
 FIRST = f"""SELECT subject_id, time, code, numeric_value, hadm_id,
         CASE kind WHEN {KIND[DEATH]} THEN {LAST} ELSE coalesce(visit, 0) END, kind,
         CASE WHEN kind IN ({ORDERED_KINDS}) THEN row ELSE 0 END
     FROM (SELECT * FROM judged WHERE reason IS NULL
         QUALIFY row_number() OVER (PARTITION BY subject_id, hadm_id, code,
-            CASE WHEN kind IN ({ICU_KINDS}) THEN row END ORDER BY time, row) = 1)"""
+            CASE WHEN kind IN ({ICU_KINDS}) THEN row END
+            ORDER BY CASE kind WHEN {KIND[DISCHARGE]} THEN -epoch_us(time) ELSE epoch_us(time) END, row) = 1)"""
+
+# Who died in hospital has died, also where that discharge is in no whole visit.
+DEATHS = f"""SELECT subject_id, min(time), '{DEATH}', NULL, NULL, {LAST}, {KIND[DEATH]}, 0 FROM found
+    ANTI JOIN (SELECT subject_id FROM events WHERE kind = {KIND[DEATH]}) AS dated USING (subject_id)
+    WHERE code = '{DIED}' AND time IS NOT NULL GROUP BY subject_id"""
 
 # Columns that say where a visit was, and how its SITE code begins.  A visit has each of them once.
 PLACES = {"site": SITE, "region": f"{SITE}region=", "hospital": f"{SITE}hospital="}
@@ -182,7 +188,10 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> N
         ) from None
     track(1, 3)
     report["tables"]["data"] = _stage(con, f"{len(files)} parquet files")
-    report["notes"] = {"drugs that start after discharge": number(con, LATE_DRUGS)} | _stage_places(con)
+    report["notes"] = {
+        "drugs that start after discharge": number(con, LATE_DRUGS),
+        "deaths that a discharge alone says": insert(con, DEATHS),
+    } | _stage_places(con)
     track(2, 3)
     _load_splits(con, folder / meds.subject_splits_filepath, report)
     _load_titles(con, folder / meds.code_metadata_filepath)
@@ -194,14 +203,20 @@ def _load(con: Connection, folder: Path, files: list[Path]) -> None:
     con.execute("SET VARIABLE files = ?", [[str(file) for file in files]])
     con.execute(f"CREATE MACRO aliased(code) AS {_aliased()}")
     con.execute(SPELLED)
-    columns = {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {FILES}").fetchall()}
+    columns = {row[0]: row[1] for row in con.execute(f"DESCRIBE SELECT * FROM {FILES}").fetchall()}
     if missing := [column for column in ("subject_id", "time", "code") if column not in columns]:
         raise ValueError(f"{folder}/data: column {', '.join(missing)} is missing, which every MEDS data set has")
     if num_torn := number(con, TORN):
         raise ValueError(f"{folder}/data: {num_torn} subjects are in two files or more; MEDS keeps a subject in one")
     optional = {name: name if name in columns else "NULL" for name in ("numeric_value", "hadm_id")}
     places = "".join(f", trim({name}::VARCHAR) AS {name}" for name in PLACES if name in columns)
-    con.execute(FOUND.format(**optional, places=places))
+    con.execute(FOUND.format(**optional, time=_clock_time(columns["time"]), places=places))
+
+
+def _clock_time(kind: str) -> str:
+    """SQL of an event's clock time: an instant's in UTC, as `meds` has it; a text's as it stands, as in CSV tables."""
+    is_instant = kind.startswith("TIMESTAMPTZ") or kind.endswith("WITH TIME ZONE")
+    return "time::TIMESTAMPTZ::TIMESTAMP" if is_instant else "time::TIMESTAMP"  # DuckDB casts no ns instant at once
 
 
 def _aliased() -> str:

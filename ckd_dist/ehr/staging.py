@@ -37,14 +37,22 @@ KINDS = (  # in order within a time
     *(EICU_DIAGNOSIS, DIAGNOSIS, ANY_DIAGNOSIS, PROCEDURE, ANY_PROCEDURE, ICU_DISCHARGE, DISCHARGE, DEATH),
 )  # a longer prefix before the shorter one that it starts with
 KIND = {prefix: rank for rank, prefix in enumerate(KINDS)}
+SAYS_DIED = """regexp_matches(lower(place), '(^|[^a-z])(died|dead|death|expired|deceased)([^a-z]|$)')
+    AND NOT regexp_matches(lower(place), '(^|[^a-z])(not|alive)([^a-z]|$)')"""
 ORDER = "subject_id, time NULLS FIRST, visit, kind, seq, code"
 
 
 def create(con: Connection) -> None:
-    """Create the empty tables, and the macro that spells an ICD code as event codes do: no dot, no blank."""
+    """Create the empty tables, and the macros that all sources share.
+
+    bare(code): an ICD code as event codes spell it, without dot or blank.  says_died(place): whether a discharge's
+    status or place says that the subject died, so that death is alike in every source: DEAD/EXPIRED, DIED, Expired,
+    Death; a hospice is for the living.
+    """
     con.execute("""CREATE TABLE events (subject_id BIGINT, time TIMESTAMP, code VARCHAR, numeric_value FLOAT,
                                         hadm_id BIGINT, visit INTEGER, kind TINYINT, seq BIGINT)""")
     con.execute("CREATE TABLE titles (code VARCHAR, title VARCHAR)")
+    con.execute(f"CREATE MACRO says_died(place) AS coalesce({SAYS_DIED}, false)")
     con.execute("CREATE MACRO bare(code) AS upper(replace(replace(code, '.', ''), ' ', ''))")
 
 

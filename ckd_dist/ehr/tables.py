@@ -23,7 +23,7 @@ TYPES = {  # of our columns; all others are text
     "hadm_id": "BIGINT",
     "seq": "INTEGER",
     "version": "INTEGER",
-    **dict.fromkeys(("expired", "age", "year", "cancelled"), "INTEGER"),
+    **dict.fromkeys(("age", "year", "cancelled"), "INTEGER"),
     **dict.fromkeys(("birth", "dod", "admitted", "discharged", "died_at", "started"), "TIMESTAMP"),
     **dict.fromkeys(("stay_id", "hospital_begin", "hospital_end", "unit_end", "minute"), "BIGINT"),  # eICU's clock
     "time_of_day": "TIME",

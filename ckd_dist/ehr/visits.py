@@ -2,6 +2,7 @@
 
 Diagnoses and procedures are dated at discharge, when their codes are assigned; a drug at its first start in the visit.
 A visit counts when its subject is known and it has both of its times in order; nothing is guessed in place of a time.
+It ends in death where the flag, a time of death or the place of discharge says so: each of them is missing at times.
 """
 
 from pathlib import Path
@@ -19,7 +20,11 @@ PATIENTS = """SELECT *, CASE
     WHEN row_number() OVER (PARTITION BY subject_id ORDER BY birth, gender, dod) > 1 THEN 'subject_id repeated'
     END AS reason FROM raw"""
 
-VISITS = """SELECT raw.*, CASE
+SAYS_YES = "coalesce(lower(expired) IN ('1', '1.0', 'y', 'yes', 't', 'true'), false)"
+SAYS_NO = "lower(expired) IN ('0', '0.0', 'n', 'no', 'f', 'false')"
+
+VISITS = f"""SELECT raw.*, {SAYS_YES} OR says_died(expired) OR died_at IS NOT NULL OR says_died(discharge_location)
+        AS died, CASE
     WHEN raw.subject_id IS NULL OR hadm_id IS NULL THEN 'no readable subject_id or hadm_id'
     WHEN row_number() OVER (PARTITION BY hadm_id ORDER BY (admitted <= discharged) DESC NULLS LAST,
         admitted, discharged, raw.subject_id, died_at, expired, admission_type, discharge_location) > 1
@@ -84,20 +89,22 @@ EVENTS_OF = {
             FROM patients WHERE reason IS NULL AND birth IS NOT NULL""",
 }
 
-DEATHS = f"""SELECT subject_id, coalesce(min(died_at), min(patients.dod)), '{DEATH}', NULL, NULL, {LAST},
-        {KIND[DEATH]}, 0
+DIED_AT = "coalesce(min(died_at), min(patients.dod), min(visits.discharged) FILTER (died))"
+DEATHS = f"""SELECT subject_id, {DIED_AT}, '{DEATH}', NULL, NULL, {LAST}, {KIND[DEATH]}, 0
     FROM patients LEFT JOIN visits USING (subject_id) WHERE patients.reason IS NULL
-    GROUP BY subject_id HAVING coalesce(min(died_at), min(patients.dod)) IS NOT NULL"""
+    GROUP BY subject_id HAVING {DIED_AT} IS NOT NULL"""
 
 TITLES_OF = {"diagnosis_titles": DIAGNOSIS, "procedure_titles": PROCEDURE}
 
 # One row a hadm_id, skipped visits too, so that their rows differ from rows of no visit.
 HADM = """CREATE TABLE hadm AS SELECT subject_id, hadm_id, admitted, discharged, admission_type, discharge_location,
-    reason, coalesce(expired, 0) = 1 OR died_at IS NOT NULL AS died,
+    reason, died,
     row_number() OVER (PARTITION BY subject_id, reason IS NULL ORDER BY admitted, hadm_id) AS visit
     FROM visits WHERE hadm_id IS NOT NULL AND reason IS DISTINCT FROM 'hadm_id repeated'"""
 
 NOTES = {
+    "visits whose hospital_expire_flag says neither yes nor no": f"""SELECT count(*) FROM visits
+        WHERE reason IS NULL AND {SAYS_NO} IS DISTINCT FROM true AND NOT died""",
     "subjects without a readable birth": "SELECT count(*) FROM patients WHERE reason IS NULL AND birth IS NULL",
     "subjects without a gender": "SELECT count(*) FROM patients WHERE reason IS NULL AND gender IS NULL",
     "drugs that start after discharge": f"""SELECT count(*) FROM events JOIN hadm USING (hadm_id)
