@@ -15,8 +15,8 @@ import polars as pl
 
 from ckd_dist import schema
 from ckd_dist.ehr import criteria
-from ckd_dist.ehr.codes import LabelSet
 from ckd_dist.ehr.flow import Flow
+from ckd_dist.ehr.labelset import LabelSet
 
 OLDEST = 90.0  # years: sources shift the births of older subjects, so ages beyond mean nothing
 DAYS_PER_YEAR = 365.25

@@ -15,11 +15,11 @@ import pytest
 
 from ckd_dist import schema
 from ckd_dist.ehr import eicu_clock, eicu_phrases
-from ckd_dist.ehr.codes import load_label_set
 from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.eicu_map import EICU
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.ehr.samples import build_samples
 from tests.ehr.small import Tables, all_train, data_bytes, write
 

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ckd_dist.ehr.codes import load_label_set
 from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_events
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.ehr.samples import build_samples
 from tests.data import DATA
 

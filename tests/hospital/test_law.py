@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from ckd_dist import schema
-from ckd_dist.ehr.codes import load_label_set
+from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.hospital import catalogue, law
 from ckd_dist.hospital.catalogue import OTHER_DIAGNOSES, OTHER_DRUGS, PHENOTYPES
 

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ckd_dist.ehr.codes import load_label_set
 from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_events
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.ehr.splits import split_of
 from ckd_dist.hospital import law

@@ -63,5 +63,5 @@ def card_of(recipe: DiseaseRecipe) -> Card:
         data=title_of(recipe.extract.source, SOURCES),
         patients=not is_synthetic(recipe.extract.source),
         cohort="visits that ended alive, to predict the diseases coded at the same person's next visit",
-        labels=f"one column a disease of the label set {Path(recipe.select.labels).name}, by ICD code",
+        labels=f"one column a disease of the label set {Path(recipe.select.labels).name}, by diagnosis code",
     )

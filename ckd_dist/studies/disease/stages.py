@@ -15,12 +15,14 @@ from pathlib import Path
 
 import polars as pl
 
+from ckd_dist.account import Account
 from ckd_dist.config import dump, values_of
-from ckd_dist.ehr import codes
 from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract as extract_events
 from ckd_dist.ehr.kept import account_of
+from ckd_dist.ehr.labelcheck import check_codes, count_codes, diagnosis_codes
+from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.ehr.sources import with_tables
 from ckd_dist.ehr.splits import check_disjoint, check_labels, split_of
@@ -69,7 +71,8 @@ def extract(context: Context) -> Outcome:
 def select(context: Context) -> Outcome:
     """events -> samples: write one visit each, with the labels of the next."""
     settings, run = context.recipe.select, context.run
-    labels = codes.load_label_set(settings.labels)
+    labels = load_label_set(settings.labels)
+    remarks = check_codes(labels, diagnosis_codes(read_events(run.events, split) for split in SPLITS), settings.labels)
     samples, flows, count = {}, [], 0
     for split in SPLITS:
         events = read_events(run.events, split)
@@ -89,8 +92,10 @@ def select(context: Context) -> Outcome:
     write(run.labels, json.dumps({"names": labels.names, "types": labels.types}, indent=1))
     flow = flows[0] + flows[1] + flows[2]
     used = pl.concat([frame["diagnoses"].explode() for frame in samples.values()]).drop_nulls().unique()
-    numbers = {"flow": flow.rows, "notes": flow.notes, "absent": absent, "codes": vars(codes.count_codes(used, labels))}
-    return Outcome(files_below(run.labels.parent), numbers)
+    numbers = {"flow": flow.rows, "notes": flow.notes, "absent": absent, "codes": vars(count_codes(used, labels))}
+    kept = {"visits": count, "with a next visit": flow.notes["labelled by a next visit"]}
+    lost = {f"labels that never occur in {split}": len(names) for split, names in absent.items()}
+    return Outcome(files_below(run.labels.parent), numbers, said=Account(kept, lost, remarks).sentence())
 
 
 def prompt_teacher(context: Context) -> Outcome:

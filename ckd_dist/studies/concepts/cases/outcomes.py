@@ -16,9 +16,9 @@ import polars as pl
 
 from ckd_dist import schema
 from ckd_dist.ehr import criteria
-from ckd_dist.ehr.codes import LabelSet
 from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.flow import Flow
+from ckd_dist.ehr.labelset import LabelSet
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.studies.concepts.cases.built import Built
 from ckd_dist.studies.concepts.cases.concepts import gather

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ckd_dist.ehr import codes
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.ehr.sources import REAL
 from ckd_dist.files import files_below
 from ckd_dist.progress import Track
@@ -98,7 +98,7 @@ def _from_events(source: str, folder: Path, options: CaseOptions, write: WriteEv
     where, name = without_name(source), _name_of(source)
     events = write(where)
     frame = pl.concat([read_events(events, split) for split in SPLITS if _has(events, split)])
-    labels = codes.load_label_set(LABELS) if options.outcome == "next_visit" else None
+    labels = load_label_set(LABELS) if options.outcome == "next_visit" else None
     cases = build_cases(frame, _titles(events), options, source=where, name=name, label_set=labels)
     return cases, files_below(events)
 

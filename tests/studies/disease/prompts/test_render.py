@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckd_dist.ehr.codes import ccs_name, load_label_set
+from ckd_dist.ehr.codes import ccs_name
+from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.studies.disease.prompts.encode import encode, teacher_role
 from ckd_dist.studies.disease.prompts.render import (
     answer,
