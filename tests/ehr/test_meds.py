@@ -187,7 +187,7 @@ def test_what_is_no_meds_data_raises(tmp_path: Path):
     with pytest.raises(ValueError, match=r"holds no data/\*\*/\*\.parquet"):
         extract(f"meds:{tmp_path}", tmp_path / "events", held_out, 1.0)
     empty = write_meds(tmp_path / "empty", [(5, "2100-01-01", "LAB//1", None)], splits={5: "train"})
-    with pytest.raises(ValueError, match="no subject with a readable event"):
+    with pytest.raises(ValueError, match=r"of 1 events no admission and no diagnosis was .* found: LAB// 1;"):
         extract(f"meds:{empty}", tmp_path / "events", held_out, 1.0)
     broken = write_meds(tmp_path / "broken", MIMIC_IV_MEDS)
     (broken / "data" / "0.parquet").write_bytes((broken / "data" / "0.parquet").read_bytes()[:-9])

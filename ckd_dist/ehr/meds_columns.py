@@ -1,0 +1,132 @@
+"""The files and columns of a MEDS data set: which are read, what stands for what, and who is to blame for an error.
+
+MEDS fixes the columns' types; tools do not keep them.  An id that is whole is read from any type of number or text.
+A visit's id may also be any name, a UUID: such visits are numbered in the order of their names.  A number that is
+not whole, or too large for a float to be exact, names nobody and is refused.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import meds
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ckd_dist.ehr.staging import Connection, number
+
+ASKED = ("subject_id", "time", "code")
+WHOLE = re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)")
+FLOAT = re.compile(r"FLOAT|DOUBLE|DECIMAL.*")
+TEXT = re.compile(r"VARCHAR|ENUM.*")
+MOMENT = re.compile(r"DATE|TIMESTAMP.*")
+EMPTY = "'', 'nan', 'none', 'null', '<na>', 'nat', 'unk'"  # how tools write an empty cell
+LARGEST = 2**53  # whole numbers up to it are exact in a float
+
+
+@dataclass(frozen=True)
+class Columns:
+    """types: of the data's columns, by name in lower case."""
+
+    place: Path
+    types: dict[str, str]
+
+    def has(self, name: str) -> bool:
+        return self.types.get(name, '"NULL"') != '"NULL"'
+
+    def id_of(self, name: str) -> str:
+        """SQL of an id as a whole number, null where it is none."""
+        kind = self.types[name]
+        if WHOLE.fullmatch(kind):
+            return f"TRY_CAST({name} AS BIGINT)"
+        if FLOAT.fullmatch(kind):
+            return f"CASE WHEN {name} = trunc({name}) AND abs({name}) <= {LARGEST} THEN {name}::BIGINT END"
+        if TEXT.fullmatch(kind):
+            return f"TRY_CAST(regexp_extract({name}::VARCHAR, '^\\s*([+-]?\\d+)([.]0*)?\\s*$', 1) AS BIGINT)"
+        raise ValueError(f"{self.place}: column {name} is {kind}, and holds no ids: MEDS has whole numbers there")
+
+    def time_of(self, name: str) -> str:
+        """SQL of a clock time: an instant's in UTC; a text's as it stands, null where it is none."""
+        kind = self.types[name]
+        if MOMENT.fullmatch(kind):
+            is_instant = kind.startswith("TIMESTAMPTZ") or kind.endswith("WITH TIME ZONE")
+            return f"{name}::TIMESTAMPTZ::TIMESTAMP" if is_instant else f"{name}::TIMESTAMP"
+        if TEXT.fullmatch(kind) or kind == '"NULL"':
+            return f"TRY_CAST({name} AS TIMESTAMP)"
+        raise ValueError(f"{self.place}: column {name} is {kind}, and holds no times: MEDS has timestamps there")
+
+    def number_of(self, name: str) -> str:
+        """SQL of a value, null where there is no such column or it holds no numbers."""
+        kind = self.types.get(name, "")
+        is_read = any(form.fullmatch(kind) for form in (WHOLE, FLOAT, TEXT)) or kind == "BOOLEAN"
+        return f"TRY_CAST({name} AS FLOAT)" if is_read else "NULL::FLOAT"
+
+    def is_given(self, name: str) -> str:
+        """SQL: the cell is not empty, however its tool writes that."""
+        if FLOAT.fullmatch(self.types[name]) and not self.types[name].startswith("DECIMAL"):
+            return f"({name} IS NOT NULL AND NOT isnan({name}))"
+        return f"({name} IS NOT NULL AND lower(trim({name}::VARCHAR)) NOT IN ({EMPTY}))"
+
+
+def find_files(folder: Path) -> tuple[list[Path], int]:
+    """Find the files of a data set, and count those passed over: hidden ones, which tools and systems leave behind.
+
+    Raises ValueError where there is none, or one is not whole.
+    """
+    data = folder / meds.data_subdirectory
+    all_files = sorted(data.rglob("*.parquet"))
+    files = [path for path in all_files if not _is_hidden(path.relative_to(data))]
+    if not files:
+        raise ValueError(f"{folder} holds no data/**/*.parquet: give the folder above data/ of a MEDS data set")
+    for path in files:
+        check_whole(path)
+    return files, len(all_files) - len(files)
+
+
+def _is_hidden(path: Path) -> bool:
+    """Arrow and Spark leave out what begins so, too: ._0.parquet of macOS, .ipynb_checkpoints/, _temporary/."""
+    return any(part.startswith((".", "_")) or part == "__MACOSX" for part in path.parts)
+
+
+def check_whole(path: Path, cure: str = "Copy it anew") -> None:
+    """Raise ValueError where a parquet file has no readable end."""
+    try:
+        pq.read_schema(path)
+    except (pa.ArrowException, OSError):
+        raise ValueError(f"{path} cannot be read as MEDS: is it a whole parquet file? {cure}") from None
+
+
+def columns_of(con: Connection, table: str, place: Path, asked: tuple[str, ...]) -> Columns:
+    """Describe `table`.  Raise ValueError where a column that is asked for is missing."""
+    types = {row[0].lower(): row[1] for row in con.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}
+    if missing := [name for name in asked if name not in types]:
+        old = ": is it of MEDS before 0.3? Convert it anew" if "patient_id" in types else ""
+        raise ValueError(
+            f"{place}: column {', '.join(missing)} is missing, which every such MEDS file has; found"
+            f" {', '.join(types)}{old}"
+        )
+    return Columns(place, types)
+
+
+def blamed(con: Connection, files: list[Path], place: Path, error: duckdb.Error) -> ValueError:
+    """Return the error that names the first file which cannot be read by itself."""
+    kind = type(error).__name__
+    for path in files:
+        try:
+            con.execute("SELECT count(subject_id), count(time), count(code) FROM read_parquet(?)", [literal(path)])
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error:
+            return ValueError(f"{path} cannot be read as MEDS ({kind}): is the file whole and of its types?")
+    return ValueError(f"{place} cannot be read as MEDS ({kind}): are all files of the same types?")
+
+
+def count_bad(con: Connection, table: str, given: str, read: str) -> int:
+    """Count the rows where something stands that could not be read."""
+    return number(con, f"SELECT count(*) FROM {table} WHERE {given} AND ({read}) IS NULL")
+
+
+def literal(path: Path) -> str:
+    """DuckDB takes a path as a glob: a bracket or star in a folder's name stands for itself only within brackets."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
