@@ -25,6 +25,7 @@ from ckd_dist.schema import check_columns
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing, sums
 from ckd_dist.studies.concepts.cases.built import JoinOptions
+from ckd_dist.studies.concepts.cases.kept import account_of
 from ckd_dist.studies.concepts.cases.options import CaseOptions
 from ckd_dist.studies.concepts.cases.sources import Sources, read_sources
 from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
@@ -67,8 +68,14 @@ def read_sites(context: Context) -> Outcome:
         with replacing(path) as temporary:
             frame.write_parquet(temporary)
     write(run.outcomes, json.dumps(list(built.outcomes)))
-    numbers = {"flow": built.flow.rows, "notes": built.flow.notes, "concepts": len(built.concepts)}
-    return Outcome([run.concepts, run.cases, run.outcomes, *files], numbers)
+    numbers = {
+        "flow": built.flow.rows,
+        "notes": built.flow.notes,
+        "concepts": len(built.concepts),
+        "lost": built.lost,
+        "unnamed_drugs": built.unnamed_drugs,
+    }
+    return Outcome([run.concepts, run.cases, run.outcomes, *files], numbers, said=account_of(built).sentence())
 
 
 def embeddings(recipe: ConceptRecipe) -> EmbeddingOptions:

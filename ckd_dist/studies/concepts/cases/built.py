@@ -6,8 +6,9 @@ A concept is the same wherever its system and text are.  A person is the same on
 in two sources means two persons.  The split depends on the person's number alone, unless the source brought its own.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -40,7 +41,8 @@ class Built:
     """Cases and concepts of one source, or of several as one.
 
     cases: table.CASES, numbered from 0; split is null where the source names none.  concepts: table.CONCEPTS.
-    outcomes: their names, in order.  source: whose subject numbers these are, for instance "mimic3:DIR".
+    outcomes: their names, in order.  source: whose subject numbers these are, for instance "mimic3:DIR".  lost,
+    remarks: as of an Account.  unnamed_drugs: site -> orders without a drug's name, all orders.
     """
 
     cases: pl.DataFrame
@@ -48,6 +50,9 @@ class Built:
     outcomes: tuple[str, ...]
     flow: Flow
     source: str
+    lost: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    unnamed_drugs: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def join_sources(builts: Sequence[Built], options: JoinOptions) -> Built:
@@ -63,7 +68,7 @@ def join_sources(builts: Sequence[Built], options: JoinOptions) -> Built:
     if not len(cases):
         raise ValueError(
             f"no site has {options.min_cases} cases or more: bring more cases, lower sites.min_cases, or make a whole "
-            "source one site by NAME=SOURCE"
+            f"source one site by NAME=SOURCE{_before(builts)}"
         )
     rows = cases.with_row_index("case").select("case", key="concepts").explode("key").drop_nulls("key")
     lists, concepts, _ = gather(len(cases), rows, meanings, options.max_concepts)
@@ -75,7 +80,9 @@ def join_sources(builts: Sequence[Built], options: JoinOptions) -> Built:
     )
     check_disjoint({split: cases.filter(split=split)["subject_id"].to_numpy() for split in SPLITS})
     joined = " and ".join(dict.fromkeys(built.source for built in builts))
-    return Built(check_columns(cases, CASES, "cases"), concepts, outcomes, _flow(builts, flow, cases), joined)
+    cases = check_columns(cases, CASES, "cases")
+    lost, remarks, unnamed = _losses(builts)
+    return Built(cases, concepts, outcomes, _flow(builts, flow, cases), joined, lost, remarks, unnamed)
 
 
 def _same_outcomes(builts: Sequence[Built]) -> tuple[str, ...]:
@@ -112,6 +119,15 @@ def _side_by_side(builts: Sequence[Built]) -> tuple[pl.DataFrame, pl.DataFrame]:
     return joined.drop("source"), pl.concat(meanings).with_columns(pl.col("key").cast(pl.Int64))
 
 
+def _before(builts: Sequence[Built]) -> str:
+    """Say what took most cases away before sites were looked at, for there the cause may lie."""
+    rows = [row for built in builts for row in built.flow.rows if row[1]]
+    if not rows:
+        return ""
+    reason, excluded, left = max(rows, key=lambda row: row[1])
+    return f" ({excluded:,} of {excluded + left:,} were left out before: {reason})"
+
+
 def _num_confused(cases: pl.DataFrame) -> int:
     persons = cases.select("subject_id", "source").unique()
     return len(persons) - persons["subject_id"].n_unique()
@@ -133,6 +149,19 @@ def split_subjects(subject_N: np.ndarray, options: JoinOptions) -> np.ndarray:
     """Return the split of each subject, by hash."""
     fractions = {"train": options.train_fraction, "tuning": options.tuning_fraction}
     return split_of(subject_N, **fractions, seed=options.split_seed)
+
+
+def _losses(builts: Sequence[Built]) -> tuple[dict[str, int], tuple[str, ...], dict[str, list[int]]]:
+    """Add up what the sources lost and their sites' unnamed drugs; what is to be known names the source of several."""
+    lost: Counter[str] = Counter()
+    remarks, unnamed = [], {}
+    for place, built in enumerate(builts, 1):
+        lost.update(built.lost)
+        remarks += [f"source {place}: {remark}" if len(builts) > 1 else remark for remark in built.remarks]
+        for site, (num, orders) in built.unnamed_drugs.items():
+            before = unnamed.get(site, (0, 0))
+            unnamed[site] = [before[0] + num, before[1] + orders]
+    return dict(lost), tuple(remarks), unnamed
 
 
 def _flow(builts: Sequence[Built], flow: Flow, cases: pl.DataFrame) -> Flow:

@@ -64,12 +64,10 @@ def build_cases(
         split=pl.lit(None, pl.String),
         oracle=pl.lit(None, CASES["oracle"]),
     )
-    notes |= {
-        "cases without a concept": int((lists.list.len() == 0).sum()),
-        "concepts beyond max_concepts, left out": num_cut,
-    }
+    notes |= {"cases without a concept": int((lists.list.len() == 0).sum())}
     flow = Flow(flow.rows + last.rows[1:], flow.notes | notes)
-    return Built(schema.check_columns(cases, CASES, "cases"), concepts, outcomes, flow, source)
+    lost = {"concepts beyond max_concepts": num_cut}
+    return Built(schema.check_columns(cases, CASES, "cases"), concepts, outcomes, flow, source, lost)
 
 
 def _check(options: CaseOptions) -> None:

@@ -1,7 +1,7 @@
 """Read every source into cases and concepts, whatever its form, and join them into one table of sites."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,14 +9,17 @@ import polars as pl
 
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.kept import account_of
 from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.ehr.sources import REAL
+from ckd_dist.ehr.staging import Report
 from ckd_dist.files import files_below
 from ckd_dist.progress import Track
 from ckd_dist.schema import SPLITS
 from ckd_dist.source import SYNTHETIC, Source, find_source, is_synthetic, split_source
 from ckd_dist.studies.concepts.cases.built import Built, JoinOptions, join_sources, split_subjects
 from ckd_dist.studies.concepts.cases.findings import read_findings
+from ckd_dist.studies.concepts.cases.kept import check_joined
 from ckd_dist.studies.concepts.cases.options import CaseOptions
 from ckd_dist.studies.concepts.cases.outcomes import build_cases
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
@@ -24,7 +27,7 @@ from ckd_dist.studies.concepts.synthetic.sites import write_sites
 
 LABELS = "phenotypes25"  # of the next visit
 
-WriteEvents = Callable[[str], Path]  # of a source -> folder of its events
+WriteEvents = Callable[[str], tuple[Path, Report]]  # of a source -> folder of its events, and what became of its rows
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ def read_sources(
         built.append(found_cases)
         files += written
         track(number + 1, len(settings.sources))
-    return join_sources(built, joining), files
+    joined = join_sources(built, joining)
+    check_joined(joined, cases.codes)
+    return joined, files
 
 
 def without_name(source: str) -> str:
@@ -82,10 +87,9 @@ def _check_each_once(sources: tuple[str, ...]) -> None:
             raise ValueError(f"source {place!r} is given twice, and its cases would count twice: give each source once")
 
 
-def _write_events(events: Path, joining: JoinOptions, memory_gb: float, where: str) -> Path:
-    """Write a hospital's tables as events, subjects split as all sources' are; return the folder."""
-    extract(where, events, partial(split_subjects, options=joining), memory_gb)
-    return events
+def _write_events(events: Path, joining: JoinOptions, memory_gb: float, where: str) -> tuple[Path, Report]:
+    """Write a hospital's tables as events, subjects split as all sources' are; return the folder and the report."""
+    return events, extract(where, events, partial(split_subjects, options=joining), memory_gb)
 
 
 def _from_findings(source: str, folder: Path, options: CaseOptions, _: WriteEvents) -> tuple[Built, list[Path]]:
@@ -96,11 +100,22 @@ def _from_findings(source: str, folder: Path, options: CaseOptions, _: WriteEven
 def _from_events(source: str, folder: Path, options: CaseOptions, write: WriteEvents) -> tuple[Built, list[Path]]:
     """Read a hospital's tables, as events first.  write: writes them."""
     where, name = without_name(source), _name_of(source)
-    events = write(where)
+    events, report = write(where)
     frame = pl.concat([read_events(events, split) for split in SPLITS if _has(events, split)])
     labels = load_label_set(LABELS) if options.outcome == "next_visit" else None
     cases = build_cases(frame, _titles(events), options, source=where, name=name, label_set=labels)
+    read = account_of(report)
+    unnamed = _unnamed_drugs(report, options.by, name)
+    cases = replace(cases, lost=cases.lost | read.lost, remarks=tuple(read.remarks), unnamed_drugs=unnamed)
     return cases, files_below(events)
+
+
+def _unnamed_drugs(report: Report, by: str, name: str | None) -> dict[str, list[int]]:
+    """Return site -> orders without a drug's name, all orders; none where the source does not count them."""
+    places = report.get("unnamed_drugs", {})
+    if name is None:
+        return places.get(by, {})
+    return {name: [sum(numbers) for numbers in zip(*places["hospital"].values(), strict=True)]} if places else {}
 
 
 def _has(folder: Path, split: str) -> bool:

@@ -58,7 +58,8 @@ def test_present_absent_and_missing(tmp_path):
     assert built.cases["outcomes"].to_list() == [[1, 0], [0, 0], [0, 1]]
     assert built.cases["subject_id"].to_list() == [1, 1, 2]
     assert built.cases["oracle"].null_count() == built.cases["split"].null_count() == 3
-    assert not any(built.flow.notes.values())
+    assert not any(built.lost.values()) and not built.remarks
+    assert {note: number for note, number in built.flow.notes.items() if number} == {"cases without a finding": 1}
 
 
 def test_missing_is_absent_within_the_sites_own_list(tmp_path):
@@ -67,7 +68,7 @@ def test_missing_is_absent_within_the_sites_own_list(tmp_path):
     assert built.flow.notes["missing findings, taken as absent"] == 2
     shortest = read_findings(write(tmp_path), Sites(missing="absent", max_concepts=1))
     assert said(shortest) == [["Not fever"], ["Not cough"], ["fever"]]
-    assert shortest.flow.notes["findings beyond max_concepts, left out"] == 3
+    assert shortest.lost["findings beyond max_concepts"] == 3
 
 
 def test_what_was_looked_for_outlives_what_was_not(tmp_path):
@@ -82,10 +83,12 @@ def test_rows_that_are_left_out_are_counted(tmp_path):
     built = read_findings(write(tmp_path, cases, findings), Sites())
     assert said(built) == [["cough", "Not fever"], [], ["rash, itching", "fever"]]
     assert built.flow.rows == (("cases", 0, 5), ("no site named", 1, 4), ("an outcome is not known", 1, 3))
-    assert {note: number for note, number in built.flow.notes.items() if number} == {
-        "findings of a case that is left out or unknown": 2,
+    assert {note: number for note, number in (built.flow.notes | built.lost).items() if number} == {
+        "findings of an unknown case": 1,
+        "findings of a case that is left out": 1,
         "findings said twice": 1,
         "findings both present and absent, taken as present": 1,
+        "cases without a finding": 1,
     }
 
 
@@ -102,7 +105,8 @@ def test_a_case_is_a_person_where_none_is_named_and_the_rest_is_as_given(tmp_pat
     assert built.cases["oracle"].to_list() == [[0.25], [0.5]]
     assert built.cases["split"].to_list() == ["train", None]
     assert built.cases["subject_id"].n_unique() == 2
-    alone = read_findings(write(tmp_path, cases.replace("x 2,0,0.5,\n", "")), Sites(), name="mine")
+    one = cases.replace("x 2,0,0.5,\n", "")
+    alone = read_findings(write(tmp_path, one, "case_id,concept,state\n"), Sites(), name="mine")
     assert alone.cases["subject_id"][0] == built.cases["subject_id"][0]
 
 

@@ -94,7 +94,7 @@ def test_the_latest_concepts_are_read_and_the_rest_counted():
     drugs = [(i, f"MEDICATION//drug {name}") for i, name in enumerate(["ab", "cd", "ef", "ab", "gh"])]
     built = build(visit(1, 10, 0, 48, *drugs), max_concepts=3)
     assert said(built) == [["drug cd", "drug ef", "drug gh"]]
-    assert built.flow.notes["concepts beyond max_concepts, left out"] == 1
+    assert built.lost["concepts beyond max_concepts"] == 1
     assert len(built.concepts) == 4 and built.concepts["concept"].to_list() == [0, 1, 2, 3]
 
 
