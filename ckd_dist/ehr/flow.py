@@ -16,6 +16,10 @@ class Flow:
     rows: tuple[tuple[str, int, int], ...]
     notes: dict[str, int] = field(default_factory=dict)
 
+    def excluded(self) -> dict[str, int]:
+        """Return the visits that each criterion took away, for an account of what was lost."""
+        return {f"visits ({reason})": excluded for reason, excluded, _ in self.rows if excluded}
+
     def __add__(self, other: "Flow") -> "Flow":
         if [reason for reason, *_ in self.rows] != [reason for reason, *_ in other.rows]:
             raise ValueError("these flows applied different criteria; only flows of one recipe add up")

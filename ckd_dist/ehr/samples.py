@@ -2,8 +2,9 @@
 
     events -> visits, each with its codes -> visits beside their neighbours -> index visits -> samples
 
-Visits are ordered by admission time, then HADM_ID.  A split is held as visits with lists of codes, each code once: the
-59,000 admissions and four million prescriptions of MIMIC-III take seconds and about a gigabyte.
+Visits are ordered by admission time, then HADM_ID; which of them is the next one, stays.py says.  A split is held as
+visits with lists of codes, each code once: the 59,000 admissions and four million prescriptions of MIMIC-III take
+seconds and about a gigabyte.
 
     V visits, K labels
 """
@@ -17,10 +18,10 @@ from ckd_dist import schema
 from ckd_dist.ehr import criteria
 from ckd_dist.ehr.flow import Flow
 from ckd_dist.ehr.labelset import LabelSet
+from ckd_dist.ehr.stays import ORDER, VISIT, read_stays, with_surroundings
 
 OLDEST = 90.0  # years: sources shift the births of older subjects, so ages beyond mean nothing
 DAYS_PER_YEAR = 365.25
-VISIT = ["subject_id", "hadm_id"]
 NO_CODES = pl.lit([], dtype=pl.List(pl.String))
 
 
@@ -37,36 +38,21 @@ def build_samples(
     No sample holds anything dated after its `prediction_time`.  Raises ValueError where a column of `events` is wrong.
     """
     events = schema.check_columns(events, schema.EVENTS, "events")
-    visits, num_late = _with_codes(_visits(events), events)
+    visits, num_late = _with_codes(read_stays(events), events)
     visits, visit_flow = criteria.apply(visits, "visits", criteria.of_visits())
-    visits = visits.sort(criteria.ORDER)
+    visits = visits.sort(ORDER)
     visits = _with_bits(visits, columns_of, len(label_set.names))
     visits = _with_neighbours(visits, select.history_visits)
     visits = _with_subjects(visits, events)
+    contradictions = _contradictions(visits)
     index, index_flow = criteria.apply(visits, "visits with a diagnosis", criteria.of_index_visits(select))
-    flow = Flow(visit_flow.rows + index_flow.rows, _notes(index, num_late))
+    flow = Flow(visit_flow.rows + index_flow.rows, _notes(index, num_late) | contradictions)
     return _samples(index, first_sample_id), flow
 
 
 def _starting(events: pl.LazyFrame, *prefixes: str) -> pl.LazyFrame:
     """Events whose code starts with one of `prefixes`."""
     return events.filter(pl.any_horizontal(pl.col("code").str.starts_with(prefix) for prefix in prefixes))
-
-
-def _visits(events: pl.LazyFrame) -> pl.DataFrame:
-    """Every visit's admitted, discharged and died."""
-    is_admission = pl.col("code").str.starts_with(schema.ADMISSION)
-    return (
-        _starting(events, schema.ADMISSION, schema.DISCHARGE)
-        .filter(pl.col("hadm_id").is_not_null())
-        .group_by(VISIT)
-        .agg(
-            admitted=pl.col("time").filter(is_admission).min(),
-            discharged=pl.col("time").filter(~is_admission).max(),
-            died=(pl.col("code") == schema.DIED).any(),
-        )
-        .collect()
-    )
 
 
 def _with_codes(visits: pl.DataFrame, events: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
@@ -117,37 +103,30 @@ def _with_bits(visits: pl.DataFrame, columns_of: Callable[[str], tuple[int, ...]
 
 
 def _with_neighbours(visits: pl.DataFrame, history_visits: int) -> pl.DataFrame:
-    """Add gap_days, history, next_admitted and labels, from visits in order.
-
-    An earlier visit that had not ended by this one's discharge (a nested stay) is left out of its history.
-    """
-    has_next = pl.col("subject_id") == pl.col("subject_id").shift(-1)
-    gap = criteria.days_between(pl.col("discharged").shift(1), pl.col("admitted")).clip(0)
-    return visits.with_columns(
-        gap_days=pl.when(_is_earlier(1)).then(gap).cast(pl.Float32),
-        history=_history(history_visits),
-        next_admitted=pl.when(has_next).then(pl.col("admitted").shift(-1)),
-        labels=pl.when(has_next).then(pl.col("current").shift(-1)),
+    """Add gap_days, history, next_admitted and labels, from visits in order."""
+    gap = criteria.days_between(pl.col("earlier_end"), pl.col("admitted")).clip(0)
+    next_row = pl.col("next_row")
+    visits = with_surroundings(visits).with_columns(
+        gap_days=gap.cast(pl.Float32),
+        next_admitted=pl.col("admitted").gather(next_row),
+        labels=pl.col("current").gather(next_row),
     )
-
-
-def _is_earlier(lag: int) -> pl.Expr:
-    """Whether the visit `lag` rows up is the same subject's."""
-    return (pl.col("subject_id") == pl.col("subject_id").shift(lag)).fill_null(False)
+    by_end = visits.sort("subject_id", "discharged", "admitted", "hadm_id")
+    return by_end.with_columns(history=_history(history_visits)).sort(ORDER)
 
 
 def _history(num: int) -> pl.Expr:
-    """Up to `num` earlier visits, newest first."""
+    """Up to `num` earlier visits, newest first, from visits in order of discharge: all that had ended by then."""
     if not num:
         return pl.lit([], dtype=pl.List(schema.VISIT))
     earlier = []
     for lag in range(1, num + 1):
-        ended = pl.col("discharged").shift(lag)
         visit = pl.struct(
             *(pl.col(name).shift(lag) for name in ("diagnoses", "medications", "procedures")),
-            days_before=criteria.days_between(ended, pl.col("discharged")).cast(pl.Float32),
+            days_before=criteria.days_between(pl.col("discharged").shift(lag), pl.col("discharged")).cast(pl.Float32),
         )
-        earlier.append(pl.when(_is_earlier(lag) & (ended <= pl.col("discharged"))).then(visit))
+        is_same = (pl.col("subject_id") == pl.col("subject_id").shift(lag)).fill_null(False)
+        earlier.append(pl.when(is_same).then(visit))
     return pl.concat_list(earlier).list.drop_nulls()
 
 
@@ -171,7 +150,8 @@ def _with_subjects(visits: pl.DataFrame, events: pl.LazyFrame) -> pl.DataFrame:
         visits.join(of_subject, on="subject_id", how="left", maintain_order="left")
         .join(of_visit, on=VISIT, how="left", maintain_order="left")
         .with_columns(
-            age=years.clip(upper_bound=OLDEST).cast(pl.Float32),
+            age=pl.when(years >= 0).then(years.clip(upper_bound=OLDEST)).cast(pl.Float32),
+            unborn=(years < 0).fill_null(False),
             sex=pl.when(pl.col("sex").is_in(["F", "M"])).then("sex"),
             site=site.fill_null("all"),
         )
@@ -195,4 +175,13 @@ def _notes(index: pl.DataFrame, num_late: int) -> dict[str, int]:
         "unlabelled: last visit recorded": len(index) - num_labelled,
         "next visit on the day of discharge (transfer)": int(index.select(criteria.SAME_DAY.sum()).item()),
         "events after their visit's discharge, left out": num_late,
+    }
+
+
+def _contradictions(visits: pl.DataFrame) -> dict[str, int]:
+    """Counts of visits that contradict another record of their subject, each in the way that criteria.py says."""
+    num_early, num_unborn = visits.select(pl.col("next_began_early").sum(), pl.col("unborn").sum()).row(0)
+    return {
+        "next visit began before discharge, not taken as the next": num_early,
+        "visits that end before birth, of unknown age": num_unborn,
     }

@@ -96,7 +96,7 @@ def test_same_day_transfer_is_kept_and_counted():
 
 
 def test_ties_in_admission_go_by_hadm_id():
-    samples, _ = build(visit(1, 11, 0, 3, "b"), visit(1, 10, 0, 1, "a"))
+    samples, _ = build(visit(1, 11, 0, 3, "b"), visit(1, 10, 0, 0, "a"))
     assert samples["hadm_id"].to_list() == [10, 11]
     assert samples["labels"].to_list() == [[0, 1, 0], None]
 
@@ -175,11 +175,13 @@ def test_code_planted_after_prediction_time_is_in_no_sample(prefix, name):
 
 
 def test_stay_that_is_still_open_is_no_history():
-    """Visit 10 encloses visit 11: when 11 ends, 10 is not coded yet."""
-    samples, _ = build(visit(1, 10, 0, 9, "bc"), visit(1, 11, 2, 1, "a"), visit(1, 12, 20, 1, "x"), history_visits=2)
-    inner, after = samples.filter(pl.col("hadm_id") >= 11).to_dicts()
-    assert inner["history"] == [] and inner["gap_days"] == 0.0
-    assert [len(inner["diagnoses"]), len(after["history"])] == [1, 2]
+    """Visit 10 encloses visit 11, and 12 begins within 13 alone: what had ended is history, newest first."""
+    ten, eleven = visit(1, 10, 0, 9, "bc"), visit(1, 11, 2, 1, "a")
+    samples, _ = build(ten, eleven, visit(1, 12, 20, 1, "x"), visit(1, 13, 19, 9, "b"), history_visits=3)
+    codes = [[earlier["diagnoses"][0][-2:] for earlier in row] for row in samples["history"].to_list()]
+    assert samples["hadm_id"].to_list() == [10, 13]
+    assert codes == [["/a"], ["/x", "bc", "/a"]]
+    assert samples["gap_days"].to_list() == [None, 10.0]
 
 
 # --- any events against a loop ----------------------------------------------------------------------------------------
@@ -197,28 +199,66 @@ VISITS = st.lists(
 )
 
 
-def slowly(visits: list[dict], history_visits: int, max_gap: float | None) -> list[dict]:
-    """The rules of criteria.py, a visit at a time."""
+DEATHS = st.dictionaries(st.integers(1, 3), st.integers(0, 20), max_size=2)  # subject: half days, at noon or midnight
+
+
+def slowly(visits: list[dict], deaths: dict[int, datetime], history_visits: int, max_gap: float | None) -> list[dict]:
+    """The rules of criteria.py and stays.py, a visit at a time."""
     expected = []
-    coded = sorted((v for v in visits if v["codes"]), key=lambda v: (v["subject"], v["start"], v["hadm"]))
-    for index in coded:
-        own = [v for v in coded if v["subject"] == index["subject"]]
+    lived = [v for v in visits if v["codes"] and not is_after_death(v, visits, deaths)]
+    for index in sorted(lived, key=in_order):
+        own = sorted((v for v in lived if v["subject"] == index["subject"]), key=in_order)
         place = own.index(index)
-        following = own[place + 1] if place + 1 < len(own) else None
-        if index["died"]:
+        following = next((v for v in own[place + 1 :] if v["start"] >= index["end"]), None)
+        if index["died"] or is_dead(index["end"], index["subject"], visits, deaths):
+            continue
+        if deaths.get(index["subject"]) == index["end"] or any(outlasts(v, index) for v in own):
             continue
         if max_gap is not None and following and (following["start"] - index["end"]) / DAY > max_gap:
             continue
-        window = own[max(0, place - history_visits) : place][::-1]
+        ended = sorted((v for v in own if by_end(v) < by_end(index)), key=by_end)
         expected.append(
             {
                 "hadm_id": index["hadm"],
                 "medications": index["drugs"],
-                "history": [(v["codes"], v["drugs"]) for v in window if v["end"] <= index["end"]],
+                "history": [(v["codes"], v["drugs"]) for v in ended[::-1][:history_visits]],
+                "gap_days": max(0, (index["start"] - max(v["end"] for v in own[:place])) / DAY) if place else None,
                 "labels": following and bits(following["codes"]),
             }
         )
     return expected
+
+
+def in_order(visit: dict) -> tuple:
+    return visit["subject"], visit["start"], visit["hadm"]
+
+
+def by_end(visit: dict) -> tuple:
+    return visit["end"], visit["start"], visit["hadm"]
+
+
+def is_dead(time: datetime, subject: int, visits: list[dict], deaths: dict[int, datetime]) -> bool:
+    """A death at midnight may have been at any time of that day."""
+    death = deaths.get(subject, datetime.max)
+    at_latest = death + DAY if death.hour == 0 else death
+    return at_latest <= time or any(v["end"] <= time for v in visits if v["subject"] == subject and v["died"])
+
+
+def is_after_death(visit: dict, visits: list[dict], deaths: dict[int, datetime]) -> bool:
+    """The visit that ends in death may begin after its own time of death, on that day."""
+    if not visit["died"]:
+        return is_dead(visit["start"], visit["subject"], visits, deaths)
+    others = [v for v in visits if v["subject"] == visit["subject"] and v["died"] and v["end"] < visit["end"]]
+    on_another_day = deaths.get(visit["subject"], datetime.max).date() < visit["start"].date()
+    return on_another_day or any(v["end"] <= visit["start"] for v in others)
+
+
+def outlasts(other: dict, visit: dict) -> bool:
+    """Whether the subject is still in the other visit when this one ends."""
+    is_earlier = in_order(other) < in_order(visit)
+    if other["end"] == visit["end"]:
+        return is_earlier and visit["start"] < visit["end"]
+    return other["end"] > visit["end"] and (is_earlier or other["start"] < visit["end"])
 
 
 def bits(codes: list[str]) -> list[int]:
@@ -233,9 +273,10 @@ def seen(drugs, days) -> list[str]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(VISITS, st.integers(0, 3), st.sampled_from([None, 0.5, 2.0]))
-def test_any_events_give_what_a_loop_gives(drawn, history_visits, max_gap):
-    events, visits = [], []
+@given(VISITS, DEATHS, st.integers(0, 3), st.sampled_from([None, 0.5, 2.0]))
+def test_any_events_give_what_a_loop_gives(drawn, deaths, history_visits, max_gap):
+    deaths = {subject: START + half_days * DAY / 2 for subject, half_days in deaths.items()}
+    events, visits = [[event(subject, time, "MEDS_DEATH") for subject, time in deaths.items()]], []
     for hadm, (subject, day, days, codes, drugs, end) in enumerate(drawn):
         events.append(visit(subject, hadm, day, days, " ".join(codes), drugs=drugs, discharge=end))
         start = START + day * DAY
@@ -258,10 +299,11 @@ def test_any_events_give_what_a_loop_gives(drawn, history_visits, max_gap):
             "history": [
                 ([code.rpartition("/")[2] for code in v["diagnoses"]], v["medications"]) for v in row["history"]
             ],
+            "gap_days": row["gap_days"],
             "labels": row["labels"],
         }
         for row in samples.to_dicts()
     ]
-    assert found == slowly(visits, history_visits, max_gap)
+    assert found == slowly(visits, deaths, history_visits, max_gap)
     assert flow.rows[-1][2] == len(samples)
     assert np.diff([left for _, _, left in flow.rows]).max(initial=0) <= 0

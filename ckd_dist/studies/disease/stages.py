@@ -94,7 +94,7 @@ def select(context: Context) -> Outcome:
     used = pl.concat([frame["diagnoses"].explode() for frame in samples.values()]).drop_nulls().unique()
     numbers = {"flow": flow.rows, "notes": flow.notes, "absent": absent, "codes": vars(count_codes(used, labels))}
     kept = {"visits": count, "with a next visit": flow.notes["labelled by a next visit"]}
-    lost = {f"labels that never occur in {split}": len(names) for split, names in absent.items()}
+    lost = flow.excluded() | {f"labels that never occur in {split}": len(names) for split, names in absent.items()}
     return Outcome(files_below(run.labels.parent), numbers, said=Account(kept, lost, remarks).sentence())
 
 

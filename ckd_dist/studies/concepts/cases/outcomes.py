@@ -5,9 +5,10 @@
     stay          the same                  the same                  it takes over `stay_days`
     next_visit    a discharge alive         then                      the next visit's phenotypes (samples.py)
 
-The outcome lies after the prediction, what a case says before it (window.py).  Days of a stay count from admission to
-hospital; who dies early has no long stay.  A site is what SITE//... of the visit says, else of the subject, or one NAME
-for a whole source.
+The outcome lies after the prediction, what a case says before it (window.py).  Who died and when is read as for the
+other studies (ehr/stays.py): a visit that begins after the subject's death is no case.  Days of a stay count from
+admission to hospital; who dies early has no long stay.  A site is what SITE//... of the visit says, else of the
+subject, or one NAME for a whole source.
 """
 
 from collections.abc import Mapping
@@ -20,11 +21,12 @@ from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.flow import Flow
 from ckd_dist.ehr.labelset import LabelSet
 from ckd_dist.ehr.samples import build_samples
+from ckd_dist.ehr.stays import VISIT, read_stays
 from ckd_dist.studies.concepts.cases.built import Built
 from ckd_dist.studies.concepts.cases.concepts import gather
 from ckd_dist.studies.concepts.cases.options import CaseOptions
 from ckd_dist.studies.concepts.cases.table import CASES
-from ckd_dist.studies.concepts.cases.window import VISIT, read_window
+from ckd_dist.studies.concepts.cases.window import read_window
 
 SITES = {"region": "region=", "hospital": "hospital="}
 HOURS_PER_DAY = 24
@@ -47,7 +49,7 @@ def build_cases(
     """
     _check(options)
     events = schema.check_columns(events, schema.EVENTS, "events")
-    visits = _visits(events)
+    visits = read_stays(events)
     if options.outcome == "next_visit":
         assert label_set is not None, "a next visit wants a label set"
         cases, flow, outcomes = _next_visits(events, label_set)
@@ -79,26 +81,6 @@ def _check(options: CaseOptions) -> None:
         )
 
 
-def _visits(events: pl.LazyFrame) -> pl.DataFrame:
-    """Return every visit's admitted, discharged, died, and ended: its discharge, or a death within it before that."""
-    code, time = pl.col("code"), pl.col("time")
-    is_admission, is_discharge = (code.str.starts_with(prefix) for prefix in (schema.ADMISSION, schema.DISCHARGE))
-    visits = (
-        events.filter(is_admission | is_discharge, pl.col("hadm_id").is_not_null())
-        .group_by(VISIT)
-        .agg(
-            admitted=time.filter(is_admission).min(),
-            discharged=time.filter(is_discharge).max(),
-            died=(code == schema.DIED).any(),
-        )
-        .collect()
-    )
-    deaths = events.filter(code == schema.DEATH).group_by("subject_id").agg(death=time.min()).collect()
-    is_within = pl.col("died") & (pl.col("death") >= pl.col("admitted"))
-    ended = pl.min_horizontal("discharged", pl.when(is_within).then("death"))
-    return visits.join(deaths, on="subject_id", how="left").with_columns(ended=ended).drop("death").sort(VISIT)
-
-
 def _stays(
     events: pl.LazyFrame, visits: pl.DataFrame, options: CaseOptions
 ) -> tuple[pl.DataFrame, Flow, tuple[str, ...]]:
@@ -123,6 +105,7 @@ def _stays(
             pl.col("begin").is_not_null() & pl.col("admitted").is_not_null() & pl.col("discharged").is_not_null(),
         ),
         ("discharged before admitted", pl.col("discharged") >= pl.col("admitted")),
+        ("admitted after death", ~pl.col("after_death")),
         (f"left or died within {options.hours:g} hours", pl.col("ended") > pl.col("at")),
     ]
     outcome, happened = "death in hospital", pl.col("died")

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 import polars as pl
 
 from ckd_dist import schema
+from ckd_dist.ehr.stays import VISIT
 from ckd_dist.studies.concepts.cases.concepts import MEANINGS
 from ckd_dist.studies.concepts.cases.options import CaseOptions
 from ckd_dist.studies.concepts.cases.phrases import concept_of
 
 CODED = ("DIAGNOSIS//", "PROCEDURE//")
-VISIT = ["subject_id", "hadm_id"]
 
 
 def read_window(

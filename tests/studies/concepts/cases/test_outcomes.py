@@ -138,9 +138,17 @@ def test_who_has_left_by_the_prediction_is_no_case(discharge, end, kept):
 def test_death_before_the_written_discharge_ends_the_visit():
     dead = [event(1, 20, "MEDS_DEATH")]
     assert len(build(dead, visit(1, 10, 0, 30, discharge="DIED")).cases) == 0
-    day_of_death = [event(1, -10, "MEDS_DEATH")]  # a date alone, before the admission of that day
-    assert len(build(day_of_death, visit(1, 10, 0, 30, discharge="DIED")).cases) == 1
-    assert build(dead, visit(1, 10, 0, 30)).cases["outcomes"].to_list() == [[0]]
+    day_of_death = [event(1, -10, "MEDS_DEATH")]  # a date alone, before the admission of that day: dead by its end
+    assert len(build(day_of_death, visit(1, 10, 0, 30, discharge="DIED")).cases) == 0
+    assert len(build(day_of_death, visit(1, 10, 0, 30, discharge="DIED"), hours=13.9).cases) == 1
+
+
+def test_death_within_a_visit_is_its_outcome_whatever_the_discharge_says():
+    dead = [event(1, 28, "MEDS_DEATH")]
+    assert build(dead, visit(1, 10, 0, 30)).cases["outcomes"].to_list() == [[1]]
+    assert left_by(build(dead, visit(1, 10, 0, 30), visit(1, 11, 40, 90))) == {"admitted after death": 1}
+    later = [event(1, 31, "MEDS_DEATH")]
+    assert build(later, visit(1, 10, 0, 30)).cases["outcomes"].to_list() == [[0]]
 
 
 def test_long_stays():
@@ -261,7 +269,9 @@ def loop(visits, hours, history) -> list[tuple]:
     names = {SEPSIS: "sepsis", "MEDICATION//ab": "ab", "MEDICATION//cd 5 mg": "cd", "TREATMENT//EICU//x": "x"}
     cases = []
     for hadm, (subject, start, stay, _, died) in enumerate(visits):
-        if stay <= hours:
+        ends = [s + length for who, s, length, _, dead in visits if dead and who == subject]  # in death
+        before = [end for end in ends if end <= start and (not died or end < start + stay)]
+        if min([stay, *(end - start for end in ends if end >= start)]) <= hours or before:
             continue
         known = set()
         for other, (who, began, length, inside, _) in enumerate(visits):
@@ -276,5 +286,5 @@ def loop(visits, hours, history) -> list[tuple]:
                     and (other == hadm or began < start + hours)
                 ):
                     known.add(names[code])
-        cases.append((subject, start, hadm, known, [int(died)]))
+        cases.append((subject, start, hadm, known, [int(died or any(end <= start + stay for end in ends))]))
     return [(subject, known, outcome) for subject, _, _, known, outcome in sorted(cases, key=lambda case: case[:3])]
