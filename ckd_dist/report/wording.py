@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from markupsafe import Markup
 
 SMALL = 5  # counts below it are not shown
+FEW_PERSONS = re.compile(rf"(?<![\d,.])[1-{SMALL - 1}](?=( of [\d,]+)? (subject|patient|person|case)s?\b)")
 
 
 class Cell(Protocol):
@@ -67,6 +68,15 @@ def signed(value: float | None, places: int = 3) -> str:
 def percent(value: float | None) -> str:
     """Return a share in percent."""
     return f"{100 * value:.0f} %".replace("-", "−") if known(value) else "–"
+
+
+def masked(line: str) -> str:
+    """Return a line without counts of so few persons or cases; rows of tables are neither.
+
+    >>> masked("1 sites, 12 subjects; lost: 3 cases (no site named), 2 rows of cases; 4 of 900 patients have died")
+    '1 sites, 12 subjects; lost: <5 cases (no site named), 2 rows of cases; <5 of 900 patients have died'
+    """
+    return FEW_PERSONS.sub(f"<{SMALL}", line)
 
 
 def count(n: int) -> str:

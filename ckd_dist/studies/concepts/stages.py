@@ -21,6 +21,7 @@ from ckd_dist.files import files_below, replacing, sweep, write
 from ckd_dist.models.base import Start
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.record import read
+from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import check_columns
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing, sums
@@ -215,11 +216,12 @@ def evaluate(context: Context) -> Outcome:
     concepts = check_columns(pl.read_parquet(run.concepts), CONCEPTS, "concepts")
     scored = read_scored(run, grid_of(recipe), list(read_by))
     track(1, 4)
-    flow, tabulated = read(run, "read").numbers["flow"], read(run, "tabulate").numbers
+    was_read, tabulated = read(run, "read").numbers, read(run, "tabulate").numbers
     transfer = read(run, "transfer")
     transferred = transfer.numbers | transfer.costs
+    provenance = provenance_of(recipe, tabulated, transferred["left_out"], datetime.date.today())
     results = Results(
-        provenance=provenance_of(recipe, tabulated, transferred["left_out"], datetime.date.today()),
+        provenance=replace(provenance, was_read=what_was_read(run, "read")),
         outcomes=tuple(json.loads(run.outcomes.read_text())),
         cases=cases,
         concepts=concepts,
@@ -229,7 +231,8 @@ def evaluate(context: Context) -> Outcome:
         one_hot=ONE_HOT,
         learned={student.name: student.of} if student.of else {},
         idle_share=transferred["idle_share"],
-        left_out={reason: excluded for reason, excluded, _ in flow if excluded},
+        left_out={reason: excluded for reason, excluded, _ in was_read["flow"] if excluded},
+        unnamed_drugs=was_read["unnamed_drugs"],
         bootstrap_draws=settings.bootstrap_draws,
         seed=settings.seed,
         neighbours=settings.neighbours,

@@ -8,6 +8,7 @@ Temperatures and thresholds come from tuning; held_out is read here and nowhere 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -61,10 +62,13 @@ def read_held_out(run: DiseaseRun) -> HeldOut:
     )
 
 
-def read_cohort(run: DiseaseRun, flow: list) -> Cohort:
-    """Read who is in the run's samples.  flow: how they were selected, as stage select counted it."""
+def read_cohort(run: DiseaseRun, flow: list, tables: Mapping[str, Mapping[str, Any]]) -> Cohort:
+    """Read who is in the run's samples.
+
+    flow: how they were selected, as stage select counted it.  tables: the source's, as stage extract counted them.
+    """
     samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
-    return Cohort(flow, table1(samples, run.label_names()))
+    return Cohort(flow, table1(samples, run.label_names()), list(tables.values()))
 
 
 def score_models(

@@ -35,6 +35,7 @@ from ckd_dist.models.base import Start, base_model, classifier_config, load_toke
 from ckd_dist.models.losses import Mixing
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.record import read
+from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing
@@ -216,10 +217,11 @@ def evaluate(context: Context) -> Outcome:
     num_tuning_pairs = len(read_labelled(run, "tuning").rows)
     students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
     timed = ({} if recipe.label.import_from else {"teacher": run.teacher}) | {"student": run.student}
+    provenance = provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today())
     results = Results(
-        provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today()),
+        replace(provenance, was_read=what_was_read(run, "extract", "select")),
         read_held_out(run),
-        read_cohort(run, selected["flow"]),
+        read_cohort(run, selected["flow"], read(run, "extract").numbers["tables"]),
         tuple(score_models(run, students, recipe.label.import_from, plans, is_synthetic(recipe.extract.source))),
         time_models(run, timed, settings.timing_samples, settings.timing_batch, settings.seed),
         settings.bootstrap_draws,

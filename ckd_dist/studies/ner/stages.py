@@ -8,6 +8,7 @@ called gets the values that it uses.
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from ckd_dist.notes.note import Note
 from ckd_dist.notes.read import FORMS, to_notes
 from ckd_dist.notes.splits import split_corpus
 from ckd_dist.report.bootstrap import Bootstrap
+from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plans import finish_all, still_missing
 from ckd_dist.source import find_source
@@ -256,7 +258,7 @@ def evaluate(context: Context) -> Outcome:
     timed = held_out.notes[: settings.timing_documents]
     estimates = {name: held_out.estimates(name) for name in held_out.found}
     results = NerResults(
-        provenance=provenance_of(recipe, datetime.date.today()),
+        provenance=replace(provenance_of(recipe, datetime.date.today()), was_read=what_was_read(run, "read", "label")),
         types=tuple(held_out.types),
         systems=systems_of(estimates, labelling.kinds, trained),
         corpus=splits_of(corpus["splits"], held_out.types),

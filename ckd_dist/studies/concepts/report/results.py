@@ -95,6 +95,7 @@ class Results:
     learned: Mapping[str, str] = field(default_factory=dict)  # student -> the embedding that it learned
     idle_share: float | None = None  # of the workers' seconds, before the last experiment was handed out
     left_out: Mapping[str, int] = field(default_factory=dict)  # reading the sources: "left before it" -> cases
+    unnamed_drugs: Mapping[str, Sequence[int]] = field(default_factory=dict)  # site -> orders without a name, all
     bootstrap_draws: int = 1000
     seed: int = 0
     neighbours: int = 8  # target concepts whose nearest source concepts are shown

@@ -13,11 +13,13 @@ from ckd_dist.studies.concepts.report.tables import Overlap, Quartiles, SiteCoun
 
 
 def describe_sites(results: Results) -> list[SiteCounts]:
-    """Count cases, subjects and outcomes of every site by split, its concepts a case and its vocabulary."""
-    return [site_of(results.cases.filter(pl.col("site") == site), site, results.outcomes) for site in results.sites]
+    """Count cases, subjects and outcomes of every site by split, its concepts a case, vocabulary and unnamed drugs."""
+    shares = {site: num / orders for site, (num, orders) in results.unnamed_drugs.items() if orders}
+    own = {site: results.cases.filter(pl.col("site") == site) for site in results.sites}
+    return [site_of(own[site], site, results.outcomes, shares.get(site)) for site in results.sites]
 
 
-def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...]) -> SiteCounts:
+def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...], unnamed_drugs: float | None) -> SiteCounts:
     """Count one site's own cases."""
     splits = []
     for split in SPLITS:
@@ -35,7 +37,8 @@ def site_of(own: pl.DataFrame, site: str, outcomes: tuple[str, ...]) -> SiteCoun
         )
     lengths = own["concepts"].list.len().to_numpy()
     low, median, high = np.quantile(lengths, (0.25, 0.5, 0.75))
-    return SiteCounts(site, splits, Quartiles(median, low, high), int((subjects_of(own, None) > 0).sum()))
+    vocabulary = int((subjects_of(own, None) > 0).sum())
+    return SiteCounts(site, splits, Quartiles(median, low, high), vocabulary, unnamed_drugs)
 
 
 def overlaps(results: Results) -> list[Overlap]:

@@ -48,12 +48,16 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class SiteCounts:
-    """Who is at a site.  vocabulary: concepts that some case of it has."""
+    """Who is at a site.  vocabulary: concepts that some case of it has.
+
+    unnamed_drugs: share of its orders whose drug has no name; None where the source does not count them.
+    """
 
     site: str
     splits: Sequence[SplitCounts]
     concepts_a_case: Quartiles
     vocabulary: int
+    unnamed_drugs: float | None
 
 
 @dataclass(frozen=True)

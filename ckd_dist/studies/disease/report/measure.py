@@ -33,6 +33,7 @@ from ckd_dist.studies.disease.report.tables import (
     OfLabel,
     Overall,
     ScoredModel,
+    TableRead,
     TooFew,
 )
 
@@ -67,6 +68,7 @@ def measure(results: Results) -> DiseaseReport:
         curves={model.name: curves(held_out.labels_NK, model.probabilities_NK) for model in results.models},
         timings=[replace(timing, title=results.title_of(timing.name)) for timing in results.timings],
         flow=[FlowStep(*step) for step in results.cohort.flow],
+        tables_read=[TableRead(**table) for table in results.cohort.tables],
         table1=results.cohort.table1,
     )
 

@@ -5,7 +5,7 @@ N held-out rows (visit pairs), K labels
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -68,10 +68,11 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Cohort:
-    """How the samples were selected, and who is in them."""
+    """How the samples were read and selected, and who is in them."""
 
     flow: Sequence[tuple[str, int, int]]  # reason, visits excluded, visits left
     table1: Table1
+    tables: Sequence[Mapping[str, Any]] = ()  # of the source, as `extract` counted their rows (ehr/staging.py)
 
 
 @dataclass(frozen=True)

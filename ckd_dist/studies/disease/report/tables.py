@@ -137,6 +137,22 @@ class FlowStep:
 
 
 @dataclass(frozen=True)
+class TableRead:
+    """What became of the rows of one table of the source.  skipped: reason -> rows."""
+
+    file: str
+    rows: int
+    kept: int
+    merged: int
+    skipped: Mapping[str, int]
+
+    @property
+    def num_skipped(self) -> int:
+        """Rows that are neither kept nor merged."""
+        return sum(self.skipped.values())
+
+
+@dataclass(frozen=True)
 class DiseaseReport:
     """Every number of the report."""
 
@@ -152,6 +168,7 @@ class DiseaseReport:
     curves: Mapping[str, Curves]  # by model
     timings: Sequence[Timing]
     flow: Sequence[FlowStep]
+    tables_read: Sequence[TableRead]
     table1: Table1
 
     def model(self, name: str) -> ScoredModel:
