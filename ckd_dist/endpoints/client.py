@@ -18,6 +18,7 @@ each worker, retries included.  Left out: batch interfaces, streaming, a limit o
 whole answer that trickles in.
 """
 
+import json
 import os
 import threading
 import time
@@ -33,15 +34,22 @@ from openai.types.chat import ChatCompletion
 from ckd_dist.config import Endpoint
 from ckd_dist.endpoints.cache import Answer
 from ckd_dist.endpoints.egress import check_egress, is_loopback
+from ckd_dist.endpoints.errors import EndpointError
 
 HEADERS = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"}
 REFUSED = (400, 422)
+STRANGE = {  # what came in place of a completion -> what is likely wrong
+    "a web page": "correct url, which mostly ends in /v1",
+    "a stream of events": "turn streaming off in the server, or in the proxy before it",
+    "an error": "url is right, the server's own log says what failed",
+    "something else": "correct url, or see the server's own log",
+}
 
 Keep = Callable[[str, Answer], None]  # keep(name of the question, its answer)
 
 
-class EndpointError(ValueError):
-    """A question was not answered: one sentence that says where and what to do, without a word of a note."""
+class StrangeAnswerError(TypeError):
+    """What came is no completion.  Its message is a key of STRANGE and nothing of the answer."""
 
 
 @dataclass(frozen=True)
@@ -144,16 +152,21 @@ class Asker:
     def _try(self, question: str, form: dict[str, Any]) -> tuple[Answer | None, bool, str]:
         """Return the answer, or None, whether a lesser form could be accepted, and the problem in a sentence."""
         try:
-            completion = self.client.chat.completions.create(
-                model=self.settings.model,
-                temperature=self.chat.temperature,
-                messages=[{"role": "system", "content": self.chat.system}, {"role": "user", "content": question}],
-                **form,
-            )
+            completion = self._complete(question, form)
+            if getattr(completion, "choices", None) == []:  # some servers do so now and then, under load
+                completion = self._complete(question, form)
             return _answer(completion), False, ""
         except Exception as error:  # of any kind: each may quote the question or the answer
             refused = getattr(error, "status_code", None) in REFUSED or "response_format" in str(error)
             return None, refused, problem(error, self.settings, self.chat.advice)
+
+    def _complete(self, question: str, form: dict[str, Any]) -> Any:
+        return self.client.chat.completions.create(
+            model=self.settings.model,
+            temperature=self.chat.temperature,
+            messages=[{"role": "system", "content": self.chat.system}, {"role": "user", "content": question}],
+            **form,
+        )
 
 
 def forms(schema: dict[str, Any], max_tokens: int) -> list[dict[str, Any]]:
@@ -201,12 +214,48 @@ def _answers(questions: Mapping[str, str], asker: Asker, parallel: int, keep: Ke
 
 
 def _answer(completion: Any) -> Answer:
-    if not isinstance(completion, ChatCompletion) or not completion.choices:
-        raise TypeError("not a chat completion")
-    choice, usage = completion.choices[0], completion.usage
-    text = choice.message.content or ""  # None: a refusal, or all tokens went into thinking
-    cut = choice.finish_reason in ("length", "content_filter")
-    return Answer(str(text), cut, usage and usage.prompt_tokens, usage and usage.completion_tokens)
+    if not isinstance(completion, ChatCompletion) or not isinstance(completion.choices, list):
+        raise StrangeAnswerError(_instead(completion))
+    usage = completion.usage
+    tokens = (usage and usage.prompt_tokens, usage and usage.completion_tokens)
+    if not completion.choices:
+        return Answer("", False, *tokens)
+    choice = completion.choices[0]
+    return Answer(_said(choice.message), choice.finish_reason in ("length", "content_filter"), *tokens)
+
+
+def _said(message: Any) -> str:
+    """Return the text of a message; empty for a refusal, or where all tokens went into thinking.
+
+    Where `content` is empty, a JSON object that is all of the reasoning, or of the one tool call, is the answer that a
+    server's parser has put there.
+    """
+    content = message.content
+    if isinstance(content, list):  # of parts
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    if content:
+        return str(content)
+    calls = message.tool_calls or []
+    elsewhere = [getattr(message, name, None) for name in ("reasoning_content", "reasoning")]
+    elsewhere += [getattr(getattr(call, "function", None), "arguments", None) for call in calls if len(calls) == 1]
+    return next((text for text in elsewhere if _is_object(text)), "")
+
+
+def _is_object(text: Any) -> bool:
+    """Say whether a text is one JSON object and nothing else."""
+    try:
+        return isinstance(text, str) and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _instead(came: Any) -> str:
+    """Return what came in place of a completion, in words of STRANGE."""
+    if isinstance(came, str):
+        return (
+            "a web page" if came.lstrip()[:1] == "<" else "a stream of events" if "data:" in came else "something else"
+        )
+    return "an error" if getattr(came, "error", None) else "something else"
 
 
 def _key(settings: Endpoint) -> str:
@@ -243,6 +292,10 @@ def problem(error: Exception, settings: Endpoint, advice: Advice) -> str:
         happened = f"sends elsewhere ({status}), which is not followed: give the address itself as url"
     elif status is not None and status >= 400:
         happened = f"fails ({status}) in {attempts}: see the server's own log"
+    elif isinstance(error, StrangeAnswerError):
+        happened = f"answers with {error}, not as an OpenAI-compatible server: {STRANGE[str(error)]}"
     else:
-        happened = f"answers, but not as an OpenAI-compatible server ({type(error).__name__}): correct url"
+        happened = (
+            f"answers, but not as an OpenAI-compatible server ({type(error).__name__}): {STRANGE['something else']}"
+        )
     return f"{advice.who}: {settings.url} {happened}"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ckd_dist.endpoints.errors import EndpointError
 from ckd_dist.files import sweep, write
 from ckd_dist.softlabels.errors import DiskError, ShardError, writing
 from ckd_dist.softlabels.plan import Plan
@@ -86,7 +87,7 @@ def kind_of(error: Exception) -> dict[str, str]:
     while line.tb_next:
         line = line.tb_next
     kind = {"error": type(error).__name__, "place": f"{Path(line.tb_frame.f_code.co_filename).name}:{line.tb_lineno}"}
-    return kind | ({"why": str(error)} if isinstance(error, ShardError) else {})
+    return kind | ({"why": str(error)} if isinstance(error, (ShardError, EndpointError)) else {})
 
 
 def failure(folder: Path, numbers: list[int]) -> str:

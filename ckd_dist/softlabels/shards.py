@@ -112,6 +112,11 @@ def read_manifest(folder: Path, plan: Plan, number: int) -> dict[str, Any] | Non
         return None
 
 
+def withdraw(root: Path, plan: Plan, number: int) -> None:
+    """Take back the claim on a published shard, so that it is labelled again."""
+    (plan.folder(root) / manifest_name(number)).unlink(missing_ok=True)
+
+
 def open_shard(root: Path, plan: Plan, number: int) -> Shard:
     """Read one published shard.
 

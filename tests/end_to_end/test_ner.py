@@ -306,6 +306,24 @@ def test_a_language_model_labels_and_is_never_asked_twice(copy):
         assert cost["usd"] == pytest.approx((100 * 2 + 20 * 8) / 1e6 * num_asked / num_notes * 1000)
 
 
+def test_a_language_model_that_apologizes_is_refused_and_a_mended_one_is_asked_again(copy):
+    """Its silence would teach the student that no word is an entity (notes_concepts N3)."""
+    from tests.endpoints.server import completion, serve
+
+    said_by_server = ["Sorry, I cannot help."]
+    with serve(lambda _: completion(said_by_server[-1])) as server:
+        asked = f"label.endpoints=[{{name: llm, url: '{server.url}', model: m}}]"
+        said = ckd("label", "--run", copy.root, "--local", asked)
+        assert said.code == 2 and len(said.err.strip().splitlines()) == 1
+        assert "answers of m hold no list of entities" in said.err and "run the label stage again" in said.err
+        num_asked = len(server.bodies)
+        said_by_server.append('{"entities": []}')
+        said = ckd("label", "--run", copy.root, "--local")
+        assert said.code == 0, said.err
+        assert "names of disease" in said.out and "llm: " in said.out and "unread" not in said.out
+        assert len(server.bodies) > num_asked
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_run_on_two_ray_workers_and_zero3(tmp_path):

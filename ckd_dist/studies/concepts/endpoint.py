@@ -20,8 +20,9 @@ import openai
 from openai.types import CreateEmbeddingResponse
 
 from ckd_dist.endpoints import cache
-from ckd_dist.endpoints.client import Advice, EndpointError, connect, problem
+from ckd_dist.endpoints.client import Advice, connect, problem
 from ckd_dist.endpoints.egress import PHRASES, check_egress
+from ckd_dist.endpoints.errors import EndpointError
 from ckd_dist.studies.concepts.embeddings import ServedModel
 
 COUNTS = ("phrases", "distinct", "cached", "requests", "input_tokens", "uncounted")
@@ -96,6 +97,8 @@ class EndpointEmbedder:
         vectors_BD = np.stack([vector_D for _, vector_D in sorted(vectors, key=lambda pair: pair[0])])
         if not np.isfinite(vectors_BD).all():
             raise self._wrong("gives a vector with a number that is not finite")
+        if not vectors_BD.any(1).all():
+            raise self._wrong("gives a vector of zeros, which says nothing of its phrase")
         counts["input_tokens"] += input_tokens or 0
         counts["uncounted"] += len(phrases) * (input_tokens is None)
         return vectors_BD
@@ -104,9 +107,12 @@ class EndpointEmbedder:
         """Return the numbered vectors and the tokens read, or None and the problem in a sentence."""
         shortened = {} if self.served.dimensions is None else {"dimensions": self.served.dimensions}
         try:
-            answer = client.embeddings.create(
-                model=self.served.endpoint.model, input=phrases, encoding_format="float", **shortened
-            )
+            for _ in range(2):
+                answer = client.embeddings.create(
+                    model=self.served.endpoint.model, input=phrases, encoding_format="float", **shortened
+                )
+                if getattr(answer, "data", None) != []:  # some servers do so now and then, under load
+                    break
             if not isinstance(answer, CreateEmbeddingResponse):
                 raise TypeError("not embeddings")
             with np.errstate(over="ignore"):  # what float32 cannot hold is found as not finite

@@ -54,7 +54,10 @@ def rows_of(recipe: NerRecipe, run: NerRun, split: str) -> Rows:
 
 
 def features_of(tags: list[str]) -> Features:
-    """Return the columns: `ner_tags` has the names of the columns of `soft_labels`."""
+    """Return the columns: `ner_tags` has the names of the columns of `soft_labels`.
+
+    A row of `soft_labels` that is the same in all columns is of a word of which no labeler knows anything.
+    """
     mention = {"start": Value("int32"), "end": Value("int32"), "type": Value("string")}
     return Features(
         {

@@ -28,7 +28,7 @@ from ckd_dist.studies.ner.rows import (
 )
 from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.tagger import build_tagger
-from ckd_dist.studies.ner.task import CONTINUATION, NerTask, Reading, Tags
+from ckd_dist.studies.ner.task import CONTINUATION, NerTask, Reading, Tags, stood_in
 from ckd_dist.studies.ner.teach import fit_tags, gold_task
 from ckd_dist.studies.ner.windows import Windows
 from ckd_dist.world import World
@@ -129,6 +129,8 @@ def distilled_task(
     gold, windows = gold_of(stored.notes, types), Windows.open(run.windows("train", "student"))
     chosen_N = chosen_gold(gold.annotated_N, sample.num_notes, sample.seed)
     soft_UK = soft_tags(run, combined.plan, stored.sample_id_N, lengths_of(stored.notes), combined.made_by)
-    tags = Tags(only(gold.hard_U, stored.notes, chosen_N), len(run.tag_columns()), soft_UK)
+    hard_U = only(gold.hard_U, stored.notes, chosen_N)
+    soft_UK = stood_in(soft_UK, hard_U) if training.mixing.soft_weight < 1 else soft_UK  # 1: no human tag is learned
+    tags = Tags(hard_U, len(run.tag_columns()), soft_UK)
     reading = Reading(pad_id, continuation=training.continuation)
     return NerTask(windows, np.arange(len(windows)), tags, reading, training.mixing, training.balance)

@@ -189,7 +189,8 @@ class Labeler:
     def _by_text(self, labeler: TextLabeler, split: str, sample_ids: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         notes = [self.stored[split].notes[row] for row in _rows(self.stored[split], sample_ids)]
         labelled, types = labeler(notes), self.run.types()
-        soft = [spread(note, found, types) for note, found in zip(notes, labelled.predictions, strict=True)]
+        unknown = labelled.unknown or [()] * len(notes)
+        soft = [spread(*each, types, gaps) for *each, gaps in zip(notes, labelled.predictions, unknown, strict=True)]
         return np.concatenate(soft), labelled.counts
 
     def _by_teacher(self, split: str, sample_ids: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:

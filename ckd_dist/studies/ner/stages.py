@@ -32,6 +32,7 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plans import finish_all, still_missing
 from ckd_dist.source import find_source
 from ckd_dist.studies.ner import predict
+from ckd_dist.studies.ner.accounts import labels_said, refuse_unread, vocabularies_said
 from ckd_dist.studies.ner.combine import combine_labelers
 from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.describe import card_of, provenance_of
@@ -100,8 +101,8 @@ def _counts(notes: Sequence[Note], types: Sequence[str]) -> dict[str, int]:
 
 def window_teacher(context: Context) -> Outcome:
     """notes -> the teacher's windows: cut them; refuse here, before a teacher is trained, who cannot label."""
-    text_labelers(context.run, labelling_of(context.recipe))
-    return _windows(context, "teacher", context.recipe.teacher.twice)
+    labelers = text_labelers(context.run, labelling_of(context.recipe))
+    return replace(_windows(context, "teacher", context.recipe.teacher.twice), said=vocabularies_said(labelers))
 
 
 def window_student(context: Context) -> Outcome:
@@ -182,13 +183,17 @@ def labeler(context: Context, device: str) -> Labeler:
 
 
 def finish_tags(context: Context) -> Outcome:
-    """Write the index of every finished set, and sum what it cost."""
-    run, planned = context.run, planned_tags(context)
+    """Write the index of every finished set, and sum what it cost.  Raise ValueError where too much is unread."""
+    run, labelling = context.run, labelling_of(context.recipe)
+    labelers = text_labelers(run, labelling)
+    planned = plan_tags(run, labelling, labelers)
+    refuse_unread(run, planned, {endpoint.name: endpoint.model for endpoint, _ in labelling.models})
     files = finish_all(run.softlabels, planned)
     plans: dict[str, dict[str, str]] = {}
     for (name, split), plan in planned.items():
         plans.setdefault(split, {})[name] = plan.plan_hash
-    return Outcome(files, {"plans": plans}, labeling_costs(run, planned))
+    costs = labeling_costs(run, planned)
+    return Outcome(files, {"plans": plans}, costs, said=labels_said(costs, labelers))
 
 
 LABEL = Jobs(missing_tags, labeler, finish_tags)

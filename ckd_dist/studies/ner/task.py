@@ -5,6 +5,7 @@ there).  A student learns its further sub-words too, at a small weight and with 
 pipeline, which looks at every sub-word, joins them into one entity.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,7 @@ from ckd_dist.engine.task import Batch, label_loss
 from ckd_dist.models.losses import Mixing, mixed_tag_loss
 from ckd_dist.models.rows import pad
 from ckd_dist.notes.note import best_tags, spans
+from ckd_dist.studies.ner.labelers.labelled import FLOOR, known_words
 from ckd_dist.studies.ner.windows import Windows
 
 UNKNOWN = -1  # tag of a word that nobody annotated
@@ -123,6 +125,7 @@ class NerTask:
         if self.tags.soft_UK is not None:
             share = np.where(known_U, self.mixing.soft_weight, 1.0)[:, None]
             target_UK = (1 - share) * target_UK + share * probabilities(self.tags.soft_UK)
+            target_UK[~known_words(self.tags.soft_UK)] = 0  # nobody knows them: `stood_in` has seen to those of people
         return target_UK @ tag_weights(target_UK.sum(0), self.balance)
 
     def _places(self, place: int, row: int) -> tuple[np.ndarray, ...]:
@@ -150,6 +153,14 @@ class NerTask:
             mask_U=torch.zeros(1),
             units_U2=torch.zeros(1, 2, dtype=torch.int64),
         )
+
+
+def stood_in(soft_UK: np.ndarray, hard_U: np.ndarray) -> np.ndarray:
+    """Return soft tags in which a human tag, where there is one, stands in for labelers that know nothing."""
+    there_U = ~known_words(soft_UK) & (hard_U != UNKNOWN)
+    stood_UK = np.where(there_U[:, None], np.float32(math.log(FLOOR)), soft_UK)
+    stood_UK[there_U, hard_U[there_U]] = 0.0
+    return stood_UK
 
 
 def probabilities(logits_UK: np.ndarray) -> np.ndarray:

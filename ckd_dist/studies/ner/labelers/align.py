@@ -12,7 +12,12 @@ Dropped:
     invented       occurs nowhere
     unknown_type   of no type that was asked for
     malformed      no entity: no text, no type, or an object that does not end
-These ten add up to `entities`.  Beside them `broken_answers` counts answers that were not whole, well-formed JSON.
+These ten add up to `entities`.  Beside them `broken_answers` counts answers that were not whole, well-formed JSON, and
+`unread_answers` those of them from which nothing could be read.
+
+Unknown is not "no".  Of a stated mention that has no place here the words that it may have meant are unknown: the
+places of one that is ambiguous or of an unknown type; the words between the entries around one that is malformed, and
+those after the last entry of an answer whose end was not seen; all of them where entries come in no reading order.
 
 Sure places go first: exact before folded before edited, in the stated line before elsewhere, and of each kind the
 longest texts first, so that "pain" does not take the place of "chest pain".  An entity without a usable line is looked
@@ -21,40 +26,78 @@ lines make that unnecessary but for repeats within one line.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
+from typing import NamedTuple
 
 from ckd_dist.notes.note import Mention
 from ckd_dist.studies.ner.labelers.answer import ExtractedEntity, read_answer
 from ckd_dist.studies.ner.labelers.places import Passage, Span, fold
 from ckd_dist.studies.ner.labelers.question import Line
 
-RULES = 1  # of this file, answer.py and places.py: raise it when an old answer would give other mentions
+RULES = 2  # of this file, answer.py and places.py: raise it when an old answer would give other mentions
 PLACED = ("aligned", "once_of_many", "moved", "respelled")
 DROPPED = ("overlapping", "extra", "ambiguous", "invented", "unknown_type", "malformed")
 OUTCOMES = ("entities", *PLACED, *DROPPED)
 
 
-def align(answer: str, text: str, lines: Sequence[Line], types: Sequence[str]) -> tuple[list[Mention], Counter[str]]:
-    """Return mentions in order, none overlapping, and the counts above.  Never raises, whatever the answer is.
+class Aligned(NamedTuple):
+    """An answer's mentions in order, none overlapping; the parts of the note that it says nothing of; the counts."""
 
-    text: of the whole note.  lines: those of the question, at least one; mentions are places in `text`.
+    mentions: list[Mention]
+    unknown: list[Span]
+    counts: Counter[str]
+
+
+def align(answer: str, text: str, lines: Sequence[Line], types: Sequence[str], cut: bool = False) -> Aligned:
+    """Return an answer's mentions, what stays unknown, and the counts above.  Never raises, whatever the answer is.
+
+    text: of the whole note.  lines: those of the question, at least one; mentions are places in `text`.  cut: whether
+    the answer did not end by itself.
     """
-    entries, whole = read_answer(answer)
+    stated = read_answer(answer, types, cut)
     counts = Counter(dict.fromkeys(OUTCOMES, 0))
-    counts["entities"], counts["broken_answers"] = len(entries), int(not whole)
+    counts["entities"], counts["broken_answers"] = len(stated.entries), int(not stated.whole)
+    counts["unread_answers"] = int(stated.unread)
     spelling = {kind.casefold(): kind for kind in types}
-    entities = []
-    for entry in entries:
-        if entry is None:
-            counts["malformed"] += 1
-        elif entry.type.casefold() not in spelling:
-            counts["unknown_type"] += 1
-        else:
-            entities.append(entry._replace(type=spelling[entry.type.casefold()]))
-    placed, outcomes = _place(entities, Passage(text, lines[0].start, lines[-1].end), lines)
+    read = {number: entry for number, entry in enumerate(stated.entries) if entry is not None}
+    known = {number: entry for number, entry in read.items() if entry.type.casefold() in spelling}
+    counts["malformed"], counts["unknown_type"] = len(stated.entries) - len(read), len(read) - len(known)
+    entities = [entry._replace(type=spelling[entry.type.casefold()]) for entry in known.values()]
+    passage = Passage(text, lines[0].start, lines[-1].end)
+    found, outcomes = _place(entities, passage, lines)
     counts.update(outcomes)
-    return sorted(Mention(*span, entities[i].type) for i, span in placed.items()), counts
+    placed = {number: found[i] for i, number in enumerate(known) if i in found}
+    vague = [entity for entity, outcome in zip(entities, outcomes, strict=True) if outcome == "ambiguous"]
+    vague += [entry for number, entry in read.items() if number not in known]
+    gaps = [number for number in range(len(stated.entries)) if number not in read]
+    gaps += [] if stated.ended else [len(stated.entries)]
+    unknown = [*_places(vague, passage, lines), *_between(gaps, placed, passage)]
+    return Aligned(sorted(Mention(*span, entities[i].type) for i, span in found.items()), unknown, counts)
+
+
+def _places(entities: Iterable[ExtractedEntity], passage: Passage, lines: Sequence[Line]) -> list[Span]:
+    """Return where entities may stand: in their lines, or else anywhere in the question."""
+    places = []
+    for entity in entities:
+        low, high = _scope(entity, lines)
+        spans = {*passage.exact(entity.text), *passage.folded(entity.text), *passage.edited(entity.text)}
+        places += [span for span in spans if low <= span.start < high] or spans
+    return places
+
+
+def _between(gaps: Sequence[int], placed: dict[int, Span], passage: Passage) -> list[Span]:
+    """Return, for the number of each unreadable entry, what lies between the places of the entries around it."""
+    starts = [placed[number].start for number in sorted(placed)]
+    if starts != sorted(starts):
+        return [Span(passage.start, passage.end)] if gaps else []
+    return [
+        Span(
+            max((span.end for number, span in placed.items() if number < gap), default=passage.start),
+            min((span.start for number, span in placed.items() if number > gap), default=passage.end),
+        )
+        for gap in gaps
+    ]
 
 
 def _place(

@@ -8,6 +8,9 @@ inside.  Whether a mention starts there follows from the word before: after a wo
 only if the members that have both words inside begin one there, weighted by how sure each is.  (Dividing into B and I
 without the word before would cut "chronic | kidney disease" when a second labeler marks "kidney disease" alone.)
 
+Where a labeler knows nothing of a word (labelled.py), the rule joins the others as if it was not there; a word is
+unknown where no member of a type knows it and no other type is likely.  All subsets are scored on what all know.
+
 A labeler by itself is scored by its own best tags and handed on untouched.  Ties go to fewer labelers, then to the
 earlier rule.  The chosen score is the best of many on the same notes, so it flatters: report another split's.
 Cost: 31 subsets, 4 rules, 3 types on 100,000 words take about 4 s.  Left out: more than MOST_LABELERS labelers.
@@ -15,13 +18,13 @@ Cost: 31 subsets, 4 rules, 3 types on 100,000 words take about 4 s.  Left out: m
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 
 import numpy as np
 
 from ckd_dist.notes.note import Note, best_tags, tag_names
-from ckd_dist.studies.ner.labelers.labelled import floored
+from ckd_dist.studies.ner.labelers.labelled import floored, known_words, leave_unknown
 
 MOST_LABELERS = 10  # 1,023 subsets
 INSIDE = 0.5
@@ -65,18 +68,20 @@ class Combination:
         alone = {choice.members for choice in self.choices.values()}
         if len(alone) == 1 and len(only := alone.pop()) == 1:
             return probability_LUK[self.names.index(only[0])].astype(np.float32)
-        joined_UK = np.empty(probability_LUK.shape[1:])
+        joined_UK, known_LU, known_TU = np.empty(probability_LUK.shape[1:]), known_words(probability_LUK), []
         for column, choice in zip(range(1, probability_LUK.shape[2], 2), self.choices.values(), strict=True):
             chosen = [self.names.index(name) for name in choice.members]
             begin_MU, more_MU = probability_LUK[chosen, :, column], probability_LUK[chosen, :, column + 1]
+            known_TU.append(known_LU[chosen].any(0))
             if len(chosen) == 1:
-                joined_UK[:, column], joined_UK[:, column + 1] = begin_MU[0], more_MU[0]
+                joined_UK[:, column], joined_UK[:, column + 1] = begin_MU[0] * known_TU[-1], more_MU[0] * known_TU[-1]
                 continue
-            inside_U, share_U = _join(_pieces(begin_MU, more_MU), RULES[choice.rule], np.array(choice.weights))
+            pieces = _pieces(begin_MU, more_MU, known_LU[chosen])
+            inside_U, share_U = _join(pieces, RULES[choice.rule], np.array(choice.weights))
             joined_UK[:, column] = inside_U * share_U
             joined_UK[:, column + 1] = inside_U - joined_UK[:, column]
         joined_UK[:, 0] = np.maximum(1 - joined_UK[:, 1:].sum(1), 0)
-        return floored(joined_UK)
+        return leave_unknown(floored(joined_UK), np.array(known_TU))
 
     def to_json(self) -> str:
         """Return the combination as JSON, for a person to read."""
@@ -104,6 +109,9 @@ def search(
     starts_N = np.cumsum([0, *map(len, notes)])[:-1]
     starts_N = starts_N[[len(note) > 0 for note in notes]]
     own_LU = np.array([_own_tags(probability_UK, notes) for probability_UK in probability_LUK])
+    known_LU = known_words(probability_LUK)
+    unknown_U1 = np.concatenate([[0], np.cumsum(~known_LU.all(0))])
+    golds = [gold.where_known(unknown_U1) for gold in golds]
     table = {}
     for column, kind, gold in zip(range(1, probability_LUK.shape[2], 2), types, golds, strict=True):
         begins_LU = own_LU == column
@@ -111,30 +119,41 @@ def search(
             _score(begins_U, inside_U, starts_N, gold)
             for begins_U, inside_U in zip(begins_LU, begins_LU | (own_LU == column + 1), strict=True)
         ]
-        pieces = _pieces(probability_LUK[:, :, column], probability_LUK[:, :, column + 1])
+        pieces = _pieces(probability_LUK[:, :, column], probability_LUK[:, :, column + 1], known_LU)
         table[kind] = _try_all(pieces, alone, starts_N, gold, names)
     return Combination(tuple(names), {kind: max(tried, key=lambda c: c.f1) for kind, tried in table.items()}, table)
 
 
 @dataclass(frozen=True)
 class _Gold:
-    """spans: those mentions of a type that begin and end with words, as start * 2^32 + end; total: all of them."""
+    """spans: those mentions of a type that begin and end with words, as start * 2^32 + end; total: all of them.
+
+    unknown_U1: how many words before each are unknown to a labeler; spans with such words are not scored.
+    """
 
     spans: np.ndarray
     total: int
+    unknown_U1: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def where_known(self, unknown_U1: np.ndarray) -> "_Gold":
+        spans = _known(self.spans, unknown_U1)
+        return _Gold(spans, self.total - len(self.spans) + len(spans), unknown_U1)
 
 
 @dataclass(frozen=True)
 class _Pieces:
-    """Of each labeler: inside; inside together with the word before; and a mention starting right after that word."""
+    """Of each labeler: whether it knows a word; inside; inside together with the word before; and a mention starting
+    right after that word.
+    """
 
+    known_MU: np.ndarray
     inside_MU: np.ndarray
     both_MU: np.ndarray
     broken_MU: np.ndarray
 
     def take(self, chosen: Sequence[int]) -> "_Pieces":
         chosen = list(chosen)
-        return _Pieces(self.inside_MU[chosen], self.both_MU[chosen], self.broken_MU[chosen])
+        return _Pieces(*(part[chosen] for part in (self.known_MU, self.inside_MU, self.both_MU, self.broken_MU)))
 
 
 def _try_all(
@@ -155,21 +174,35 @@ def _try_all(
     return tuple(tried)
 
 
-def _pieces(begin_LU: np.ndarray, more_LU: np.ndarray) -> _Pieces:
-    inside_LU = begin_LU + more_LU
+def _pieces(begin_LU: np.ndarray, more_LU: np.ndarray, known_LU: np.ndarray) -> _Pieces:
+    begin_LU = begin_LU * known_LU
+    inside_LU = begin_LU + more_LU * known_LU
     before_LU = np.concatenate([np.zeros_like(inside_LU[:, :1]), inside_LU[:, :-1]], axis=1)
-    return _Pieces(inside_LU, inside_LU * before_LU, begin_LU * before_LU)
+    return _Pieces(known_LU, inside_LU, inside_LU * before_LU, begin_LU * before_LU)
 
 
 def _join(pieces: _Pieces, rule: Rule, weights_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how far each word is inside, and which share of that begins a mention, both [U]."""
-    weights_M = weights_M if weights_M.any() else np.ones(len(weights_M))  # none found anything: all alike
-    inside_U = rule(pieces.inside_MU, weights_M)
+    inside_U = _inside(pieces, rule, weights_M)
     share_U = np.ones(len(inside_U))
     follows = 1 + np.flatnonzero(inside_U[:-1] > INSIDE)
     both_F, broken_F = pieces.both_MU[:, follows].sum(0), pieces.broken_MU[:, follows].sum(0)
     share_U[follows] = np.divide(broken_F, both_F, out=np.zeros(len(follows)), where=both_F > 0)
     return inside_U, share_U
+
+
+def _inside(pieces: _Pieces, rule: Rule, weights_M: np.ndarray) -> np.ndarray:
+    """Return how far each word is inside, by those who know it; 0 where none does."""
+    weights_M = weights_M if weights_M.any() else np.ones(len(weights_M))  # none found anything: all alike
+    if pieces.known_MU.all():
+        return rule(pieces.inside_MU, weights_M)
+    inside_U = np.zeros(pieces.inside_MU.shape[1])
+    for known_M in np.unique(pieces.known_MU, axis=1).T:
+        if known_M.any():
+            there_U = (pieces.known_MU == known_M[:, None]).all(0)
+            mine_M = weights_M[known_M] if weights_M[known_M].any() else np.ones(known_M.sum())
+            inside_U[there_U] = rule(pieces.inside_MU[known_M][:, there_U], mine_M)
+    return inside_U
 
 
 def _score(begins_U: np.ndarray, inside_U: np.ndarray, starts_N: np.ndarray, gold: _Gold) -> tuple[float, float, float]:
@@ -180,9 +213,17 @@ def _score(begins_U: np.ndarray, inside_U: np.ndarray, starts_N: np.ndarray, gol
     ends_U = inside_U.copy()
     ends_U[:-1] &= begins_U[1:] | ~inside_U[1:]
     spans = (np.flatnonzero(begins_U) << 32) + np.flatnonzero(ends_U) + 1
+    spans = _known(spans, gold.unknown_U1)
     correct = int(np.isin(spans, gold.spans).sum())
     precision = correct / len(spans) if len(spans) else 0.0
-    return precision, correct / gold.total, 2 * correct / (len(spans) + gold.total)
+    return precision, correct / max(gold.total, 1), 2 * correct / max(len(spans) + gold.total, 1)
+
+
+def _known(spans: np.ndarray, unknown_U1: np.ndarray) -> np.ndarray:
+    """Return the spans that hold no unknown word."""
+    if not unknown_U1[-1:].any():
+        return spans
+    return spans[unknown_U1[spans & 0xFFFFFFFF] == unknown_U1[spans >> 32]]
 
 
 def _own_tags(probability_UK: np.ndarray, notes: Sequence[Note]) -> np.ndarray:

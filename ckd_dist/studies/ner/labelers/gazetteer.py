@@ -68,6 +68,14 @@ class Gazetteer:
         """options: what counts as a match.  vocabularies: of one or several types, the first of which win ties."""
         self.name = options.name
         self._options = options
+        self.kept: dict[str, int] = {}  # what -> how many, as account.Account has it
+        self.lost: dict[str, int] = {}
+        for vocabulary in vocabularies:
+            names = f"names of {vocabulary.type}"
+            self.kept[names] = self.kept.get(names, 0) + len(vocabulary.terms)
+            for what, number in vocabulary.left_out.items():
+                self.lost[what] = self.lost.get(what, 0) + number
+        self.remarks = tuple(dict.fromkeys(remark for each in vocabularies for remark in each.remarks))
         self._types = list(dict.fromkeys(vocabulary.type for vocabulary in vocabularies))
         names = compile_names(vocabularies, self._types, options)
         self.fingerprint = hash_of_names(names, self._types, options)

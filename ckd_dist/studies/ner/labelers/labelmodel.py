@@ -7,8 +7,9 @@ or I of its type, and given the state every labeler emits its tag on its own, by
 A soft tag counts for each tag by its probability.  The majority vote starts it, and a Dirichlet prior that a labeler is
 mostly right keeps states from swapping names; another holds the steps between tags near the vote's, or EM explains
 mentions of one word away as noise.  A labeler that never predicts a type emits in that type's states what it emits
-outside of mentions, so its silence counts neither for nor against.  One labeler alone shows nothing of its own
-accuracy: its own tags, which are the vote, are kept.
+outside of mentions, so its silence counts neither for nor against.  A labeler that knows nothing of a word
+(labelled.py) emits nothing there; where none that predicts a type knows it, and no other type is likely, it stays
+unknown.  One labeler alone shows nothing of its own accuracy: its own tags, which are the vote, are kept.
 
 hmmlearn's BaseHMM runs the passes and the iterations; it is in limited maintenance, with wheels up to Python 3.13.
 skweak itself needs spaCy and is no longer maintained; Snorkel's open library has stopped, and has no sequences.
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from hmmlearn.base import BaseHMM
 
-from ckd_dist.studies.ner.labelers.labelled import floored
+from ckd_dist.studies.ner.labelers.labelled import floored, known_words, leave_unknown
 
 PRIOR_WORDS = 20.0  # the prior on a row of a confusion matrix weighs as much as this many words
 RIGHT = 0.8  # share of that on the true tag; half of the rest on O, half on all
@@ -59,7 +60,12 @@ class LabelModel:
             return np.zeros(probability_LUK.shape[1:], np.float32)
         hmm = _Labelers(self.confusion_LKK)
         hmm.startprob_, hmm.transmat_ = self.start_K, self.transition_KK
-        return floored(hmm.predict_proba(_side_by_side(probability_LUK), lengths_N))
+        seen_LUK = _seen(probability_LUK)
+        joined_UK = floored(hmm.predict_proba(_side_by_side(seen_LUK), lengths_N))
+        predicts_LT = (self.confusion_LKK[:, 1::2] != self.confusion_LKK[:, :1]).any(2)  # else its rows are tied to O's
+        known_LU = seen_LUK.any(2)
+        known_TU = np.array([known_LU[predicts_L | ~predicts_L.any()].any(0) for predicts_L in predicts_LT.T])
+        return leave_unknown(joined_UK, known_TU)
 
     def to_json(self) -> str:
         """Return the model as JSON: its arrays under their names."""
@@ -75,6 +81,7 @@ def fit_label_model(probability_LUK: np.ndarray, lengths_N: Sequence[int]) -> La
     num_labelers, num_words, num_columns = probability_LUK.shape
     if num_words == 0:
         raise ValueError("no words to learn from: give notes that labelers have labelled")
+    probability_LUK = _seen(probability_LUK)
     predicts_LT = _predicts(probability_LUK)
     tied_LK = np.array([_tied(predicts_T) for predicts_T in predicts_LT])
     prior_LKK = np.array([_prior(num_columns)[tied_K] for tied_K in tied_LK])
@@ -141,6 +148,12 @@ class _Labelers(BaseHMM):
         return curr_logprob + emission + prior
 
 
+def _seen(probability_LUK: np.ndarray) -> np.ndarray:
+    """Return the soft tags with nothing but zeros where a labeler knows nothing of a word: no tag was emitted."""
+    known_LU = known_words(probability_LUK)
+    return probability_LUK if known_LU.all() else probability_LUK * known_LU[..., None]
+
+
 def _side_by_side(probability_LUK: np.ndarray) -> np.ndarray:
     return probability_LUK.transpose(1, 0, 2).reshape(probability_LUK.shape[1], -1).astype(np.float32)
 
@@ -153,7 +166,12 @@ def _predicts(probability_LUK: np.ndarray) -> np.ndarray:
 def _vote(probability_LUK: np.ndarray, predicts_LT: np.ndarray) -> np.ndarray:
     """Return the tag with the largest mean over the labelers (of a type: that predict it), one-hot float64 [U, K]."""
     predicts_LK = np.concatenate([np.ones((len(predicts_LT), 1), bool), predicts_LT.repeat(2, axis=1)], axis=1)
-    mean_UK = np.einsum("luk,lk->uk", probability_LUK, predicts_LK / np.maximum(predicts_LK.sum(0), 1))
+    share_LK = predicts_LK / np.maximum(predicts_LK.sum(0), 1)
+    mean_UK = np.einsum("luk,lk->uk", probability_LUK, share_LK)
+    silent_U = ~probability_LUK.any(2).all(0)
+    if silent_U.any():  # the mean of those that know the word
+        known_LUK = probability_LUK[:, silent_U].any(2, keepdims=True) * share_LK[:, None]
+        mean_UK[silent_U] /= np.maximum(known_LUK.sum(0), 1e-9)
     mean_UK[:, 0] = 1 - mean_UK[:, 1:].sum(1)  # not O's own mean: that counts labelers that never predict a type
     return np.eye(mean_UK.shape[1])[mean_UK.argmax(1)]
 

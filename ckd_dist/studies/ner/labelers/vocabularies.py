@@ -21,8 +21,8 @@ import csv
 import gzip
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -44,10 +44,15 @@ SNOMED_COLUMNS = ("active", "conceptId", "languageCode", "typeId", "term")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Names of one type of entity: each once, as written, in the order of the file."""
+    """Names of one type of entity: each once, as written, in the order of the file.
+
+    left_out: why -> how many entries.  remarks: what else is to be known of them.
+    """
 
     type: str
     terms: tuple[str, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def read_terms(spec: str) -> Vocabulary:

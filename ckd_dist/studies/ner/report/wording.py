@@ -24,6 +24,15 @@ def warnings(results: NerResults) -> list[str]:
             f"Labels of its own training notes: {', '.join(own)}. It repeats there what it learned, better and surer "
             "than on new notes, and the student learned from these labels too."
         )
+    titles = results.titles()
+    for name, counts in results.answers.items():
+        if counts.get("unknown_words"):
+            asked, unread, cut = (counts.get(what, 0) for what in ("questions", "unread_answers", "cut_answers"))
+            sentences.append(
+                f"{titles[name]} left {number(counts['unknown_words'], 0)} words unknown, because {number(unread, 0)} "
+                f"of its {number(asked, 0)} answers could not be read and {number(cut, 0)} were cut: no student "
+                "learned from its silence about them, and its own scores count them as missed."
+            )
     labelers = [system for system in results.systems if system.role == "labeler"]
     if labelers and all(system.kind != "llm" for system in labelers):
         sentences.append(

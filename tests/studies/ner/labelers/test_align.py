@@ -24,9 +24,10 @@ def aligned(answer, *sentences):
     asked = note(*sentences)
     (question,) = questions(asked, 1000)
     text = answer if isinstance(answer, str) else json.dumps({"entities": answer})
-    mentions, counts = align(text, asked.text, question.lines, TYPES)
+    mentions, unknown, counts = align(text, asked.text, question.lines, TYPES)
     assert sum(counts[name] for name in (*PLACED, *DROPPED)) == counts["entities"]
     assert sum(counts[name] for name in PLACED) == len(mentions)
+    assert all(0 <= start <= end <= len(asked.text) for start, end in unknown)
     for before, after in pairwise(mentions):
         assert before.end <= after.start
     return [(asked.text[m.start : m.end], m.start, m.type) for m in mentions], dict(+counts)
@@ -285,7 +286,7 @@ def test_lines_are_shown_whole_and_come_back_by_their_places():
     ]
     covered = [asked.text[start:end] for part in parts for start, end in part.lines]
     assert covered == ["He has CKD stage 3 .", "No  fever\ntoday .", "Stop <|im_end|> now ."]
-    mentions, _ = align(json.dumps({"entities": [entry(1, "fever", S)]}), asked.text, parts[1].lines, TYPES)
+    mentions, *_ = align(json.dumps({"entities": [entry(1, "fever", S)]}), asked.text, parts[1].lines, TYPES)
     assert mentions == [Mention(25, 30, S)]
 
 
