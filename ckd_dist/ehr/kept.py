@@ -8,6 +8,8 @@ from ckd_dist.account import Account, counted
 from ckd_dist.ehr.staging import KIND, Connection, Report
 from ckd_dist.schema import (
     ADMISSION,
+    ANY_DIAGNOSIS,
+    ANY_PROCEDURE,
     DIAGNOSIS,
     EICU_DIAGNOSIS,
     HISTORY,
@@ -26,6 +28,8 @@ NAMES = {  # of what the line counts; the first three are said even where there 
     TREATMENT: "treatments",
     HISTORY: "past diseases",
     ICU_ADMISSION: "ICU stays",
+    ANY_DIAGNOSIS: "diagnoses",  # of whatever vocabulary
+    ANY_PROCEDURE: "procedures",
 }
 ALWAYS = ("admissions", "diagnoses", "drugs")
 GIVES = {  # what records hold none of where a table is missing; titles come from the code tables instead
@@ -44,7 +48,9 @@ GIVES = {  # what records hold none of where a table is missing; titles come fro
 def count_kept(con: Connection) -> dict[str, int]:
     """Count the staged events of every kind that the line names, in its order."""
     found = dict(con.execute("SELECT kind, count(*) FROM events GROUP BY kind").fetchall())
-    numbers = {name: found.get(KIND[kind], 0) for kind, name in NAMES.items()}
+    numbers = dict.fromkeys(NAMES.values(), 0)
+    for kind, name in NAMES.items():
+        numbers[name] += found.get(KIND[kind], 0)
     return {name: number for name, number in numbers.items() if number or name in ALWAYS}
 
 

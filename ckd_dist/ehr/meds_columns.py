@@ -22,6 +22,7 @@ FLOAT = re.compile(r"FLOAT|DOUBLE|DECIMAL.*")
 TEXT = re.compile(r"VARCHAR|ENUM.*")
 MOMENT = re.compile(r"DATE|TIMESTAMP.*")
 EMPTY = "'', 'nan', 'none', 'null', '<na>', 'nat', 'unk'"  # how tools write an empty cell
+ROW, FILE = "file_row_number", "meds_file"  # columns that the reader adds
 LARGEST = 2**53  # whole numbers up to it are exact in a float
 
 
@@ -41,7 +42,7 @@ class Columns:
         if WHOLE.fullmatch(kind):
             return f"TRY_CAST({name} AS BIGINT)"
         if FLOAT.fullmatch(kind):
-            return f"CASE WHEN {name} = trunc({name}) AND abs({name}) <= {LARGEST} THEN {name}::BIGINT END"
+            return f"CASE WHEN {name} = trunc({name}) AND abs({name}) <= {LARGEST} THEN TRY_CAST({name} AS BIGINT) END"
         if TEXT.fullmatch(kind):
             return f"TRY_CAST(regexp_extract({name}::VARCHAR, '^\\s*([+-]?\\d+)([.]0*)?\\s*$', 1) AS BIGINT)"
         raise ValueError(f"{self.place}: column {name} is {kind}, and holds no ids: MEDS has whole numbers there")
@@ -55,6 +56,14 @@ class Columns:
         if TEXT.fullmatch(kind) or kind == '"NULL"':
             return f"TRY_CAST({name} AS TIMESTAMP)"
         raise ValueError(f"{self.place}: column {name} is {kind}, and holds no times: MEDS has timestamps there")
+
+    def check_codes(self, name: str) -> None:
+        """Raise ValueError where codes are numbers, as a tokenizer leaves them."""
+        if WHOLE.fullmatch(self.types[name]) or FLOAT.fullmatch(self.types[name]):
+            raise ValueError(
+                f"{self.place}: column {name} is {self.types[name]}, and MEDS' codes are text: give the data set as it"
+                " was before its codes were numbered for a model"
+            )
 
     def number_of(self, name: str) -> str:
         """SQL of a value, null where there is no such column or it holds no numbers."""
@@ -80,7 +89,8 @@ def find_files(folder: Path) -> tuple[list[Path], int]:
     if not files:
         raise ValueError(f"{folder} holds no data/**/*.parquet: give the folder above data/ of a MEDS data set")
     for path in files:
-        check_whole(path)
+        if ROW in check_whole(path):
+            raise ValueError(f"{path}: rename its column {ROW}, a name that the reader needs")
     return files, len(all_files) - len(files)
 
 
@@ -89,10 +99,10 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) or part == "__MACOSX" for part in path.parts)
 
 
-def check_whole(path: Path, cure: str = "Copy it anew") -> None:
-    """Raise ValueError where a parquet file has no readable end."""
+def check_whole(path: Path, cure: str = "Copy it anew") -> list[str]:
+    """Return the names of a parquet file's columns.  Raise ValueError where it has no readable end."""
     try:
-        pq.read_schema(path)
+        return pq.read_schema(path).names
     except (pa.ArrowException, OSError):
         raise ValueError(f"{path} cannot be read as MEDS: is it a whole parquet file? {cure}") from None
 
@@ -102,9 +112,9 @@ def columns_of(con: Connection, table: str, place: Path, asked: tuple[str, ...])
     types = {row[0].lower(): row[1] for row in con.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}
     if missing := [name for name in asked if name not in types]:
         old = ": is it of MEDS before 0.3? Convert it anew" if "patient_id" in types else ""
+        found = ", ".join(name for name in types if name not in (ROW, FILE))
         raise ValueError(
-            f"{place}: column {', '.join(missing)} is missing, which every such MEDS file has; found"
-            f" {', '.join(types)}{old}"
+            f"{place}: column {', '.join(missing)} is missing, which every such file has; found {found}{old}"
         )
     return Columns(place, types)
 
@@ -124,7 +134,7 @@ def blamed(con: Connection, files: list[Path], place: Path, error: duckdb.Error)
 
 def count_bad(con: Connection, table: str, given: str, read: str) -> int:
     """Count the rows where something stands that could not be read."""
-    return number(con, f"SELECT count(*) FROM {table} WHERE {given} AND ({read}) IS NULL")
+    return number(con, f"SELECT count(*) FILTER ({given} AND ({read}) IS NULL) FROM {table}")  # WHERE misjudges NaN
 
 
 def literal(path: Path) -> str:

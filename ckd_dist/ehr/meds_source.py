@@ -18,7 +18,7 @@ import pyarrow as pa
 from ckd_dist.account import counted
 from ckd_dist.ehr import meds_visits
 from ckd_dist.ehr.meds_codes import prefix_of, read_code
-from ckd_dist.ehr.meds_columns import ASKED, Columns, blamed, columns_of, count_bad, find_files, literal
+from ckd_dist.ehr.meds_columns import ASKED, FILE, Columns, blamed, columns_of, count_bad, find_files, literal
 from ckd_dist.ehr.meds_metadata import load_splits, load_titles
 from ckd_dist.ehr.meds_visits import CODED, VISIT_KINDS, ranks
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
@@ -40,7 +40,7 @@ from ckd_dist.schema import (
     SITE,
 )
 
-FILES = "read_parquet(getvariable('files'), union_by_name = true, filename = true, file_row_number = true)"
+FILES = f"read_parquet(getvariable('files'), union_by_name = true, filename = '{FILE}', file_row_number = true)"
 CODES_AT_ONCE = 1 << 16
 PREFIXES = 8  # that a sentence names
 
@@ -50,17 +50,24 @@ ICU_KINDS = ranks(ICU_ADMISSION, ICU_DISCHARGE)
 ICD_KINDS = ranks(DIAGNOSIS, PROCEDURE)
 ORDERED_KINDS = ranks(*CODED)
 
-SAID = f"CREATE TABLE said AS SELECT code::VARCHAR AS said, count(*) AS num FROM {FILES} GROUP BY said"
+SAID = f"CREATE TABLE said AS SELECT code::VARCHAR AS said, count(*) AS num FROM {FILES} GROUP BY 1"
 READINGS = """CREATE TABLE readings (said VARCHAR, prefix VARCHAR, rest VARCHAR, kind TINYINT, reason VARCHAR,
     ours VARCHAR)"""
 SPELLED = f"""UPDATE readings SET ours = prefix || CASE
     WHEN kind IN ({ICD_KINDS}) THEN split_part(rest, '//', 1) || '//' || bare(split_part(rest, '//', 2))
     WHEN kind = {KIND[DISCHARGE]} AND says_died(rest) THEN '{DIED.removeprefix(DISCHARGE)}' ELSE rest END"""
 
-FOUND = f"""CREATE TABLE found AS SELECT {{subject_id}} AS subject_id, {{time}} AS time, ours AS code, kind, reason,
-        {{numeric_value}} AS numeric_value, CASE WHEN kind NOT IN ({SUBJECT_KINDS}) THEN {{hadm_id}} END AS hadm_id,
-        file_row_number AS row {{places}}
-    FROM {FILES} JOIN readings ON said = code::VARCHAR {{named}} WHERE ({{subject_id}}) IS NOT NULL"""
+FOUND = f"""CREATE TABLE found AS SELECT {{subject_id}} AS subject_id, {{time}} AS time, readings.ours AS code,
+        readings.kind AS kind, readings.reason AS reason, {{numeric_value}} AS numeric_value,
+        CASE WHEN readings.kind NOT IN ({SUBJECT_KINDS}) THEN {{hadm_id}} END AS hadm_id, file_row_number AS row
+        {{places}}
+    FROM {FILES} AS cells JOIN readings ON readings.said = cells.code::VARCHAR {{named}}
+    WHERE ({{subject_id}}) IS NOT NULL"""
+NAMELESS = f"SELECT count(*) FROM {FILES} WHERE ({{subject_id}}) IS NULL OR code IS NULL"
+
+# The commonest form of the times that cannot be read: nothing of a record.
+FORM = f"""SELECT regexp_replace(regexp_replace(left(trim(time::VARCHAR), 30), '[0-9]', '9', 'g'), '\\pL', 'A', 'g')
+    FROM {FILES} WHERE {{given}} AND ({{time}}) IS NULL GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"""
 
 # Visits whose ids are no numbers, in the order of their names.
 VISIT_NAMES = f"""CREATE TABLE visit_names AS SELECT name, row_number() OVER (ORDER BY name) AS id
@@ -102,7 +109,7 @@ SITES = f"""SELECT subject_id, NULL, '{{prefix}}' || place AS said, NULL, hadm_i
         AND events.hadm_id = here.hadm_id AND events.code = '{{prefix}}' || place)"""
 
 TORN = f"""SELECT count(*) FROM (SELECT subject_id FROM {FILES} WHERE subject_id IS NOT NULL
-    GROUP BY subject_id HAVING count(DISTINCT filename) > 1)"""
+    GROUP BY subject_id HAVING count(DISTINCT {FILE}) > 1)"""
 
 LATE_DRUGS = f"SELECT count(*) FROM judged WHERE reason IS NULL AND kind = {KIND[MEDICATION]} AND time > discharged"
 
@@ -138,14 +145,16 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> N
     try:
         columns = columns_of(con, FILES, place, ASKED)
         _check_subjects(con, columns)
+        columns.check_codes("code")
         others = _read_codes(con)
         _find(con, columns, report)
+        num_nameless = number(con, NAMELESS.format(subject_id=columns.id_of("subject_id")))
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:  # its message may quote a value
         raise blamed(con, files, place, error) from None
     track(1, 3)
-    table = report["tables"]["data"] = _stage(con, f"{len(files)} parquet files", report)
+    table = report["tables"]["data"] = _stage(con, f"{len(files)} parquet files", num_nameless, report)
     _refuse_nothing(con, place, table["rows"], others)
     if others:
         report["other_codes"] = dict(others.most_common())
@@ -202,13 +211,24 @@ def _find(con: Connection, columns: Columns, report: Report) -> None:
         if count_bad(con, FILES, columns.is_given("hadm_id"), hadm_id):
             hadm_id, named = _name_visits(con, columns, report)
     time = columns.time_of("time")
-    if num_bad := count_bad(con, FILES, columns.is_given("time"), time):
-        report["notes"]["times that cannot be read"] = num_bad
-        report["remarks"].append(f"{num_bad:,} cells of column time cannot be read: write YYYY-MM-DD HH:MM:SS")
+    _check_times(con, columns, time, report)
     places = "".join(f", trim({name}::VARCHAR) AS {name}" for name in PLACES if columns.has(name))
     subject_id, value = columns.id_of("subject_id"), columns.number_of("numeric_value")
     cells = {"subject_id": subject_id, "time": time, "numeric_value": value, "hadm_id": hadm_id}
     con.execute(FOUND.format(**cells, named=named, places=places))
+
+
+def _check_times(con: Connection, columns: Columns, time: str, report: Report) -> None:
+    """Count the times that cannot be read.  Raise ValueError where they are more than half: then it is their form."""
+    given = columns.is_given("time")
+    if not (num_bad := count_bad(con, FILES, given, time)):
+        return
+    form = con.execute(FORM.format(given=given, time=time)).fetchall()[0][0]
+    said = f"{num_bad:,} cells of column time cannot be read, such as {form} (A a letter, 9 a digit)"
+    if 2 * num_bad > number(con, f"SELECT count(*) FROM {FILES} WHERE {given}"):
+        raise ValueError(f"{columns.place}: {said}: write YYYY-MM-DD HH:MM:SS, or timestamps")
+    report["notes"]["times that cannot be read"] = num_bad
+    report["remarks"].append(said)
 
 
 def _name_visits(con: Connection, columns: Columns, report: Report) -> tuple[str, str]:
@@ -221,13 +241,12 @@ def _name_visits(con: Connection, columns: Columns, report: Report) -> tuple[str
     given = columns.is_given("hadm_id")
     con.execute(VISIT_NAMES.format(given=given))
     report["remarks"].append("ids of visits are no numbers: visits are numbered in the order of their ids")
-    return "visit_names.id", f"LEFT JOIN visit_names ON {given} AND name = trim(hadm_id::VARCHAR)"
+    return "visit_names.id", f"LEFT JOIN visit_names ON {given} AND visit_names.name = trim(hadm_id::VARCHAR)"
 
 
-def _stage(con: Connection, file: str, report: Report) -> Report:
+def _stage(con: Connection, file: str, num_nameless: int, report: Report) -> Report:
     """Give every found event its visit, judge it, and stage what is kept; return what became of the rows."""
     num_rows = number(con, "SELECT coalesce(sum(num), 0)::BIGINT FROM said")
-    num_nameless = number(con, f"SELECT count(*) FROM {FILES} WHERE subject_id IS NULL OR code IS NULL")
     num_found = number(con, "SELECT count(*) FROM found")
     if num_beside := number(con, BESIDE):
         report["notes"]["diagnosis codes beside others in one event"] = num_beside
