@@ -3,16 +3,16 @@
 Of .ann only text-bound annotations are read (lines T); relations, events, attributes and notes are passed over.
 A mention in several pieces (`T4  Symptom 10 14;30 41`) cannot be written as tags of words: left out and counted.
 Pieces with nothing but white space between them are one mention: so brat writes one that runs over a line's end.
-A .txt without .ann is a document that nobody annotated.
+A .txt without .ann is a document that nobody annotated.  brat itself counts CRLF as one character (claims.py).
 """
 
 import re
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
-from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
-from ckd_dist.notes.files import find_files, read_text, split_of_folder
+from ckd_dist.notes.claims import Claim, mentions_of
+from ckd_dist.notes.document import Corpus, Document, corpus_of
+from ckd_dist.notes.files import SourceFile, find_files, read_text, split_of_folder
 from ckd_dist.notes.note import Mention
 
 TEXT_BOUND = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)", re.DOTALL)
@@ -25,7 +25,7 @@ def read_brat(path: Path) -> Corpus:
         raise ValueError(f"{path} is one file: give the folder that holds it, or a tar archive of .txt and .ann")
     counts: Counter[str] = Counter()
     files = find_files(path, (".txt", ".ann"))
-    texts, annotations = ({f.stem: f for f in files if f.ending == ending} for ending in (".txt", ".ann"))
+    texts, annotations = (_by_stem(path, [f for f in files if f.ending == ending]) for ending in (".txt", ".ann"))
     if alone := sorted(annotations.keys() - texts.keys()):
         raise ValueError(f"{path}: {len(alone)} .ann files lack their .txt, the first is {alone[0]}.ann: add the texts")
     documents = []
@@ -36,25 +36,32 @@ def read_brat(path: Path) -> Corpus:
     return corpus_of(documents, counts)
 
 
+def _by_stem(path: Path, files: list[SourceFile]) -> dict[str, SourceFile]:
+    """Return the files of one ending by their stem.  Raises ValueError where two have the same, as a.txt, a.txt.gz."""
+    if doubled := [stem for stem, times in Counter(file.stem for file in files).items() if times > 1]:
+        raise ValueError(
+            f"{path}: {len(doubled)} names stand for two files each, the first is {doubled[0]}{files[0].ending} (with "
+            ".gz and without, or in capitals): leave one of them"
+        )
+    return {file.stem: file for file in files}
+
+
 def _mentions(annotation: str, text: str, counts: Counter[str]) -> tuple[Mention, ...]:
-    found = []
-    for line in annotation.split("\n"):
-        match = TEXT_BOUND.fullmatch(line.removesuffix("\r"))
+    claims = []
+    for line in re.split(r"\r?\n|\r", annotation):
+        match = TEXT_BOUND.fullmatch(line)
         if match is None:
             counts["malformed_lines"] += bool(line.strip()) and not OTHERS.match(line)
             continue
         kind, places, written = match.groups()
-        pieces = [tuple(map(int, place.split())) for place in places.split(";")]
-        (start, _), (_, end) = pieces[0], pieces[-1]
-        if any(text[a:b].strip() or a > b for (_, a), (b, _) in pairwise(pieces)):
-            counts["discontinuous"] += 1
-        elif start < end and _as_written(" ".join(text[a:b] for a, b in pieces)) == _as_written(written):
-            found.append(Mention(start, end, kind))
-        else:  # a text with a tab that is not in the note: the line has a field too many
-            counts["malformed_lines" if "\t" in written else "out_of_text"] += 1
-    return in_order(found)
+        if "\t" in written and _but_tabs(written) not in _but_tabs(text):  # the line has a field too many
+            counts["malformed_lines"] += 1
+            continue
+        pieces = tuple((int(start), int(end)) for start, end in (place.split() for place in places.split(";")))
+        claims.append(Claim(pieces, kind, written))
+    return mentions_of(text, claims, counts)
 
 
-def _as_written(characters: str) -> str:
+def _but_tabs(characters: str) -> str:
     """Return the characters as brat writes them into a line: a blank for a line break."""
-    return re.sub(r"\s", " ", characters)
+    return re.sub(r"[^\S\t]", " ", characters)

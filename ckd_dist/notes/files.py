@@ -96,9 +96,12 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def read_text(file: SourceFile) -> str:
-    """Read all of a file, its line ends as they are.  Raises ValueError where it is damaged or not UTF-8."""
+    """Read all of a file, its line ends as they are, without a byte order mark.
+
+    Raises ValueError where it is damaged or not UTF-8.
+    """
     with _reading(file.name), file.open() as opened:
-        return opened.read().decode("utf-8")
+        return opened.read().decode("utf-8-sig")
 
 
 def lines(file: SourceFile) -> Iterator[str]:

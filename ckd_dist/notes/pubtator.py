@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
+from ckd_dist.notes.claims import Claim, mentions_of
+from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.files import SourceFile, find_files, lines
 from ckd_dist.notes.note import Mention
 
@@ -34,8 +35,8 @@ def _read_file(file: SourceFile, counts: Counter[str]) -> list[Document]:
 
     def end() -> None:
         if name is not None:
-            text = f"{title} {abstract}"
-            documents.append(Document(name, text, _mentions(text, rows, counts), split=file.split))
+            mentions = _mentions(title, abstract, rows, counts)
+            documents.append(Document(name, f"{title} {abstract}", mentions, split=file.split))
 
     for line in lines(file):
         if match := TEXT.fullmatch(line):
@@ -56,15 +57,13 @@ def _read_file(file: SourceFile, counts: Counter[str]) -> list[Document]:
     return documents
 
 
-def _mentions(text: str, rows: list[list[str]], counts: Counter[str]) -> tuple[Mention, ...]:
-    found = []
+def _mentions(title: str, abstract: str, rows: list[list[str]], counts: Counter[str]) -> tuple[Mention, ...]:
+    claims = []
     for _, start, end, *rest in rows:
         if not start[:1].isdigit():  # a relation: id, its name, two identifiers
             continue
         if not (start.isdecimal() and end.isdecimal()) or len(rest) < 2 or not rest[1]:
             counts["malformed_lines"] += 1
-        elif not rest[0] or text[int(start) : int(end)] != rest[0]:
-            counts["out_of_text"] += 1
         else:
-            found.append(Mention(int(start), int(end), rest[1]))
-    return in_order(found)
+            claims.append(Claim(((int(start), int(end)),), rest[1].strip(), rest[0]))
+    return mentions_of(f"{title} {abstract}", claims, counts, joint=len(title))
