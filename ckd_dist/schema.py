@@ -11,6 +11,7 @@ from typing import TypeVar
 import polars as pl
 
 SPLITS = ("train", "tuning", "held_out")  # MEDS names
+FEWEST_SUBJECTS = 11  # the usual small-cell rule: what leaves with a model or a report rests on so many subjects
 
 # --- events: MEDS 0.4 (subject_id, time, code, numeric_value) with the visit kept as an extra column -----------------
 

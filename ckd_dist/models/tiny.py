@@ -2,11 +2,13 @@
 
 Everything after this file loads them by path, like any other base.  The weights are random; the supervised phase trains
 the teacher's, distillation the student's.  Same texts and seed, same bytes, in any process.
+
+A vocabulary travels with the model, so both learn theirs from words that enough subjects have (shared_words.py).
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+import string
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -22,15 +24,17 @@ from transformers import (
 )
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
+from ckd_dist.account import Account
 from ckd_dist.config import Tiny
 from ckd_dist.files import replacing_folder
 from ckd_dist.models.seeded import seeded
+from ckd_dist.models.shared_words import SharedWords, shared_words
 
 TEACHER_POSITIONS = 4096
 STUDENT_POSITIONS = 1024
 BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-SEEN = 5  # times that a piece must occur: a vocabulary travels with the model, and no one patient's word should
 ALPHABET = 200  # characters that get a piece of their own; rarer ones are [UNK], as in BERT
+ASCII = string.digits + string.ascii_letters + string.punctuation  # nobody's: a vocabulary has them in any case
 
 # Qwen2.5's template without its tool calls and without the system message it puts in by itself: that costs a tiny
 # vocabulary 48 tokens a prompt.
@@ -49,10 +53,13 @@ CHAT_TEMPLATE = """\
 """
 
 
-def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int) -> None:
-    """Write a Qwen2ForCausalLM of random weights and a byte-level BPE learned from `texts`."""
+def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int, public: Sequence[str] = ()) -> Account:
+    """Write a Qwen2ForCausalLM of random weights and a byte-level BPE; return what its vocabulary was learned from.
+
+    texts: all that the records of one subject say, a text a subject.  public: texts that are no patient's.
+    """
     _check(tiny, multiple=2)
-    tokenizer = _byte_level_bpe(texts, tiny.vocabulary)
+    tokenizer, words = _byte_level_bpe(texts, public, tiny.vocabulary)
     config = Qwen2Config(
         **_shape(tiny, tokenizer),
         num_key_value_heads=max(1, tiny.heads // 2),
@@ -63,12 +70,13 @@ def make_tiny_teacher(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
     with seeded(seed):
         model = Qwen2ForCausalLM(config)
     save_tiny(Path(folder), model, tokenizer)
+    return words.account()
 
 
-def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int) -> None:
-    """Write a BertModel of random weights and a lower-case WordPiece learned from `texts`."""
+def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int, public: Sequence[str] = ()) -> Account:
+    """Write a BertModel of random weights and a lower-case WordPiece, as `make_tiny_teacher` does."""
     _check(tiny, multiple=1)
-    tokenizer = _word_piece(texts, tiny.vocabulary)
+    tokenizer, words = _word_piece(texts, public, tiny.vocabulary)
     config = BertConfig(
         **_shape(tiny, tokenizer),
         max_position_embeddings=STUDENT_POSITIONS,
@@ -78,6 +86,7 @@ def make_tiny_student(folder: Path, texts: Iterable[str], tiny: Tiny, seed: int)
     with seeded(seed):
         model = BertModel(config)
     save_tiny(Path(folder), model, tokenizer)
+    return words.account()
 
 
 def _shape(tiny: Tiny, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
@@ -100,26 +109,30 @@ def _check(tiny: Tiny, multiple: int) -> None:
         )
 
 
-def _byte_level_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
-    """Return Qwen2's tokenizer with merges of its own: any text encodes, no unknown token."""
+def _byte_level_bpe(
+    texts: Iterable[str], public: Sequence[str], vocabulary: int
+) -> tuple[PreTrainedTokenizerBase, SharedWords]:
+    """Return Qwen2's tokenizer with merges of its own (any text encodes, no unknown token), and what taught it."""
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    split = pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(specials),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        min_frequency=SEEN,
         show_progress=False,
     )
-    tokenizer.train_from_iterator((_without(specials, text) for text in texts), trainer)
+
+    def cut(text: str) -> list[str]:
+        plain = tokenizer.normalizer.normalize_str(_without(specials, text))
+        return [word for word, _ in split.pre_tokenize_str(plain)]
+
+    words = shared_words(texts, public, cut)
+    tokenizer.train_from_iterator(words.repeated(), trainer)
     learned = json.loads(tokenizer.to_str())["model"]
-    return Qwen2TokenizerFast(
+    own = Qwen2TokenizerFast(
         vocab=learned["vocab"],
         merges=[tuple(merge) for merge in learned["merges"]],
         unk_token="<|endoftext|>",
@@ -130,6 +143,7 @@ def _byte_level_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         model_max_length=TEACHER_POSITIONS,
         padding_side="right",
     )
+    return own, words
 
 
 def _without(specials: list[str], text: str) -> str:
@@ -139,8 +153,10 @@ def _without(specials: list[str], text: str) -> str:
     return text
 
 
-def _word_piece(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
-    """Return BERT's lower-case tokenizer with pieces of its own.
+def _word_piece(
+    texts: Iterable[str], public: Sequence[str], vocabulary: int
+) -> tuple[PreTrainedTokenizerBase, SharedWords]:
+    """Return BERT's lower-case tokenizer with pieces of its own, and what taught it.
 
     tokenizers numbers first pieces in the order of a hash map, which differs between processes; naming them all
     beforehand, sorted, makes the result a function of the texts.
@@ -148,18 +164,20 @@ def _word_piece(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBas
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    texts = list(texts)
-    counts = Counter(
-        letter for text in texts for letter in tokenizer.normalizer.normalize_str(text) if not letter.isspace()
-    )
+    texts = [tokenizer.normalizer.normalize_str(text) for text in texts]
+    public = [tokenizer.normalizer.normalize_str(text) for text in public]
+    letters = shared_words(texts, [*public, ASCII.lower()], list).counts  # a letter may be a whole word: 李
     room = min(ALPHABET, (vocabulary - len(BERT_SPECIALS)) // 2)
-    letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:room])
-    first = BERT_SPECIALS + letters + ["##" + letter for letter in letters]
+    ranked = sorted(filter(str.strip, letters), key=lambda letter: (-letters[letter], letter))
+    alphabet = sorted(ranked[:room])
+    first = BERT_SPECIALS + alphabet + ["##" + letter for letter in alphabet]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=first, limit_alphabet=0, min_frequency=SEEN, show_progress=False
+        vocab_size=vocabulary, special_tokens=first, limit_alphabet=0, show_progress=False
     )
-    tokenizer.train_from_iterator(texts, trainer)
-    return BertTokenizerFast(vocab=tokenizer.get_vocab(), do_lower_case=True, model_max_length=STUDENT_POSITIONS)
+    cut = tokenizer.pre_tokenizer.pre_tokenize_str
+    words = shared_words(texts, public, lambda text: [word for word, _ in cut(text)])
+    tokenizer.train_from_iterator(words.repeated(), trainer)
+    return BertTokenizerFast(vocab=tokenizer.get_vocab(), do_lower_case=True, model_max_length=STUDENT_POSITIONS), words
 
 
 def save_tiny(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

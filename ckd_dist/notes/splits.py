@@ -25,7 +25,7 @@ def split_corpus(documents: Sequence[Document], train_fraction: float, tuning_fr
             "something to hold out: their sum must stay below 1"
         )
     shares = dict(zip(SPLITS, (train_fraction, tuning_fraction, 1 - train_fraction - tuning_fraction), strict=True))
-    groups = _groups(documents)
+    groups = owners_of(documents)
     own = [document.split for document in documents]
     if None in own or "train" not in own:
         return [_drawn(group, shares, seed) for group in groups]
@@ -34,13 +34,21 @@ def split_corpus(documents: Sequence[Document], train_fraction: float, tuning_fr
     return [_drawn(group, cut, seed) if split == "train" else split for group, split in zip(groups, own, strict=True)]
 
 
+def texts_of_owners(documents: Sequence[Document]) -> list[str]:
+    """Return all that the documents of one subject say, a text a subject; see `owners_of`."""
+    texts: dict[str, list[str]] = {}
+    for owner, document in zip(owners_of(documents), documents, strict=True):
+        texts.setdefault(owner, []).append(document.text)
+    return ["\n".join(own) for own in texts.values()]
+
+
 def text_key(text: str) -> str:
     """Return a hash that is the same for texts that differ in white space alone."""
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
 
 
-def _groups(documents: Sequence[Document]) -> list[str]:
-    """Return a key for every document; those with one key belong together.
+def owners_of(documents: Sequence[Document]) -> list[str]:
+    """Return a key for every document; those with one key belong together, as far as the corpus tells to one subject.
 
     The key is the smallest subject (or name) that the documents are chained to by shared subjects and texts.
     """

@@ -7,10 +7,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from ckd_dist.ehr.splits import split_of
+from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.recipes import RECIPES
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from tests.end_to_end.small import (
     DRUG,
+    FEW,
     FREE_TEXT,
     SUBJECT,
     SYNTHETIC,
@@ -59,20 +63,33 @@ def own_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def marked_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MIMIC-III tables with words and ids that can be found again: one patient's drug, free text, every id."""
+    """MIMIC-III tables with words and ids that can be found again: drugs of one and ten patients, free text, ids."""
     folder = tmp_path_factory.mktemp("marked")
-    for name, table in hospital(folder, 200).items():
+    tables = hospital(folder, 200)
+    one, *few = learned_from(tables["PRESCRIPTIONS"])[:FEWEST_SUBJECTS]
+    for name, table in tables.items():
         if "SUBJECT_ID" in table.columns:
             table = table.with_columns((pl.col("SUBJECT_ID").cast(pl.Int64) + SUBJECT).cast(pl.String))
         if "HADM_ID" in table.columns:
             table = table.with_columns((pl.col("HADM_ID").cast(pl.Int64) + VISIT).cast(pl.String))
         if name == "PRESCRIPTIONS":
-            first = pl.col("HADM_ID") == pl.col("HADM_ID").first()
-            table = table.with_columns(DRUG=pl.when(first).then(pl.lit(DRUG)).otherwise("DRUG"))
+            subject, first = pl.col("SUBJECT_ID").cast(pl.Int64), pl.col("HADM_ID").is_first_distinct()
+            planted = pl.when(subject == one).then(pl.lit(DRUG)).when(subject.is_in(few) & first).then(pl.lit(FEW))
+            table = table.with_columns(DRUG=planted.otherwise("DRUG"))
         if name == "ADMISSIONS":
             table = table.with_columns(DIAGNOSIS=pl.lit(FREE_TEXT))
         write_table(folder, name, table)
     return folder
+
+
+def learned_from(prescriptions: pl.DataFrame) -> list[int]:
+    """The subjects of train, as the tables number them once marked, with most visits with a drug first."""
+    ids = pl.col("SUBJECT_ID").cast(pl.Int64) + SUBJECT
+    visits = prescriptions.group_by(ids).agg(pl.col("HADM_ID").n_unique()).sort("HADM_ID", ids, descending=True)
+    settings = RECIPES["tiny"]().extract
+    shares = {"train": settings.train_fraction, "tuning": settings.tuning_fraction}
+    split_N = split_of(visits["SUBJECT_ID"].to_numpy(), **shares, seed=settings.split_seed)
+    return visits["SUBJECT_ID"].filter(pl.Series(split_N) == "train").to_list()
 
 
 @pytest.fixture(scope="session")

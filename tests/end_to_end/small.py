@@ -52,7 +52,8 @@ Kidney failure, acute:
 """
 
 
-DRUG = "CANARYDRUG77"
+DRUG = "CANARYDRUG77"  # of one subject who is learned from, at all of its visits
+FEW = "CANARYFEW88"  # of ten such subjects, one fewer than may be told of
 FREE_TEXT = "CANARY FREE TEXT 4711"
 SUBJECT, VISIT = 770_000_000, 880_000_000  # added to every id: nothing else has nine digits that start so
 

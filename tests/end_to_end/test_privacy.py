@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from tests.end_to_end.small import DRUG, FREE_TEXT, SMALL, SUBJECT, VISIT, ckd, files, go, write_table
+from tests.end_to_end.small import DRUG, FEW, FREE_TEXT, SMALL, SUBJECT, VISIT, ckd, files, go, write_table
 
 RECORDS = ("events", "samples", "prompts")  # the folders that hold records, and nobody else reads
 
@@ -51,6 +52,12 @@ def test_the_planted_words_really_are_in_the_records(marked, marked_tables):
     assert FREE_TEXT in pl.read_csv(marked_tables / "ADMISSIONS.csv.gz", infer_schema=False)["DIAGNOSIS"].to_list()
     codes = pl.concat([pl.read_parquet(file) for file in marked.events.glob("data/*/*.parquet")])["code"]
     assert codes.str.contains(DRUG.lower()).any()
+    train = pl.read_parquet(marked.samples("train"))
+    for word, num_subjects in ((DRUG, 1), (FEW, FEWEST_SUBJECTS - 1)):  # learned from, and said often
+        has = train.filter(pl.col("medications").list.contains(word.lower()))
+        assert has["subject_id"].n_unique() == num_subjects
+        text = "".join(pl.read_parquet(marked.prompts("train", "student"))["text"])
+        assert text.lower().count(word.lower()) > 5
     assert holds_an_id(f"subject {SUBJECT + 10_001}".encode())
     assert not holds_an_id(b"0.7700123456") and not holds_an_id(b"10770000123")
 
@@ -61,8 +68,8 @@ def test_no_word_of_a_record_leaves_the_records(marked):
     assert {"progress", "stages", "report", "tensorboard", "softlabels", "student", "teacher", "base"} <= kinds
     for file in looked:
         content = file.read_bytes().lower()
-        assert DRUG.lower().encode() not in content, file
-        assert FREE_TEXT.lower().encode() not in content, file
+        for word in (DRUG, FEW, FREE_TEXT):
+            assert word.lower().encode() not in content, file
 
 
 def test_no_subject_or_visit_leaves_the_records(marked):

@@ -9,7 +9,6 @@ from ckd_dist.study import RunDataset, Stage, Study
 
 STAGES, SIZE = f"{__name__}.stages", f"{__name__}.size"
 
-CONCEPTS = ("concepts/concepts.parquet",)
 CASES = ("concepts/*",)
 VECTORS = (*SHARDS, NUMBERS)
 NAMED = ("embed.models", "embed.endpoints", "student.of", "student.name")  # which embeddings there are
@@ -41,7 +40,7 @@ STUDY = Study(
             part="embed",
             runs="jobs",
             fields=tuple(f"embed.{name}" for name in ("models", "endpoints", "phrases", "shard_rows", "order_seed")),
-            reads={"read": CONCEPTS},
+            reads={"read": CASES},
             sources=("embed.phrases", "embed.models"),
             size=f"{SIZE}:of_embed",
         ),

@@ -22,6 +22,7 @@ from ckd_dist.config import (
     what,
 )
 from ckd_dist.endpoints.egress import PHRASES
+from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.studies.concepts.regimes import Regime
 
 TEMPLATE = r"^[^{}]*\{\}[^{}]*$"  # exactly one pair of braces, or every phrase would be the same
@@ -198,7 +199,7 @@ class Compare(BootstrapPart):
     """experiments -> report"""
 
     neighbours: int = what(8, "target concepts whose nearest source concepts are shown", ge=0)
-    least_subjects: int = what(10, "fewest subjects of a concept that the report names", ge=1)
+    least_subjects: int = what(FEWEST_SUBJECTS, "fewest subjects of a concept that the report names", ge=1)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -16,6 +16,7 @@ import torch
 from ckd_dist.files import digest_of
 from ckd_dist.models.embed import Embedder, EmbedderOptions, inspect_embedder, load_embedder
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
+from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find
@@ -78,6 +79,21 @@ def phrases_of(run: ConceptsRun, further: str | None) -> list[str]:
     return sorted(set(read_concepts(run)["text"]) | set(read_phrases(further)))
 
 
+def shared_phrases_of(run: ConceptsRun, further: str | None) -> list[str]:
+    """Return the phrases that a vocabulary may be learned from: those of enough subjects, and the recipe's own.
+
+    A vocabulary travels with its model, and the title or the drug of a few patients should not.
+    """
+    cases = pl.read_parquet(run.cases, columns=["subject_id", "concepts"]).explode("concepts").drop_nulls()
+    subjects = (
+        cases.join(read_concepts(run), left_on="concepts", right_on="concept")
+        .group_by("text")
+        .agg(pl.col("subject_id").n_unique())
+        .filter(pl.col("subject_id") >= FEWEST_SUBJECTS)
+    )
+    return sorted({*subjects["text"], *read_phrases(further)})
+
+
 def read_phrases(file: str | None) -> list[str]:
     """Read a text file of phrases, one a line, each once; none where no file is named."""
     if file is None:
@@ -107,12 +123,13 @@ def read_synonyms(file: str | None) -> list[tuple[str, str]]:
 
 
 def make_tiny_bases(run: ConceptsRun, settings: EmbeddingOptions) -> None:
-    """Make the models that the recipe calls tiny: a vocabulary of these very phrases, and synonyms if any."""
+    """Make the models that the recipe calls tiny: a vocabulary of shared phrases, and synonyms if any."""
     for each in settings.models:
         if each.base in MAKERS:
             pairs = read_synonyms(each.synonyms)
-            texts = sorted({*phrases_of(run, settings.phrases), *(phrase for pair in pairs for phrase in pair)})
-            MAKERS[each.base](run.base(each.name), texts, each.tiny, seed=0)
+            shared = shared_phrases_of(run, settings.phrases)
+            texts = sorted({*shared, *(phrase for pair in pairs for phrase in pair)})
+            MAKERS[each.base](run.base(each.name), (), each.tiny, seed=0, public=texts)
             if pairs:
                 pooling = inspect_embedder(run.base(each.name), options_of(each)).pooling
                 teach_synonyms(run.base(each.name), pairs, pooling, SYNONYM_EPOCHS, seed=0)

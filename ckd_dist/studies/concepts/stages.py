@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from ckd_dist.account import Account
 from ckd_dist.config import Endpoint, values_of
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
@@ -22,7 +23,7 @@ from ckd_dist.models.base import Start
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.record import read
 from ckd_dist.report.provenance import what_was_read
-from ckd_dist.schema import check_columns
+from ckd_dist.schema import FEWEST_SUBJECTS, check_columns
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing, sums
 from ckd_dist.studies.concepts.cases.built import JoinOptions
@@ -41,6 +42,7 @@ from ckd_dist.studies.concepts.embed import (
     phrases_of,
     plan_vectors,
     settings_of,
+    shared_phrases_of,
     sources_of,
 )
 from ckd_dist.studies.concepts.embeddings import EmbeddingOptions, Learned, LocalModel, ServedModel
@@ -126,7 +128,16 @@ def finish_vectors(context: Context) -> Outcome:
     made = [each.name for each in context.recipe.embed.models if each.base in MAKERS]
     bases = [file for name in made for file in files_below(run.base(name))]  # the student's is another stage's
     numbers = {name: plan.plan_hash for name, plan in plans.items()}
-    return Outcome([*files, *bases], numbers, {name: sums(run.softlabels, plan) for name, plan in plans.items()})
+    costs = {name: sums(run.softlabels, plan) for name, plan in plans.items()}
+    return Outcome([*files, *bases], numbers, costs, said=vocabulary_in_words(context) if made else "")
+
+
+def vocabulary_in_words(context: Context) -> str:
+    """Say from how many phrases the vocabulary of a tiny base was learned, and how many it was not."""
+    further = context.recipe.embed.phrases
+    num_all, num_shared = (len(phrases(context.run, further)) for phrases in (phrases_of, shared_phrases_of))
+    rare = f"{num_all - num_shared:,} phrases of fewer than {FEWEST_SUBJECTS} subjects are spelled in pieces"
+    return Account({"phrases for the tiny vocabulary": num_shared}, remarks=[rare]).sentence()
 
 
 EMBED = Jobs(missing_vectors, embedding_worker, finish_vectors)
@@ -141,7 +152,8 @@ def distill(context: Context) -> Outcome | None:
     if base == "tiny":
         base = str(run.base(settings.name))
         if world.is_leader:
-            make_tiny_student(run.base(settings.name), phrases, settings.tiny, seed=0)
+            shared = shared_phrases_of(run, recipe.embed.phrases)
+            make_tiny_student(run.base(settings.name), (), settings.tiny, seed=0, public=shared)
         world.barrier()
     plan = Plan.open(run.softlabels, read(run, "embed").numbers[settings.of])
     template = settings_of(embeddings(recipe), settings.of).template

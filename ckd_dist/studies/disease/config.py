@@ -17,6 +17,7 @@ from ckd_dist.config import (
     redeclared,
     what,
 )
+from ckd_dist.schema import FEWEST_SUBJECTS
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -52,7 +53,12 @@ class Prompt:
         2, "most treatments listed for each current disease (EADF's m); 0 leaves knowledge out", ge=0, le=10
     )
     shrinkage: float = what(20.0, "pseudo-visits that pull a treatment's efficacy to its disease's mean", ge=0)
-    min_support: int = what(10, "fewest training visits with a treatment for it to be listed", ge=1)
+    min_support: int = what(
+        FEWEST_SUBJECTS,
+        "fewest training subjects with a treatment for it to be listed; a student's texts, which knowledge.json goes "
+        f"with, list none of fewer than {FEWEST_SUBJECTS}",
+        ge=1,
+    )
     teacher_tokens: int = what(1024, "budget of a teacher's prompt, tokens", ge=64)
     student_tokens: int = what(512, "budget of a student's text, tokens", ge=32)
     student_instruction: bool = what(False, "whether the student's text has the instruction too, as published")

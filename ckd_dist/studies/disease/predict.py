@@ -3,7 +3,8 @@
     student/  weights, tokenizer, calibration.json
               reading.json (select, prompt, labels)  label_set.yaml (a user's own)  knowledge.json
 
-Nothing of a training record travels: knowledge.json holds statistics over at least `min_support` visits each.
+Nothing of a training record travels: knowledge.json names the treatments that the student's texts may list, each of at
+least FEWEST_SUBJECTS subjects, without how many.
 """
 
 import json
@@ -50,17 +51,20 @@ class Reading:
     options: PromptOptions
 
 
-def pack(folder: Path, reading: Mapping[str, Any], knowledge: Path | None) -> None:
-    """Write beside a student's weights all that it needs to read new patients.
+def pack(folder: Path, reading: Mapping[str, Any], knowledge: Knowledge | None) -> None:
+    """Write beside a student's weights all that it needs to read new patients, and take away what it does not.
 
-    reading: labels, in the model's order; and the parts select and prompt of the recipe, as JSON has them.
+    reading: labels, in the model's order; and the parts select and prompt of the recipe, as JSON has them.  knowledge:
+    what its texts list, as it may leave.
     """
+    for earlier in (LABEL_SET, KNOWLEDGE):  # of another recipe
+        (folder / earlier).unlink(missing_ok=True)
     label_set = reading["select"]["labels"]
     if Path(label_set).is_file():
         write(folder / LABEL_SET, Path(label_set).read_bytes())
         reading = {**reading, "select": reading["select"] | {"labels": LABEL_SET}}
     if knowledge:
-        write(folder / KNOWLEDGE, knowledge.read_bytes())
+        knowledge.save(folder / KNOWLEDGE)
     write(folder / READING, json.dumps(reading, indent=1))
 
 

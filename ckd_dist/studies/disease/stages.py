@@ -108,7 +108,7 @@ def prompt_teacher(context: Context) -> Outcome:
         run.knowledge.parent.mkdir(parents=True, exist_ok=True)
         Knowledge.fit(train, run.label_names(), settings.shrinkage, settings.min_support).save(run.knowledge)
     outcome = _write_role(context, "teacher", settings.teacher_tokens)
-    return Outcome([*outcome.files, *([run.knowledge] if settings.efficacies else [])], outcome.numbers)
+    return replace(outcome, files=[*outcome.files, *([run.knowledge] if settings.efficacies else [])])
 
 
 def prompt_student(context: Context) -> Outcome:
@@ -118,12 +118,13 @@ def prompt_student(context: Context) -> Outcome:
 
 def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
     """Write the prompts of `role` for every split, and its base model where that is made on the spot."""
-    run, part = context.run, getattr(context.recipe, role)
+    run, part, said = context.run, getattr(context.recipe, role), []
     samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
-    rendering, base = rendering_of(context.recipe, run), base_model(run, role, part.base)
+    rendering, base = rendering_of(context.recipe, run, role), base_model(run, role, part.base)
     if part.base == "tiny":
         few = samples["train"].sample(min(len(samples["train"]), VOCABULARY_SAMPLES), seed=0)
-        MAKERS[role](run.base(role), texts_of(few, rendering, role), part.tiny, seed=0)
+        texts = texts_of(few, rendering_of(context.recipe, run, "student"), role)  # it has what may leave with a model
+        said = [MAKERS[role](run.base(role), texts, part.tiny, seed=0, public=[rendering.instruction]).sentence()]
     classifier_config(base, rendering.label_names, part.revision, max_tokens)  # refused before anything is trained
     tokenizer = load_tokenizer(base, part.revision)
 
@@ -132,7 +133,7 @@ def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
 
     numbers = write_prompts(samples, rendering, role, tokenizer, files_of, context.callbacks.track)
     files = [file for split in SPLITS for file in files_of(split)]
-    return Outcome([*files, *files_below(run.base(role))], numbers)
+    return Outcome([*files, *files_below(run.base(role))], numbers, said="; ".join(said))
 
 
 def train_teacher(context: Context) -> Outcome | None:
@@ -193,10 +194,10 @@ def distill(context: Context) -> Outcome | None:
     arms = {"soft": (run.student, settings.optim, soft)}
     if settings.hard_baseline:
         arms["hard"] = (run.hard_student, as_many_updates(run, settings.optim, len(soft[0])), None)
+    knowledge = Knowledge.load(run.knowledge) if recipe.prompt.efficacies else None
     if world.is_leader:
-        knowledge = run.knowledge if recipe.prompt.efficacies else None
         reading = {"labels": run.label_names(), "select": dump(recipe.select), "prompt": dump(recipe.prompt)}
-        pack(run.student, reading, knowledge)
+        pack(run.student, reading, rendering_of(recipe, run, "student").knowledge)
     training = StudentTraining(settings.engine, settings.dtype, values_of(settings.loss, Mixing))
     numbers, files = {}, []
     for arm, (folder, optim, labels) in arms.items():
@@ -207,7 +208,7 @@ def distill(context: Context) -> Outcome | None:
             return None
         numbers[arm] = best_of(fitted)
         files += exported_files(folder)
-    return Outcome(files, numbers)
+    return Outcome(files, numbers, said=knowledge.account(recipe.prompt.efficacies).sentence() if knowledge else "")
 
 
 def evaluate(context: Context) -> Outcome:
@@ -237,12 +238,17 @@ def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[...
         raise ValueError(f"{run.root} has no prompts to export yet: run the stages up to prompt_teacher first")
     finished = read(run, "label")
     plans = finished.numbers if finished else {}
-    counts = export_published(run, Path(out), rendering_of(recipe, run), recipe.label.import_from, plans)
+    counts = export_published(run, Path(out), rendering_of(recipe, run, "teacher"), recipe.label.import_from, plans)
     return ", ".join(f"{file} {count:,} rows" for file, count in counts.items())
 
 
-def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun) -> Rendering:
-    """Return how this run's samples become text."""
-    name_of = naming(read_codes(run.events), recipe.prompt.diagnosis_names)
-    knowledge = Knowledge.load(run.knowledge) if recipe.prompt.efficacies else None
-    return Rendering(run.label_names(), name_of, values_of(recipe.prompt, PromptOptions), knowledge)
+def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun, role: Role) -> Rendering:
+    """Return how this run's samples become text; the student's lists no treatment that may not leave with it."""
+    name_of, options = (
+        naming(read_codes(run.events), recipe.prompt.diagnosis_names),
+        values_of(recipe.prompt, PromptOptions),
+    )
+    knowledge = Knowledge.load(run.knowledge) if options.efficacies else None
+    if knowledge and role == "student":
+        knowledge = knowledge.shareable(options.efficacies)
+    return Rendering(run.label_names(), name_of, options, knowledge)

@@ -25,7 +25,7 @@ from ckd_dist.models.losses import Mixing
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.notes.note import Note
 from ckd_dist.notes.read import FORMS, to_notes
-from ckd_dist.notes.splits import split_corpus
+from ckd_dist.notes.splits import split_corpus, texts_of_owners
 from ckd_dist.report.bootstrap import Bootstrap
 from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import SPLITS
@@ -112,11 +112,14 @@ def window_student(context: Context) -> Outcome:
 
 def _windows(context: Context, role: Literal["teacher", "student"], twice: bool) -> Outcome:
     """Cut every split into windows for `role`: token ids, every word owned by exactly one; make its tiny base."""
-    run, settings = context.run, getattr(context.recipe, role)
-    notes = {split: read_notes(run.notes(split)).notes for split in SPLITS}
+    run, settings, said = context.run, getattr(context.recipe, role), []
+    stored = {split: read_notes(run.notes(split)) for split in SPLITS}
+    notes = {split: stored[split].notes for split in SPLITS}
     if settings.base == "tiny":
-        texts = [note.text for note in notes["train"][:VOCABULARY_NOTES]]
-        MAKERS[role](run.base(role), texts, settings.tiny, seed=0)
+        documents = stored["train"].documents()[:VOCABULARY_NOTES]
+        unnamed = sum(document.subject is None for document in documents)
+        said = [MAKERS[role](run.base(role), texts_of_owners(documents), settings.tiny, seed=0).sentence()]
+        said += [f"{unnamed:,} notes name no subject, so each counts as one"] if unnamed else []
     base = base_model(run, role, settings.base)
     tagger_config(base, run.tag_columns(), settings.revision, settings.max_tokens)  # refused before training
     tokenizer, numbers = load_tokenizer(base, settings.revision), {}
@@ -131,7 +134,8 @@ def _windows(context: Context, role: Literal["teacher", "student"], twice: bool)
         windows.write(run.windows(split, role))
         numbers[split] = {"windows": len(windows), "tokens": int(windows.lengths.sum())}
         context.callbacks.track(done, len(SPLITS))
-    return Outcome([*(run.windows(split, role) for split in SPLITS), *files_below(run.base(role))], numbers)
+    files = [*(run.windows(split, role) for split in SPLITS), *files_below(run.base(role))]
+    return Outcome(files, numbers, said="; ".join(said))
 
 
 def train_teacher(context: Context) -> Outcome | None:

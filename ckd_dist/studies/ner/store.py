@@ -42,6 +42,11 @@ class StoredNotes:
     def __len__(self) -> int:
         return len(self.notes)
 
+    def documents(self) -> list[Document]:
+        """Return them as documents, for those who ask which belong to one subject."""
+        rows = zip(self.names, self.notes, self.subjects, strict=True)
+        return [Document(name, note.text, note.mentions, subject) for name, note, subject in rows]
+
 
 def write_notes(
     path: Path, sample_ids: Sequence[int] | np.ndarray, documents: Sequence[Document], notes: Sequence[Note]

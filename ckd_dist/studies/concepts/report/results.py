@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.report.provenance import Provenance
-from ckd_dist.schema import check_columns
+from ckd_dist.schema import FEWEST_SUBJECTS, check_columns
 from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
 from ckd_dist.studies.concepts.grid import REST
 
@@ -99,7 +99,7 @@ class Results:
     bootstrap_draws: int = 1000
     seed: int = 0
     neighbours: int = 8  # target concepts whose nearest source concepts are shown
-    least_subjects: int = 10  # a concept that fewer subjects have is not named
+    least_subjects: int = FEWEST_SUBJECTS  # a concept that fewer subjects have is not named
 
     @property
     def sites(self) -> list[str]:

@@ -7,6 +7,8 @@ Rust and use every core; the rest is Python, once per item.
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -125,14 +127,20 @@ def one_line(name: str, special: Sequence[str]) -> str:
 
 
 def texts_of(samples: pl.DataFrame, rendering: Rendering, role: Role) -> Iterator[str]:
-    """Yield what `role` reads, whole and without its template, for a vocabulary.  Give training samples only."""
+    """Yield all that `role` reads of a subject, without its template, for a vocabulary.  Give training samples only.
+
+    Give a rendering with shareable knowledge: a drug of two subjects would stand in the texts of all with the disease.
+    """
     with_instruction = role == "teacher" or rendering.options.student_instruction
-    for chunk in render_samples(samples, rendering):
-        for sample in chunk:
-            text = lay_out(sample.record).text
-            yield f"{rendering.instruction}\n{text}" if with_instruction else text
+    samples = samples.sort("subject_id", maintain_order=True)
+    rendered = chain.from_iterable(render_samples(samples, rendering))
+    for _, own in groupby(zip(samples["subject_id"], rendered, strict=True), key=itemgetter(0)):
+        texts = [rendering.instruction] if with_instruction else []
+        for _, sample in own:
+            texts.append(lay_out(sample.record).text)
             if role == "teacher" and sample.answer is not None:
-                yield sample.answer
+                texts.append(sample.answer)
+        yield "\n".join(texts)
 
 
 def write_prompts(

@@ -46,7 +46,8 @@ def read_of_index_visit(planted: list[dict]) -> str:
     name_of = {"DIAGNOSIS//ICD//9//old": "old disease"}.get
     rendering = Rendering(LABELS, lambda code: name_of(code, code), OPTIONS)
     read = [text for role in ("teacher", "student") for text in texts_of(first, rendering, role)]
-    return "\n".join(text for text in read if not text.startswith("Disease that"))
+    lines = [line for text in read for line in text.splitlines()]
+    return "\n".join(line for line in lines if not line.startswith("Disease that"))
 
 
 @pytest.mark.parametrize("days", [0.01, 3, 31])

@@ -152,14 +152,15 @@ def test_texts_are_what_the_roles_read(tmp_path, tokenizers):
     run(tmp_path, {"train": samples}, tokenizers, settings)
     of_teacher, of_student = (prompts_of(tmp_path, "train", role) for role in ROLES)
     rendering = rendering_of(samples, settings)
-    assert list(texts_of(samples, rendering, "student")) == of_student["text"].to_list()
-    texts = list(texts_of(samples, rendering, "teacher"))
-    answers = [text for text in texts if text.startswith("Disease that")]
-    assert answers == of_teacher["answer"].drop_nulls().to_list()
-    contents = [text for text in texts if text.startswith("Determine")]
-    assert of_teacher["text"].to_list() == [
-        f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n" for text in contents
+    assert list(texts_of(samples, rendering, "student")) == of_student["text"].to_list()  # a subject has one sample
+    before, after = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+    assert list(texts_of(samples, rendering, "teacher")) == [
+        text.removeprefix(before).removesuffix(after) + ("" if answer is None else f"\n{answer}")
+        for text, answer in of_teacher.select("text", "answer").iter_rows()
     ]
+    shuffled = samples.with_columns(subject_id=pl.col("sample_id") % 2)
+    one, other = texts_of(shuffled, rendering, "student")
+    assert one == "\n".join(of_student["text"][::2]) and other == "\n".join(of_student["text"][1::2])
 
 
 def test_knowledge_of_other_labels_is_refused():
