@@ -4,6 +4,7 @@ A table of kinds says of each how it is read and what reports call it.  A kind t
 table stands, never read as another one.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,9 @@ def find_source(source: str, kinds: Mapping[str, Source]) -> tuple[Source, str]:
     """Return the kind of `source` in a table of kinds, and its place.  Raise ValueError where it is none of them."""
     kind, colon, place = source.partition(":")
     if kind not in kinds or not colon:
-        raise ValueError(f"source {source!r} is none of {', '.join(written(kinds))}")
+        is_path = Path(source).expanduser().exists()  # a path may hold a colon itself
+        hint = f"; it is a path, so write its kind before it: {next(iter(kinds))}:{source}" if is_path else ""
+        raise ValueError(f"source {source!r} is none of {', '.join(written(kinds))}{hint}")
     if not place:
         raise ValueError(f"source {source!r} names no place: give {kind}:{kinds[kind].place}")
     if kinds[kind].make:
@@ -43,6 +46,15 @@ def split_source(value: str) -> tuple[str, str, str]:
     head, colon, place = value.partition(":")
     name, equals, kind = head.rpartition("=")
     return name + equals, kind + colon, place
+
+
+def split_sources(value: str) -> tuple[str, ...]:
+    """Return several sources between commas; a comma within a place is none between two.
+
+    >>> split_sources("A=mimic3:/data/a,b,B=eicu:/data/c"), split_sources("synthetic:9")
+    (('A=mimic3:/data/a,b', 'B=eicu:/data/c'), ('synthetic:9',))
+    """
+    return tuple(re.split(r",(?=[^,:/\\]*:)", value))
 
 
 def written(kinds: Mapping[str, Source]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from ckd_dist.config import dump
 from ckd_dist.recipefile import load, read_file
 from ckd_dist.runfolder import RunFolder
-from ckd_dist.source import is_synthetic, split_source
+from ckd_dist.source import is_synthetic, split_source, split_sources
 from ckd_dist.study import Context, Study
 
 
@@ -89,7 +89,7 @@ def with_source(study: Study, recipe: Any, source: str) -> Any:
     part, field = sources[0].split(".")
     settings = getattr(recipe, part)
     several = isinstance(getattr(settings, field), tuple)
-    changed = replace(settings, **{field: tuple(source.split(",")) if several else source})
+    changed = replace(settings, **{field: split_sources(source) if several else source})
     return replace(recipe, **{part: changed})
 
 

@@ -8,7 +8,16 @@ from ckd_dist import source
 from ckd_dist.config import walk
 from ckd_dist.ehr import sources as ehr
 from ckd_dist.notes import read as notes
-from ckd_dist.source import Source, find_source, is_synthetic, num_subjects, title_of, written
+from ckd_dist.source import (
+    Source,
+    find_source,
+    is_synthetic,
+    num_subjects,
+    split_source,
+    split_sources,
+    title_of,
+    written,
+)
 from ckd_dist.studies import STUDIES
 from ckd_dist.studies.concepts import describe as concepts_describe
 from ckd_dist.studies.concepts.cases import sources as concepts
@@ -75,6 +84,24 @@ def test_a_kind_without_a_place_is_refused():
         with pytest.raises(ValueError, match="no number of subjects"):
             find_source(none, ehr.SOURCES)
     assert num_subjects("synthetic:12") == 12
+
+
+def test_a_path_without_its_kind_is_told_what_it_lacks(tmp_path):
+    folder = tmp_path / "dir12:30"
+    folder.mkdir()
+    with pytest.raises(ValueError, match=f"write its kind before it: mimic3:{folder}"):
+        find_source(str(folder), ehr.SOURCES)
+    assert find_source(f"mimic3:{folder}", ehr.SOURCES)[1] == str(folder)
+
+
+@pytest.mark.parametrize("place", ["/data/dir12:30", "C:\\notes", "/a,b", "a=b", "/x=1:2,3", "notes", "/a b", "/é:ü"])
+@pytest.mark.parametrize("kind", ["mimic3", "jsonl"])
+def test_a_place_may_hold_any_mark_of_ours(kind, place):
+    """Colons, commas and equals signs are marks between names, kinds and sources only where those stand."""
+    table = ehr.SOURCES if kind == "mimic3" else notes.FORMS
+    assert find_source(f"{kind}:{place}", table)[1] == place
+    assert split_source(f"A={kind}:{place}") == ("A=", f"{kind}:", place)
+    assert split_sources(f"A={kind}:{place},B={kind}:{place}") == (f"A={kind}:{place}", f"B={kind}:{place}")
 
 
 def test_a_source_without_a_number_has_its_title_as_it_is():

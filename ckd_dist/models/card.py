@@ -13,6 +13,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 
 from ckd_dist.models.base import CLASS_HEAD, TAG_HEAD
+from ckd_dist.schema import FEWEST_SUBJECTS
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "safetensors")
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
@@ -72,6 +73,7 @@ class Card:
     labels: str = "one column a disease; see the list below"
     num_samples: int | None = None  # trained on
     scores: Mapping[str, float] = field(default_factory=dict)
+    holds: Mapping[str, str] = field(default_factory=dict)  # file beside the weights -> what of the records is in it
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,14 @@ class Exported:
     label_names: Sequence[str] = ()
     adapter: bool = False
     crf: bool = False
+
+
+def tokenizer_in_words(base: str) -> dict[str, str]:
+    """Return what of the records the tokenizer of a model from `base` holds, for `Card.holds`."""
+    own = (
+        f"learned from the records: pieces of words that at least {FEWEST_SUBJECTS} subjects have, and of public texts"
+    )
+    return {"tokenizer.json": own if base.startswith("tiny") else "nothing: the base's own"}
 
 
 def write_card(file: Path, card: Card, exported: Exported, wording: Wording = DISEASES) -> None:

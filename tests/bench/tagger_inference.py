@@ -145,7 +145,7 @@ def main() -> None:
         f"{len(tags_U) / len(texts):.1f} words and {lengths.mean():.1f} tokens on average, all tags equal"
     )
 
-    find = pipeline("token-classification", model=model.model, tokenizer=tokenizer, aggregation_strategy="simple")
+    find = pipeline("token-classification", model=model.model, tokenizer=tokenizer, aggregation_strategy="first")
     programs = {
         "pipeline": lambda: [find(text) for text in texts],
         "ours": lambda: scores(model, tokenizer, texts, args.micro_tokens).argmax(1),

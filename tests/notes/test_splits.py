@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.notes.document import Document
-from ckd_dist.notes.splits import split_corpus
+from ckd_dist.notes.splits import split_corpus, texts_of_owners
 
 
 def documents(rows) -> list[Document]:
@@ -65,3 +65,12 @@ def test_refusals() -> None:
         split_corpus(documents([(7, 1, "train"), (7, 2, "held_out"), (8, 3, "tuning")]), 0.7, 0.15, 0)
     with pytest.raises(ValueError, match="their sum must stay below 1"):
         split_corpus([], 0.7, 0.3, 0)
+
+
+def test_all_that_a_subject_says_is_one_text():
+    """A subject's notes; notes without one by themselves; copies of a text, under whatever name, once an owner."""
+    rows = [("a", 1, None), ("b", 2, None), ("a", 3, None), (None, 4, None), (None, 5, None), (None, 4, None)]
+    made = documents(rows)
+    assert texts_of_owners(made) == ["text 1\ntext 3", "text 2", "text 4\ntext 4", "text 5"]
+    copies = [Document(f"copy {n}", "Qwertzuiop has asthma.", None) for n in range(50)]
+    assert len(texts_of_owners(copies)) == 1, "a copied note is one patient's"

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ckd_dist.config import result_fields
-from ckd_dist.models.card import Card
+from ckd_dist.models.card import Card, tokenizer_in_words
 from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import without_places
 from ckd_dist.source import is_synthetic, title_of
@@ -31,6 +31,7 @@ def card_of(recipe: ConceptRecipe) -> Card:
         data=f"phrases of {sources_in_words(recipe.sites.sources)}",
         patients=not all(is_synthetic(without_name(source)) for source in recipe.sites.sources),
         cohort="the vocabulary of the source's training cases: phrases, never a record",
+        holds=tokenizer_in_words(recipe.student.base),
         labels=f"the vector that {recipe.student.of!r} gives a phrase",
     )
 

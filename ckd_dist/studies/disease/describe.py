@@ -1,16 +1,20 @@
 """Describe a run in sentences, for reports and model cards."""
 
 import datetime
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from ckd_dist.config import result_fields
 from ckd_dist.ehr.sources import SOURCES
-from ckd_dist.models.card import Card
+from ckd_dist.models.card import Card, tokenizer_in_words
 from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import without_places
+from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.source import is_synthetic, title_of
 from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.predict import KNOWLEDGE, READING
+from ckd_dist.studies.disease.runfolder import CALIBRATION
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
 FEW_PAIRS = 100  # of tuning; fewer fit no temperature or threshold that can be trusted
@@ -57,11 +61,26 @@ def notes_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int) -> li
     return sentences
 
 
-def card_of(recipe: DiseaseRecipe) -> Card:
+def card_of(recipe: DiseaseRecipe, base: str) -> Card:
     """Return a model's card: what it was trained on, and for what."""
     return Card(
         data=title_of(recipe.extract.source, SOURCES),
         patients=not is_synthetic(recipe.extract.source),
         cohort="visits that ended alive, to predict the diseases coded at the same person's next visit",
         labels=f"one column a disease of the label set {Path(recipe.select.labels).name}, by diagnosis code",
+        holds=tokenizer_in_words(base),
     )
+
+
+def student_card_of(recipe: DiseaseRecipe, packed: bool) -> Card:
+    """Return a student's card.  packed: whether its folder says how it reads new patients."""
+    card, most = card_of(recipe, recipe.student.base), recipe.prompt.efficacies
+    beside = {CALIBRATION: "temperatures and thresholds of the labels, fitted on tuning subjects"}
+    if packed:
+        beside[READING] = "fields of the recipe and label names"
+    if packed and most:
+        beside[KNOWLEDGE] = (
+            f"names of at most {most} treatments a disease, as the records write them, each of at least "
+            f"{FEWEST_SUBJECTS} subjects, without how many"
+        )
+    return replace(card, holds={**card.holds, **beside})

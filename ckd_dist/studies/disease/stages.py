@@ -41,7 +41,7 @@ from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing
 from ckd_dist.source import is_synthetic
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.describe import card_of, provenance_of
+from ckd_dist.studies.disease.describe import card_of, provenance_of, student_card_of
 from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
 from ckd_dist.studies.disease.evaluate import read_cohort, read_held_out, read_labelled, score_models, time_models
 from ckd_dist.studies.disease.export import export_published
@@ -139,7 +139,7 @@ def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
 def train_teacher(context: Context) -> Outcome | None:
     """prompts -> teacher: train it to write the answer (SFT, the published order), then to score the labels."""
     recipe, run = context.recipe, context.run
-    settings, card = recipe.teacher, card_of(recipe)
+    settings, card = recipe.teacher, card_of(recipe, recipe.teacher.base)
     training = values_of(settings, TeacherTraining)
     start = Start(base_model(run, "teacher", settings.base), settings.revision, recipe.prompt.teacher_tokens)
     phase = partial(Phase, callbacks=context.callbacks, scalars=run.tensorboard / "teacher")
@@ -203,7 +203,8 @@ def distill(context: Context) -> Outcome | None:
     for arm, (folder, optim, labels) in arms.items():
         digest = context.digest(arm, without=["student.hard_baseline", "select", "prompt"])
         phase = Phase(optim, folder, digest, "macro_auroc", context.callbacks, run.tensorboard / "student")
-        fitted = train_student(run, training, start, labels, phase, world, card_of(recipe))
+        card = student_card_of(recipe, packed=arm == "soft")
+        fitted = train_student(run, training, start, labels, phase, world, card)
         if fitted is None:
             return None
         numbers[arm] = best_of(fitted)

@@ -4,7 +4,7 @@ import datetime
 from importlib.metadata import version
 
 from ckd_dist.config import result_fields
-from ckd_dist.models.card import Card
+from ckd_dist.models.card import Card, tokenizer_in_words
 from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.wording import without_places
 from ckd_dist.source import find_source, is_synthetic, title_of
@@ -36,13 +36,14 @@ def source_in_words(source: str) -> str:
     return title if found.make else f"{title} ({place.rstrip('/').rpartition('/')[2]})"
 
 
-def card_of(recipe: NerRecipe) -> Card:
-    """Return what a tagger's card says of where it comes from."""
+def card_of(recipe: NerRecipe, base: str) -> Card:
+    """Return what a tagger's card says of where it comes from, and of what is in its folder."""
     return Card(
         data=source_in_words(recipe.notes.source),
         patients=not is_synthetic(recipe.notes.source),
         cohort="notes, cut into words; a word's tag says whether an entity begins or continues there",
         labels="O, and B and I of every type",
+        holds=tokenizer_in_words(base),
     )
 
 

@@ -20,6 +20,7 @@ from ckd_dist.models.base import load_tokenizer
 from ckd_dist.notes.note import Mention, Note, Prediction, best_tags, spans
 from ckd_dist.notes.read import note_of, read_corpus
 from ckd_dist.studies.ner.report.highlight import Marked, write_page
+from ckd_dist.studies.ner.sources import source_of_notes
 from ckd_dist.studies.ner.standoff import write_brat, write_jsonl
 from ckd_dist.studies.ner.tagger import load_tagger
 from ckd_dist.studies.ner.windows import cut
@@ -40,24 +41,24 @@ def pack(folder: Path, types: Sequence[str], max_tokens: int, context_tokens: in
 def annotate(model: str, notes: str, out: str, track: Callable[..., None]) -> str:
     """Write the entities of all notes below `out`; say how many there are, how fast, and where to look at them.
 
-    notes: a folder of .txt files, or form:PATH.  Raises ValueError where `model` is not a tagger that this project
-    exported, or `notes` is no corpus.
+    notes: a folder of .txt files, or form:PATH.  The page comes last, and what it does not show is said.  Raises
+    ValueError where `model` is not a tagger that this project exported, or `notes` is no corpus.
     """
     start, tagger, folder = time.monotonic(), Path(model), Path(out)
     types = unpack(tagger)["types"]
-    documents = read_corpus(notes if ":" in notes else f"text:{notes}").documents
+    documents = read_corpus(source_of_notes(notes)).documents
     plain = [note_of(replace(document, mentions=None), {}) for document in documents]
     found = list(find_entities(tagger, plain, track))
     sweep(folder)  # of a killed run
     rows = [(document.name, document.text, entities) for document, entities in zip(documents, found, strict=True)]
     write_jsonl(folder / "entities.jsonl", rows)
     write_brat(folder / "brat", rows)
-    write_page(folder / "entities.html", [Marked(*row) for row in rows], types, title="Entities")
+    not_shown = write_page(folder / "entities.html", [Marked(*row) for row in rows], types, title="Entities")
     num_words, num_entities = sum(map(len, plain)), sum(map(len, found))
     words_per_second = num_words / (time.monotonic() - start)
     return (
         f"{len(plain):,} notes, {num_words:,} words, {num_entities:,} entities; "
-        f"{words_per_second:,.0f} words a second; {folder / 'entities.html'}"
+        f"{words_per_second:,.0f} words a second; {folder / 'entities.html'}" + (f" ({not_shown})" if not_shown else "")
     )
 
 

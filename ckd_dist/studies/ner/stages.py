@@ -146,7 +146,8 @@ def train_teacher(context: Context) -> Outcome | None:
     phase = Phase(
         settings.optim, run.teacher, context.digest(), "entity_f1", context.callbacks, run.tensorboard / "teacher"
     )
-    fitted = train_tag_teacher(run, training, start, gold_sample(recipe), phase, context.world, card_of(recipe))
+    card = card_of(recipe, settings.base)
+    fitted = train_tag_teacher(run, training, start, gold_sample(recipe), phase, context.world, card)
     return Outcome(exported_files(run.teacher), best_of(fitted)) if fitted else None
 
 
@@ -238,7 +239,7 @@ def distill(context: Context) -> Outcome | None:
             predict.pack(arm.folder, run.types(), settings.max_tokens, settings.context_tokens)
         digest = context.digest(name, without=["student.hard_baseline", "student.gold_sizes"])
         phase = Phase(settings.optim, arm.folder, digest, "entity_f1", context.callbacks, run.tensorboard / "student")
-        fitted = train_student(run, training, start, arm, phase, context.world, card_of(recipe))
+        fitted = train_student(run, training, start, arm, phase, context.world, card_of(recipe, settings.base))
         if fitted is None:
             return None
         numbers[name] = best_of(fitted)

@@ -2,10 +2,20 @@
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
+from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
 from ckd_dist.studies.concepts.config import EmbeddingEndpoint, Embeddings, Encoder, TextModel
-from ckd_dist.studies.concepts.embed import embeddings_of, make_tiny_bases, names_of, read_phrases, read_synonyms
+from ckd_dist.studies.concepts.embed import (
+    embeddings_of,
+    make_tiny_bases,
+    names_of,
+    read_phrases,
+    read_synonyms,
+    shared_phrases_of,
+)
+from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from tests.studies.concepts.small import SMALL
 
 SECRET = "zebra"
@@ -88,3 +98,24 @@ def test_synonyms_are_not_taught_to_a_model_that_somebody_pretrained(run):
 def test_a_template_that_does_not_hold_the_phrase_once_is_refused(template):
     with pytest.raises(ValueError):
         TextModel(template=template)
+
+
+def test_a_vocabulary_learns_phrases_of_enough_subjects_and_the_recipe_s_own(tmp_path):
+    """A phrase counts once a subject, however many cases, sites and code systems say it."""
+    num_subjects = {"common": 30, "eleven": 11, "ten": 10, "one": 1, "nobody's": 0}
+    rows = [(n, "drug", text, str(n), False) for n, text in enumerate(num_subjects)]
+    rows.append((len(rows), "ICD9", "ten", "x", False))  # the same words in another code system
+    cases = [
+        {"case_id": 0, "subject_id": subject, "site": "AB"[visit % 2], "split": "train", "concepts": concepts}
+        for subject in range(30)
+        for visit in range(14)
+        for concepts in [[n for n, _, text, *_ in rows if subject < num_subjects[text]]]
+    ]
+    run = ConceptsRun(tmp_path)
+    run.concepts.parent.mkdir()
+    pl.DataFrame(rows, schema=CONCEPTS, orient="row").write_parquet(run.concepts)
+    pl.DataFrame(cases, schema=CASES).write_parquet(run.cases)
+    assert shared_phrases_of(run, None) == ["common", "eleven"]
+    own = tmp_path / "own.txt"
+    own.write_text("ten\nanother\n")
+    assert shared_phrases_of(run, str(own)) == ["another", "common", "eleven", "ten"]

@@ -135,7 +135,7 @@ def test_an_embedding_without_a_name_is_refused_before_anything_is_read(tmp_path
 
 def test_several_sources_are_told_apart_by_commas_and_a_name_makes_one_site(tmp_path):
     recipe = with_source(STUDY, SMALL, "A=mimic3:/x,B=eicu:/y,z")
-    assert recipe.sites.sources == ("A=mimic3:/x", "B=eicu:/y", "z") and recipe.grid == SMALL.grid
+    assert recipe.sites.sources == ("A=mimic3:/x", "B=eicu:/y,z") and recipe.grid == SMALL.grid  # z has no kind
     named = with_source(STUDY, SMALL, "A=synthetic:60")
     asked = (values_of(named.sites, kind) for kind in (Sources, CaseOptions, JoinOptions))
     built, _ = read_sources(*asked, ConceptsRun(tmp_path), lambda *_, **__: None)

@@ -12,7 +12,7 @@ from ckd_dist.config import Tiny
 from ckd_dist.models.embed import EmbedderOptions, load_embedder
 from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.studies.concepts.cases.cases import read_concepts
-from ckd_dist.studies.concepts.cases.table import CONCEPTS
+from ckd_dist.studies.concepts.cases.table import CASES, CONCEPTS
 from ckd_dist.studies.concepts.config import Embeddings, TextModel
 from ckd_dist.studies.concepts.embed import make_tiny_bases
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
@@ -34,7 +34,7 @@ def test_a_tiny_model_learns_which_phrases_mean_the_same_to_the_same_bytes(tmp_p
     folders = [tmp_path / name for name in ("plain", "taught", "again")]
     losses = []
     for folder, epochs in zip(folders, (0, 15, 15), strict=True):
-        make_tiny_student(folder, words, Tiny(hidden=32, layers=1, heads=2, vocabulary=300), seed=0)
+        make_tiny_student(folder, (), Tiny(hidden=32, layers=1, heads=2, vocabulary=300), seed=0, public=words)
         if epochs:
             torch.manual_seed(len(losses))
             losses.append(teach_synonyms(folder, pairs, "mean", epochs, seed=0))
@@ -77,6 +77,7 @@ def test_synonyms_are_learned_as_they_will_be_read(tmp_path, base, pooling):
     run.concepts.parent.mkdir()
     rows = [(0, "finding", "fever", "F1", False)]
     pl.DataFrame(rows, schema=CONCEPTS, orient="row").write_parquet(run.concepts)
+    pl.DataFrame(schema=CASES).write_parquet(run.cases)
     model = TextModel(name="m", base=base, pooling=pooling, synonyms="synthetic", tiny=small)
     make_tiny_bases(run, Embeddings(models=(model,)))
     north, south = zip(*thesaurus.synonyms(), strict=True)

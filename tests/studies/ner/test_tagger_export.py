@@ -108,8 +108,9 @@ def test_cards_are_about_entities(tmp_path, student_base, student_tokenizer, tea
     for role in ("student", "teacher"):
         card = (tmp_path / role / "README.md").read_text()
         for words in ("trained on patient data", "pipeline_tag: token-classification", "entities in clinical notes",
-                      "tuning notes", "not a medical device", 'aggregation_strategy="simple"', *TAGS):  # fmt: skip
+                      "tuning notes", "not a medical device", 'aggregation_strategy="first"', *TAGS):  # fmt: skip
             assert words in card, words
+        assert 'aggregation_strategy="simple"' not in card
         for words in ("next-visit", "next visit", "billing", "sigmoid", "SequenceClassification", "multi-label"):
             assert words not in card, words
     assert "crf.safetensors" in (tmp_path / "student" / "README.md").read_text()

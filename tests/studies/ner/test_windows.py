@@ -57,8 +57,8 @@ def plain(*sentences: str) -> Note:
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("models")
-    make_tiny_student(folder / "bert", SENTENCES * 10, TINY, seed=0)
-    make_tiny_teacher(folder / "bpe", SENTENCES * 10, TINY, seed=0)
+    make_tiny_student(folder / "bert", (), TINY, seed=0, public=SENTENCES)
+    make_tiny_teacher(folder / "bpe", (), TINY, seed=0, public=SENTENCES)
     return {name: AutoTokenizer.from_pretrained(folder / name) for name in ("bert", "bpe")}
 
 

@@ -5,12 +5,15 @@ its colour (Okabe and Ito's, which colour-blind eyes tell apart), its line under
 black and white will do.  The surer, the darker; the number appears where the pointer rests.  Where gold is given, what
 was missed is framed and what is not gold bears a cross.  Control characters are shown as one � each.
 
+One sweep over a note's text, so its time grows with the entities and their depth; of a very long note the beginning is
+shown, and the page says how much is not.
+
 The page holds patients' text: it is for those who may read the notes.  Left out: editing (that is what brat is for).
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +24,7 @@ from ckd_dist.report.page import render
 from ckd_dist.studies.ner.standoff import check, encoded
 
 MOST_NOTES = 50
+MOST_CHARACTERS = 50_000  # of a note: five long discharge summaries; a browser is slow with a page of millions
 COLOURS = ("230,159,0", "86,180,233", "0,158,115", "204,121,167", "240,228,66", "213,94,0", "0,114,178")
 LINES = ("solid", "dashed", "dotted", "double")
 PALEST, DARKEST = 0.15, 0.6  # opacity behind black letters
@@ -47,19 +51,20 @@ class Piece(NamedTuple):
     ends: str = ""  # letters after it
 
 
-def write_page(path: Path, notes: Sequence[Marked], types: Sequence[str], *, title: str) -> None:
-    """Write at most MOST_NOTES of the notes, evenly chosen, as one HTML file.
+def write_page(path: Path, notes: Sequence[Marked], types: Sequence[str], *, title: str) -> str:
+    """Write at most MOST_NOTES of the notes, evenly chosen, as one HTML file; return what is not on it, or nothing.
 
     types: in the order of the legend; others that occur come after.  Raises ValueError where a mention lies
     outside its note.
     """
-    chosen = [notes[number] for number in evenly(len(notes), MOST_NOTES)]
-    for number, note in enumerate(chosen, 1):
+    whole = [notes[number] for number in evenly(len(notes), MOST_NOTES)]
+    for number, note in enumerate(whole, 1):
         check(
             [*note.predictions, *(Prediction(mention, 1.0) for mention in note.gold or ())],
             note.text,
             f"shown note {number}",
         )
+    chosen = list(map(beginning, whole))
     counts = Counter(mention.type for note in chosen for mention, _ in note.predictions)
     occurring = {m.type for note in chosen for m in (*(p.mention for p in note.predictions), *(note.gold or ()))}
     types = [*types, *sorted(occurring - set(types))]
@@ -74,11 +79,44 @@ def write_page(path: Path, notes: Sequence[Marked], types: Sequence[str], *, tit
         ],
         with_gold=any(note.gold is not None for note in chosen),
         notes=[
-            {"name": shown(note.name), "pieces": pieces_of(note, types, letters), "counts": counts_in_words(note)}
-            for note in chosen
+            {
+                "name": shown(note.name),
+                "pieces": pieces_of(note, types, letters),
+                "counts": counts_in_words(all_of_it),
+                "rest": rest_in_words(all_of_it, note),
+            }
+            for all_of_it, note in zip(whole, chosen, strict=True)
         ],
     )
     write(path, encoded(page))
+    not_shown = [choice_in_words(len(chosen), len(notes))] if len(chosen) < len(notes) else []
+    if cut := sum(len(note.text) < len(all_of_it.text) for all_of_it, note in zip(whole, chosen, strict=True)):
+        not_shown.append(f"Of {cut:,} long notes the first {MOST_CHARACTERS:,} characters or fewer are shown.")
+    return " ".join(not_shown)
+
+
+def beginning(note: Marked) -> Marked:
+    """Return as much of a note as the page shows: at most MOST_CHARACTERS, no word and no entity cut in two."""
+    if len(note.text) <= MOST_CHARACTERS:
+        return note
+    mentions = [*(mention for mention, _ in note.predictions), *(note.gold or ())]
+    end = max(note.text.rfind(blank, 0, MOST_CHARACTERS) for blank in " \n") + 1 or MOST_CHARACTERS
+    for mention in sorted(mentions, reverse=True):  # from the last on: a cut that moves back may meet an earlier one
+        if mention.start < end < mention.end:
+            end = mention.start
+    end = end or MOST_CHARACTERS
+    return Marked(
+        note.name,
+        note.text[:end],
+        [prediction for prediction in note.predictions if prediction.mention.end <= end],
+        None if note.gold is None else [mention for mention in note.gold if mention.end <= end],
+    )
+
+
+def rest_in_words(note: Marked, part: Marked) -> str:
+    """Say how much of a note is not shown; nothing where all of it is."""
+    characters, found = len(note.text) - len(part.text), len(note.predictions) - len(part.predictions)
+    return f"The rest is left out: {characters:,} characters with {found:,} found." if characters else ""
 
 
 def evenly(total: int, most: int) -> list[int]:
@@ -105,18 +143,30 @@ def choice_in_words(num: int, total: int) -> str:
 def pieces_of(note: Marked, types: Sequence[str], letters: dict[str, str]) -> list[Piece]:
     """Return the whole text, cut where mentions begin and end."""
     text = shown(note.text)
-    predictions = sorted(note.predictions, key=lambda prediction: shortest_first(prediction.mention))
     gold = None if note.gold is None else set(note.gold)
-    missed = sorted((gold or set()) - {mention for mention, _ in predictions}, key=shortest_first)
-    every = [*(mention for mention, _ in predictions), *missed]
-    cuts = sorted({0, len(text), *(place for mention in every for place in (mention.start, mention.end))})
+    missed = sorted((gold or set()) - {mention for mention, _ in note.predictions})
+    missed = [Prediction(mention, 0.0) for mention in missed]
+    places = (place for mention, _ in (*note.predictions, *missed) for place in (mention.start, mention.end))
+    cuts = sorted({0, len(text), *places})
     result = []
-    for start, end in pairwise(cuts):
-        over = [each for each in predictions if each.mention.start <= start and end <= each.mention.end]
-        lacking = [mention for mention in missed if mention.start <= start and end <= mention.end]
-        marked = piece_of(start, end, over, lacking, gold, types, letters) if over or lacking else Piece()
+    over_each, lacking_each = lying_over(note.predictions, cuts), lying_over(missed, cuts)
+    for (start, end), over, lacking in zip(pairwise(cuts), over_each, lacking_each, strict=True):
+        not_found = [mention for mention, _ in lacking]
+        marked = piece_of(start, end, over, not_found, gold, types, letters) if over or lacking else Piece()
         result.append(marked._replace(text=text[start:end]))
     return result
+
+
+def lying_over(predictions: Sequence[Prediction], cuts: Sequence[int]) -> Iterator[list[Prediction]]:
+    """Yield what lies over each piece between two cuts, shortest first: what goes on, and what begins there."""
+    begin_at: dict[int, list[Prediction]] = {}
+    for prediction in predictions:
+        begin_at.setdefault(prediction.mention.start, []).append(prediction)
+    over: list[Prediction] = []
+    for start in cuts[:-1]:
+        over = [each for each in over if each.mention.end > start] + begin_at.get(start, [])
+        over.sort(key=lambda prediction: shortest_first(prediction.mention))
+        yield over
 
 
 def piece_of(

@@ -440,7 +440,7 @@ def test_the_nonsense_of_a_tiny_model_is_counted(labeler, tmp_path):
 
     notes = [note(f"Visit {i} : the patient has CKD and fever .", "No chest pain .") for i in range(6)]
     make_tiny_teacher(
-        tmp_path / "model", [n.text for n in notes] * 5, Tiny(hidden=16, layers=1, heads=2, vocabulary=400), 0
+        tmp_path / "model", [n.text for n in notes] * 11, Tiny(hidden=16, layers=1, heads=2, vocabulary=400), 0
     )
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")

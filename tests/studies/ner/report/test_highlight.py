@@ -3,16 +3,19 @@
 import html
 import html.parser
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.notes.note import Mention, Prediction
-from ckd_dist.studies.ner.report.highlight import Marked, evenly, write_page
+from ckd_dist.studies.ner.report import highlight
+from ckd_dist.studies.ner.report.highlight import MOST_CHARACTERS, Marked, beginning, evenly, pieces_of, write_page
 
 TYPES = ["disease", "medication", "symptom"]
 
@@ -191,3 +194,63 @@ def test_what_is_not_in_the_note_is_refused(tmp_path: Path) -> None:
             write_page(tmp_path / "p.html", [Marked("m", "x", []), note], TYPES, title="t")
         assert "secret" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- long notes (field/notes_concepts.md N10) ------------------------------------------------------------------------
+
+
+def with_entities(num: int, depth: int = 1) -> Marked:
+    """A note of `num` entities of three characters, each under `depth` - 1 longer ones of gold that were missed."""
+    found = [Prediction(Mention(4 * k, 4 * k + 3, "disease"), 0.5) for k in range(num)]
+    gold = [Mention(4 * k, min(4 * (k + d), 4 * num) - 1, "symptom") for k in range(num) for d in range(1, depth)]
+    return Marked("n", "abc " * num, found, gold if depth > 1 else None)
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_time_grows_with_the_entities(depth: int) -> None:
+    """Four times the entities took sixteen times as long."""
+
+    def seconds(num: int) -> float:
+        note = with_entities(num, depth)
+        start = time.process_time()
+        pieces_of(note, TYPES, dict.fromkeys(TYPES, "X"))
+        return time.process_time() - start
+
+    seconds(10)
+    assert min(seconds(8000) for _ in range(3)) < 8 * min(seconds(2000) for _ in range(3))
+
+
+def test_a_very_long_note_is_bounded_and_that_is_said(tmp_path: Path) -> None:
+    note = with_entities(62_589)
+    said = write_page(tmp_path / "p.html", [note, Marked("m", "Gout.", [])], TYPES, title="t")
+    page = (tmp_path / "p.html").read_text()
+    assert len(page) < 10_000_000
+    reader = Reader()
+    reader.feed(page)
+    shown = len(reader.texts[0])
+    assert MOST_CHARACTERS - 4 <= shown <= MOST_CHARACTERS and reader.texts[1] == "Gout."
+    rest = len(note.text) - shown
+    assert f"The rest is left out: {rest:,} characters with {62_589 - len(reader.marks):,} found." in page
+    assert "62,589 found" in page and page.count("left out") == 1
+    assert said == "Of 1 long notes the first 50,000 characters or fewer are shown."
+    many = write_page(tmp_path / "p.html", [Marked("m", "Gout.", [])] * 51, TYPES, title="t")
+    assert many == "50 of 51 notes, chosen at even steps; the others are not on this page."
+    assert write_page(tmp_path / "p.html", [Marked("m", "Gout.", [])], TYPES, title="t") == ""
+
+
+spans = st.tuples(st.integers(0, 39), st.integers(1, 40)).filter(lambda span: span[0] < span[1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("ab \n", min_size=1, max_size=40), st.lists(spans, max_size=8), st.lists(spans, max_size=4))
+def test_a_note_is_cut_where_no_entity_is(text: str, found: list, gold: list) -> None:
+    mentions, missed = ([Mention(a, b, "x") for a, b in spans if b <= len(text)] for spans in (found, gold))
+    note = Marked("n", text, [Prediction(mention, 0.5) for mention in mentions], missed)
+    with mock.patch.object(highlight, "MOST_CHARACTERS", 10):
+        part = beginning(note)
+    end = len(part.text)
+    assert text.startswith(part.text) and (end <= 10 or note is part) and end > 0
+    kept = [mention for mention, _ in part.predictions]
+    assert kept == [mention for mention in mentions if mention.end <= end]
+    torn = [mention for mention in [*mentions, *missed] if mention.start < end < mention.end]
+    assert not torn or end == 10  # a mention from the first character on
