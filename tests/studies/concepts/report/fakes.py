@@ -120,6 +120,7 @@ def make_results(
             recipe={"grid.seeds": num_seeds},
             versions={"torch": "2"},
             notes=("A note.",),
+            was_read={"read": ["3 sites, 900 cases", "lost: 7 rows of DRUGS (no <name>)", "no name for 12% of drugs"]},
         ),
         outcomes=OUTCOMES[:num_outcomes],
         cases=cases,
@@ -130,5 +131,6 @@ def make_results(
         learned={"student": "tiny | <b>teacher"},
         idle_share=0.034,
         left_out={"left_before_it": 12, "never": 0},
+        unnamed_drugs={"north": [12, 100], "south": [0, 50]},
         bootstrap_draws=100,
     )

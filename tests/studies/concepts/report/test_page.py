@@ -25,6 +25,25 @@ def write_pages_of(results: Results, folder: Path) -> ConceptTables:
     return tables
 
 
+def test_what_was_read_and_the_names_that_sites_lack_are_shown(written: Path) -> None:
+    """N8 of the field's notes: drugs without a name differ between hospitals, and no page said so."""
+    numbers = json.loads((written / "metrics.json").read_text())
+    assert numbers["was_read"]["read"][2] == "no name for 12% of drugs"
+    assert [site["unnamed_drugs"] for site in numbers["sites"]] == [0.12, 0.0]
+    page, markdown = ((written / name).read_text() for name in ("report.html", "report.md"))
+    assert "<b>Read.</b> 3 sites, 900 cases" in page and "<li>Lost: 7 rows of DRUGS (no &lt;name&gt;)</li>" in page
+    assert page.count("<th>Unnamed<span>") == 1 and "<td>12 %</td>" in page
+    assert "- **Read.** 3 sites, 900 cases\n  - Lost: 7 rows" in markdown and "| Unnamed drugs |" in markdown
+    table = markdown[markdown.index("| Site |") : markdown.index("Concepts a case: median")].strip()
+    assert len({line.replace("\\|", "").count("|") for line in table.splitlines()}) == 1
+
+
+def test_sites_of_a_source_without_orders_have_no_such_column(tmp_path: Path) -> None:
+    results = dataclasses.replace(make_results(num_seeds=1, sizes=(), curves=False), unnamed_drugs={})
+    write_pages_of(results, tmp_path)
+    assert not any("nnamed" in (tmp_path / page).read_text() for page in ("report.md", "report.html"))
+
+
 @pytest.mark.parametrize(("least", "named"), [(1, True), (10, False)])
 def test_rare_concepts_are_never_named(tmp_path: Path, least: int, named: bool) -> None:
     """Two subjects of either site have them: in no file, unless two are enough."""
@@ -123,7 +142,8 @@ def test_what_is_absent_has_no_heading(tmp_path: Path) -> None:
     """One embedding, learned at the target alone: no difference, no curve, no map."""
     full = make_results(sizes=())
     local = [one for one in full.scored if one.regime == "local" and one.embedding == "student"]
-    bare = dataclasses.replace(full, scored=local, spaces=(), idle_share=None, left_out={})
+    provenance = dataclasses.replace(full.provenance, was_read={})
+    bare = dataclasses.replace(full, provenance=provenance, scored=local, spaces=(), idle_share=None, left_out={})
     write_pages_of(bare, tmp_path)
     headings = re.findall(r"^## (.*)$", (tmp_path / "report.md").read_text(), flags=re.M)
     parts = ["Sites", "How well each does", "What is clear of zero", "What it took", "How to read this"]

@@ -73,11 +73,16 @@ def make_results(num_rows: int, seed: int = 0) -> results.Results:
             recipe={"student.optim.epochs": 3, "select.labels": "phenotypes25"},
             versions={"torch": "2"},
             notes=("A note.",),
+            was_read={"extract": ["48 admissions", "lost: 12 rows of DRUGS (no <start>)"], "select": ["44 visits"]},
         ),
         results.HeldOut(NAMES, label_NK, samples["subject_id"].to_numpy(), table1.groups_of(samples)),
         results.Cohort(
             flow=[("Visits in the source", 0, num_rows + 3), ("Ended in death", 3, num_rows)],
             table1=table1.table1({"train": make_samples(40, 1), "held_out": samples}, NAMES),
+            tables=[
+                {"file": "DRUGS.csv", "rows": 1219, "kept": 1200, "merged": 5, "skipped": {"no start": 12, "a | b": 2}},
+                {"file": "ADMISSIONS.csv", "rows": 48, "kept": 48, "merged": 0, "skipped": {}},
+            ],
         ),
         models=tuple(results.Model(name, role, p, (p > 0.3).astype(int)) for name, (role, p) in guesses.items()),
         timings=[

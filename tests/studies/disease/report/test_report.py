@@ -57,6 +57,25 @@ def test_pages_say_what_the_numbers_say(written: Path) -> None:
         assert "student.optim.epochs" in page
 
 
+def test_what_was_read_stands_on_the_page_and_beside_the_numbers(written: Path) -> None:
+    """F4 of the field's findings: what extract lost reached neither page nor metrics.json."""
+    numbers = json.loads((written / "metrics.json").read_text())
+    assert numbers["was_read"]["extract"] == ["48 admissions", "lost: 12 rows of DRUGS (no <start>)"]
+    assert numbers["tables_read"][0] == {
+        "file": "DRUGS.csv",
+        "rows": 1219,
+        "kept": 1200,
+        "merged": 5,
+        "skipped": {"no start": 12, "a | b": 2},
+    }
+    page, markdown = ((written / name).read_text() for name in ("report.html", "report.md"))
+    assert "<h2>What was read</h2>" in page and "Lost: 12 rows of DRUGS (no &lt;start&gt;)" in page
+    assert "<th>DRUGS.csv</th><td>1,219</td><td>1,200</td><td>5</td><td>14</td>" in page
+    assert "- **Extract.** 48 admissions\n  - Lost: 12 rows of DRUGS (no <start>)" in markdown
+    assert "| DRUGS.csv | 1,219 | 1,200 | 5 | 14 | no start: 12; a \\| b: 2 |" in markdown
+    assert "| ADMISSIONS.csv | 48 | 48 | 0 | 0 |  |" in markdown
+
+
 def test_the_head_of_every_metric_says_which_way_is_better(written: Path) -> None:
     """Errors are the better the lower they are, Brier and ECE; all else is the better the higher."""
     page = (written / "report.html").read_text()

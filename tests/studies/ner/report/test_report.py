@@ -73,6 +73,7 @@ def make_results(num_notes: int = 60, types: tuple[str, ...] = TYPES, seed: int 
             recipe={"student.optim.epochs": 3, "notes.source": "brat:notes"},
             versions={"torch": "2"},
             notes=("A note.",),
+            was_read={"read": ["40 notes", "lost: 80 mentions (Problem & <b>)"], "label": ["40 notes"]},
         ),
         types=types,
         systems=systems,
@@ -248,7 +249,7 @@ def test_what_is_absent_has_no_heading(tmp_path: Path) -> None:
     """One type, one student, nothing else: no empty table, no dangling plot."""
     full = make_results(types=("disease",))
     student = [system for system in full.systems if system.name == "student"]
-    provenance = dataclasses.replace(full.provenance, versions={}, notes=())
+    provenance = dataclasses.replace(full.provenance, versions={}, notes=(), was_read={})
     bare = {"differences": (), "choices": (), "curve": (), "elsewhere": (), "costs": (), "left_out": {}, "answers": {}}
     write_report(dataclasses.replace(full, provenance=provenance, systems=student, **bare), tmp_path)
     markdown, page = pages(tmp_path)
