@@ -80,6 +80,22 @@ def prefix_of(said: str) -> str:
     return found[1] + (found[2] or "" if found[1].upper() in (ANY_DIAGNOSIS, ANY_PROCEDURE) else "")
 
 
+def is_prefix(prefix: str, num_codes: int) -> bool:
+    """Say whether a prefix is one, and not the first half of a drug's name, as in oxycodone/acetaminophen.
+
+    num_codes: different codes that begin so.  A kind is in capitals before //; a vocabulary is known, or has many.
+    """
+    is_kind = re.fullmatch(r"([A-Z][A-Z_]*//)+", prefix) is not None
+    return is_kind or prefix.strip("/").lower() in VOCABULARIES or num_codes >= MANY
+
+
+MANY = 11
+VOCABULARIES = {  # ids of OMOP's that data sets use most
+    *("snomed", "rxnorm", "rxnorm extension", "loinc", "visit", "cpt4", "hcpcs", "ndc", "atc", "cvx", "gender", "race"),
+    *("ethnicity", "drg", "icd10gm", "icd10cn", "icdo3", "opcs4", "read", "dm+d", "kcd7", "mesh", "ucum", "hemonc"),
+    *("cms place of service", "medicare specialty", "cancer modifier", "omop", "stanford_obs", "stanford_proc"),
+}
+
 # --- what stands behind a prefix --------------------------------------------------------------------------------------
 
 READ_AS = {DIAGNOSIS: r"(?:ICD)?(9|10)(?:CM)?", PROCEDURE: r"(?:ICD)?(9|10)(?:CM|PCS|PROC)?"}  # an ICD version's names

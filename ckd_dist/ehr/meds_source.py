@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ckd_dist.account import counted
 from ckd_dist.ehr import meds_visits
-from ckd_dist.ehr.meds_codes import prefix_of, read_code
+from ckd_dist.ehr.meds_codes import NO_PREFIX, is_prefix, prefix_of, read_code
 from ckd_dist.ehr.meds_columns import ASKED, FILE, Columns, blamed, columns_of, count_bad, find_files, literal
 from ckd_dist.ehr.meds_metadata import load_splits, load_titles
 from ckd_dist.ehr.meds_visits import CODED, VISIT_KINDS, ranks
@@ -185,6 +185,7 @@ def _read_codes(con: Connection) -> Counter[str]:
     con.execute(SAID)
     con.execute(READINGS)
     others: Counter[str] = Counter()
+    num_codes: Counter[str] = Counter()
     codes = con.cursor().execute("SELECT said, num FROM said WHERE said IS NOT NULL ORDER BY said")
     while rows := codes.fetchmany(CODES_AT_ONCE):
         read = []
@@ -193,6 +194,7 @@ def _read_codes(con: Connection) -> Counter[str]:
             read += [(said, known.kind, known.rest, KIND[known.kind], known.reason) for known in readings]
             if not readings:
                 others[prefix_of(said)] += num
+                num_codes[prefix_of(said)] += 1
         names = ("said", "prefix", "rest", "kind", "reason")
         types = (pa.string(), pa.string(), pa.string(), pa.int8(), pa.string())
         cells = [pa.array([row[k] for row in read], dtype) for k, dtype in enumerate(types)]
@@ -200,6 +202,9 @@ def _read_codes(con: Connection) -> Counter[str]:
         con.execute("INSERT INTO readings SELECT *, NULL FROM read")
         con.unregister("read")
     con.execute(SPELLED)
+    for prefix, num in num_codes.items():
+        if prefix != NO_PREFIX and not is_prefix(prefix, num):
+            others[NO_PREFIX] += others.pop(prefix)
     return others
 
 
