@@ -2,6 +2,7 @@
 
     data/<split>/00000.parquet ...   one subject in one file, sorted by subject, then time, static facts first
     metadata/{codes.parquet, subject_splits.parquet, dataset.json, report.json}
+    metadata/unread_visits.parquet      where the source has visits whose times could not be read: whose, and since when
 
 The order of rows within a time is the writer's and is kept: diagnoses and procedures come in SEQ_NUM order.
 """
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from ckd_dist.schema import EVENTS, GENDER, SITE, SPLITS
 
 STATIC = (GENDER, SITE)  # the only codes that may go without a time
+UNREAD_VISITS = "metadata/unread_visits.parquet"
 ROWS_PER_FILE = 5_000_000
 ROWS_PER_BLOCK = 1 << 17  # a row group
 
@@ -47,6 +49,13 @@ def read_codes(folder: Path) -> pl.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path} is missing: run the extract stage first")
     return pl.read_parquet(path, columns=["code", "description"])
+
+
+def read_unread_visits(folder: Path) -> pl.DataFrame:
+    """Read whose visits could not be read, and when they began: columns subject_id, admitted."""
+    path = folder / UNREAD_VISITS
+    wanted = {"subject_id": pl.Int64, "admitted": pl.Datetime("us")}
+    return pl.read_parquet(path).cast(wanted) if path.is_file() else pl.DataFrame(schema=wanted)
 
 
 def write_events(

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 import ckd_dist
 from ckd_dist.ehr import codes, staging
-from ckd_dist.ehr.events import write_events
+from ckd_dist.ehr.events import UNREAD_VISITS, write_events
 from ckd_dist.ehr.kept import count_kept
 from ckd_dist.ehr.sources import REAL
 from ckd_dist.ehr.staging import Connection, Report, number
@@ -124,6 +124,9 @@ def _write(con: Connection, out: Path, report: Report, track: Track) -> None:
     metadata = out / "metadata"
     metadata.mkdir()
     _write_splits(con, metadata / "subject_splits.parquet")
+    if number(con, "SELECT count(*) FROM unread_visits"):
+        unread = con.sql("SELECT DISTINCT subject_id, admitted FROM unread_visits ORDER BY ALL").to_arrow_table()
+        pq.write_table(unread, out / UNREAD_VISITS)
     _write_codes(con, metadata / "codes.parquet", report)
     _write_json(metadata / "dataset.json", _dataset(report["source"]))
     _write_json(metadata / "report.json", report)

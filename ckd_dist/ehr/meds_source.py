@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ckd_dist.account import counted
 from ckd_dist.ehr import meds_visits
+from ckd_dist.ehr.events import UNREAD_VISITS
 from ckd_dist.ehr.meds_codes import NO_PREFIX, is_prefix, prefix_of, read_code
 from ckd_dist.ehr.meds_columns import ASKED, FILE, Columns, blamed, columns_of, count_bad, find_files, literal
 from ckd_dist.ehr.meds_metadata import load_splits, load_titles
@@ -99,6 +100,9 @@ DEATHS = f"""SELECT subject_id, min(time), '{DEATH}', NULL, NULL, {LAST}, {KIND[
     ANTI JOIN (SELECT subject_id FROM events WHERE kind = {KIND[DEATH]}) AS dated USING (subject_id)
     WHERE code = '{DIED}' AND time IS NOT NULL GROUP BY subject_id"""
 
+UNREAD = f"""INSERT INTO unread_visits SELECT subject_id, time FROM judged
+    WHERE kind = {KIND[ADMISSION]} AND reason IS NOT NULL AND time IS NOT NULL"""
+
 # Columns that say where a visit was, and how its SITE code begins.  A visit has each of them once.
 PLACES = {"site": SITE, "region": f"{SITE}region=", "hospital": f"{SITE}hospital="}
 PLACE = """CREATE TABLE place_{column} AS SELECT subject_id, hadm_id, min(visit) AS visit, min({column}) AS place,
@@ -159,6 +163,9 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> N
     if others:
         report["other_codes"] = dict(others.most_common())
         report["remarks"].append(f"codes that are not read: {_by_prefix(others)}")
+    con.execute(UNREAD)
+    if (unread := folder / UNREAD_VISITS).is_file():  # our own data set says what its source had
+        con.execute("INSERT INTO unread_visits SELECT subject_id, admitted FROM read_parquet(?)", [literal(unread)])
     report["notes"] |= {
         "drugs that start after discharge": number(con, LATE_DRUGS),
         "deaths that a discharge alone says": insert(con, DEATHS),

@@ -52,6 +52,7 @@ def create(con: Connection) -> None:
     con.execute("""CREATE TABLE events (subject_id BIGINT, time TIMESTAMP, code VARCHAR, numeric_value FLOAT,
                                         hadm_id BIGINT, visit INTEGER, kind TINYINT, seq BIGINT)""")
     con.execute("CREATE TABLE titles (code VARCHAR, title VARCHAR)")
+    con.execute("CREATE TABLE unread_visits (subject_id BIGINT, admitted TIMESTAMP)")  # begun, but no visit of ours
     con.execute(f"CREATE MACRO says_died(place) AS coalesce({SAYS_DIED}, false)")
     con.execute("CREATE MACRO bare(code) AS upper(replace(replace(code, '.', ''), ' ', ''))")
 

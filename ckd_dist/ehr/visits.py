@@ -102,6 +102,9 @@ HADM = """CREATE TABLE hadm AS SELECT subject_id, hadm_id, admitted, discharged,
     row_number() OVER (PARTITION BY subject_id, reason IS NULL ORDER BY admitted, hadm_id) AS visit
     FROM visits WHERE hadm_id IS NOT NULL AND reason IS DISTINCT FROM 'hadm_id repeated'"""
 
+UNREAD = """INSERT INTO unread_visits SELECT subject_id, coalesce(admitted, discharged) AS began FROM hadm
+    SEMI JOIN patients USING (subject_id) WHERE reason IS NOT NULL AND began IS NOT NULL"""
+
 NOTES = {
     "visits whose hospital_expire_flag says neither yes nor no": f"""SELECT count(*) FROM visits
         WHERE reason IS NULL AND {SAYS_NO} IS DISTINCT FROM true AND NOT died""",
@@ -130,6 +133,7 @@ def _stage_table(con: Connection, name: str, site: Site, path: Path) -> Report:
     table = tables.load(con, name, site[name], path, JUDGES[name])
     if name == "visits":
         con.execute(HADM)
+        con.execute(UNREAD)
     if name in TITLES_OF:
         prefix = TITLES_OF[name]
         con.execute(f"""INSERT INTO titles SELECT '{prefix}' || version || '//' || bare(code), min(title) FROM {name}

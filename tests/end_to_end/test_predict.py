@@ -1,7 +1,9 @@
 """What a user does next: a student meets patients it never saw, labels of their own, somebody else's soft labels."""
 
+import itertools
 import json
 import shutil
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -10,13 +12,15 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ckd_dist import record
+from ckd_dist.ehr.events import read_events
 from ckd_dist.report.calibrate import Calibration
 from ckd_dist.report.predictions import PREDICTIONS
-from ckd_dist.schema import SPLITS, check_columns
+from ckd_dist.schema import DEATH, SPLITS, check_columns
 from ckd_dist.softlabels.read import read_labels
 from ckd_dist.studies.disease.evaluate import score_models
 from ckd_dist.studies.disease.prompts.exchange import export_soft_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from tests.ehr.small import write
 from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital, ledger_of, recipe_of
 
 MEDS_COLUMNS = ["subject_id", "prediction_time", "boolean_value", "predicted_boolean_value"]
@@ -33,6 +37,40 @@ def predicted(model, source, out):
     said = ckd("predict", "--model", model, "--source", source, "--out", out)
     assert said.code == 0, said.err
     return check_columns(pl.read_parquet(out / "predictions.parquet"), PREDICTIONS, "predictions")
+
+
+def test_the_dead_are_left_out_and_counted(finished, tmp_path):
+    """Two visits each; the second of one subject ended in death, and its first had a prediction before that."""
+    tables = {
+        "PATIENTS": [{"SUBJECT_ID": subject, "GENDER": "F", "DOB": "2050-01-01", "DOD": None} for subject in (1, 2, 3)],
+        "ADMISSIONS": [],
+        "DIAGNOSES_ICD": [],
+    }
+    for subject, visit in itertools.product((1, 2, 3), (1, 2)):
+        hadm = {"SUBJECT_ID": subject, "HADM_ID": 10 * subject + visit}
+        died = f"2100-0{visit}-05 12:00:00" if (subject, visit) == (1, 2) else None
+        times = {
+            "ADMITTIME": f"2100-0{visit}-01 08:00:00",
+            "DISCHTIME": f"2100-0{visit}-05 12:00:00",
+            "DEATHTIME": died,
+        }
+        said = {"ADMISSION_TYPE": "URGENT", "DISCHARGE_LOCATION": "HOME", "HOSPITAL_EXPIRE_FLAG": int(died is not None)}
+        tables["ADMISSIONS"].append(hadm | times | said)
+        if (subject, visit) != (2, 2):  # nothing coded yet
+            tables["DIAGNOSES_ICD"].append(hadm | {"SEQ_NUM": 1, "ICD9_CODE": "4280"})
+    source = f"mimic3:{write(tmp_path / 'tables', tables)}"
+    said = ckd("predict", "--model", finished.student, "--source", source, "--out", tmp_path / "out")
+    assert said.code == 0, said.err
+    table = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert table["subject_id"].to_list() == [3]
+    assert table["prediction_time"].to_list() == [datetime(2100, 2, 5, 12)]
+    assert "1 subjects; 1 subject died in hospital: nobody to predict for; 1 subject came last for a visit" in said.out
+    assert "read: 6 admissions, 5 diagnoses" in said.out
+    few = tables | {name: [row for row in tables[name] if row["SUBJECT_ID"] < 3] for name in tables}
+    source = f"mimic3:{write(tmp_path / 'few', few)}"
+    said = ckd("predict", "--model", finished.student, "--source", source, "--out", tmp_path / "none")
+    assert said.code == 2 and "nobody to predict for: 1 subject died in hospital" in said.err
+    assert not (tmp_path / "none" / "predictions.parquet").exists()
 
 
 def test_a_second_hospital_by_the_command_line(finished, second_hospital, tmp_path):
@@ -66,7 +104,10 @@ def test_the_run_s_own_events_give_what_plain_transformers_give(finished, tmp_pa
     texts = pl.concat([pl.read_parquet(finished.prompts(split, "student")) for split in SPLITS])
     known = samples.select("sample_id", "subject_id", "prediction_time").join(texts, on="sample_id")
     both = table.drop("sample_id").join(known, on=["subject_id", "prediction_time"], maintain_order="left")
-    assert len(both) == len(table) == samples["subject_id"].n_unique()
+    events = pl.concat([read_events(finished.events, split) for split in SPLITS])
+    dead = events.filter(pl.col("code") == DEATH).collect()["subject_id"]
+    alive = samples.filter(~pl.col("subject_id").is_in(dead.implode()))
+    assert len(both) == len(table) == alive["subject_id"].n_unique() < samples["subject_id"].n_unique()
 
     few = both.sample(15, seed=0)
     tokenizer = AutoTokenizer.from_pretrained(finished.student)

@@ -18,9 +18,11 @@ import numpy as np
 import polars as pl
 import torch
 
+from ckd_dist.account import Account
 from ckd_dist.ehr.criteria import Criteria
-from ckd_dist.ehr.events import read_codes, read_events
+from ckd_dist.ehr.events import read_codes, read_events, read_unread_visits
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.kept import account_of
 from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.ehr.sources import with_tables
@@ -30,6 +32,7 @@ from ckd_dist.models.predict import load_classifier, predict_logits
 from ckd_dist.report.calibrate import Calibration
 from ckd_dist.report.predictions import write_predictions
 from ckd_dist.schema import SPLITS
+from ckd_dist.studies.disease.latest import latest_visits, sentences
 from ckd_dist.studies.disease.prompts.encode import encode, table_of
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.naming import naming
@@ -69,7 +72,9 @@ def pack(folder: Path, reading: Mapping[str, Any], knowledge: Knowledge | None) 
 
 
 def predict(model: str, source: str, out: str, track: Callable[..., None]) -> str:
-    """Write calibrated probabilities for every subject's latest visit in `source`; return how many there are.
+    """Write calibrated probabilities at the latest visit of everybody who lives in `source`; return what was done.
+
+    The line says for how many, who was left out and why (latest.py), and what reading the source kept and lost.
 
     Raises ValueError where `model` is not a student that this project exported, or nobody can be predicted for.
     """
@@ -78,28 +83,33 @@ def predict(model: str, source: str, out: str, track: Callable[..., None]) -> st
     reading = _unpack(student)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    latest, name_of = _latest_visits(with_tables(source, folder / "tables", seed=1), folder, reading)
+    latest, name_of, said = _latest_visits(with_tables(source, folder / "tables", seed=1), folder, reading)
     knowledge = Knowledge.load(student / KNOWLEDGE) if (student / KNOWLEDGE).is_file() else None
     rendering = Rendering(reading.names, name_of, reading.options, knowledge)
     logits_NK = _logits(student, latest, rendering, device, track)
     calibration = Calibration.load(student / CALIBRATION, reading.names)
     probabilities_NK = calibration.probabilities(logits_NK)
     write_predictions(folder, latest, probabilities_NK, reading.names, calibration.bits(probabilities_NK))
-    return f"{len(latest):,} subjects; {folder}"
+    return f"{said}; {folder}"
 
 
-def _latest_visits(source: str, out: Path, reading: Reading) -> tuple[pl.DataFrame, Callable[[str], str]]:
-    """Read every subject's latest visit, and return it with a function from its codes to their names."""
+def _latest_visits(source: str, out: Path, reading: Reading) -> tuple[pl.DataFrame, Callable[[str], str], str]:
+    """Read every subject's latest visit; return it, a function from its codes to their names, and what is to be said.
+
+    Raises ValueError where nobody is left.
+    """
     with tempfile.TemporaryDirectory(prefix=".events.", suffix=".tmp", dir=out) as events:
-        extract(source, Path(events), lambda ids: np.full(len(ids), "held_out"), memory_gb=4.0)
+        report = extract(source, Path(events), lambda ids: np.full(len(ids), "held_out"), memory_gb=4.0)
         labels = load_label_set(reading.label_set)
         all_events = pl.concat([read_events(Path(events), split) for split in SPLITS])  # a MEDS source has its own
         samples, _ = build_samples(all_events, labels, reading.criteria, labels.columns_of)
         name_of = naming(read_codes(Path(events)), reading.diagnosis_names)
-    latest = samples.sort("prediction_time", "sample_id").unique("subject_id", keep="last", maintain_order=True)
+        latest, left_out = latest_visits(all_events, read_unread_visits(Path(events)), samples)
+    why = list(sentences(left_out))
     if not len(latest):
-        raise ValueError(f"{source}: nobody was discharged alive with a diagnosis, so there is nobody to predict for")
-    return latest, name_of
+        raise ValueError(f"{source}: nobody to predict for: {', '.join(why)}")
+    account = Account({"subjects": len(latest)}, remarks=[*why, f"read: {account_of(report).sentence()}"])
+    return latest, name_of, account.sentence()
 
 
 def _logits(
