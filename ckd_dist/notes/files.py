@@ -105,14 +105,15 @@ def read_text(file: SourceFile) -> str:
 
 
 def lines(file: SourceFile) -> Iterator[str]:
-    """Yield the lines of a file, without their ends and a byte order mark; only a line feed ends one.
+    """Yield the lines of a file, without their ends and a byte order mark; a line feed ends one.
 
-    Raises ValueError where the file is damaged or not UTF-8.
+    In a file without line feeds it is a carriage return, as on the old Macintosh.  Raises ValueError where the file is
+    damaged or not UTF-8.
     """
     with _reading(file.name), file.open() as opened:
         for number, line in enumerate(opened):
-            text = line.rstrip(b"\r\n").decode("utf-8")
-            yield text.removeprefix("\ufeff") if number == 0 else text
+            text = line.rstrip(b"\r\n").decode("utf-8-sig" if number == 0 else "utf-8")
+            yield from text.split("\r") if number == 0 and not line.endswith(b"\n") else (text,)
 
 
 def _plain_name(name: str) -> PurePosixPath:

@@ -1,6 +1,6 @@
 """A data set of Hugging Face's: a folder of `save_to_disk`, parquet or JSON lines, or a name on the hub.
 
-    text, and mentions or entities [{start, end, type or label}]     none: nobody annotated it
+    text, and mentions, entities, spans or label (spans.py)           none: nobody annotated it
     tokens, ner_tags                                                  CoNLL-like: names, or numbers that have names
     passages, entities with lists of offsets                          BigBIO's KB form
 
@@ -15,19 +15,19 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.files import split_of_name
-from ckd_dist.notes.iob import TAG, join
-from ckd_dist.notes.jsonl import document_of
+from ckd_dist.notes.iob import join
+from ckd_dist.notes.spans import NAMES, SUBJECTS, document_of, first, records
+from ckd_dist.notes.tags import tags_of
 
 HUB_NAME = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?::([\w.-]+))?")  # owner/name, or owner/name:configuration
 MODULES = ("parquet", "json", "arrow")  # whose files hold values alone
 ENDINGS = {".parquet": "parquet", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".arrow": "arrow"}
-WANTED = "text with mentions or entities, tokens with ner_tags, or passages with entities"
+WANTED = "text with mentions, entities, spans or label, tokens with ner_tags, or passages with entities"
 
 Row = Mapping[str, Any]
 ReadRow = Callable[[Row, str, str | None, Counter[str]], Document | None]
@@ -45,7 +45,7 @@ def read_hf(path: Path) -> Corpus:
             read = None
             for number, row in enumerate(rows, 1):
                 read = read or _reader(row, rows, path)
-                own = _first(row, ("name", "id", "document_id"))
+                own = first(row, NAMES)
                 name = f"{split}:{number}" if own is None else own
                 try:
                     document = read(row, name, split, counts)
@@ -176,10 +176,7 @@ def _reader(row: Row, rows: Any, path: Path) -> ReadRow:
 
 
 def _from_text(row: Row, name: str, split: str | None, counts: Counter[str]) -> Document | None:
-    spans = row.get("mentions") if "mentions" in row else row.get("entities")
-    if spans is not None:
-        spans = [{**span, "type": span.get("type", span.get("label"))} for span in _records(spans)]
-    return _checked(row, name, row["text"], spans, split, counts)
+    return document_of(dict(row), name, _official(split), counts)
 
 
 def _from_tokens(row: Row, name: str, split: str | None, names: Sequence[str]) -> Document | None:
@@ -189,51 +186,25 @@ def _from_tokens(row: Row, name: str, split: str | None, names: Sequence[str]) -
         return None
     name_of = dict(enumerate(names))
     tags = [name_of.get(tag) if isinstance(tag, int) else tag for tag in tags]
-    if not all(isinstance(tag, str) and (tag == "O" or TAG.fullmatch(tag)) for tag in tags):
+    if not all(isinstance(tag, str) for tag in tags):
         return None
-    text, mentions = join([[pair for pair in zip(tokens, tags, strict=True) if pair[0]]])
+    said = tags_of([*names, *tags])
+    if not all(tag in said for tag in tags):
+        return None
+    text, mentions = join([[(token, said[tag]) for token, tag in zip(tokens, tags, strict=True) if token]])
     return Document(str(name), text, mentions, _subject(row), _official(split))
 
 
 def _from_passages(row: Row, name: str, split: str | None, counts: Counter[str]) -> Document | None:
     """Read BigBIO's form: offsets count in the text that the passages make at theirs, blanks between."""
     text = ""
-    for passage in sorted(_records(row["passages"]), key=lambda passage: passage["offsets"][0][0]):
+    for passage in sorted(records(row["passages"]), key=lambda passage: passage["offsets"][0][0]):
         text = text.ljust(passage["offsets"][0][0]) + " ".join(passage["text"])
-    spans = []
-    for entity in _records(row["entities"]):
-        offsets = entity["offsets"]
-        if any(text[stop:start].strip() or stop > start for (_, stop), (start, _) in pairwise(offsets)):
-            counts["discontinuous"] += 1
-        elif " ".join(text[a:b] for a, b in offsets) != " ".join(entity["text"]):
-            counts["out_of_text"] += 1
-        else:
-            spans.append({"start": offsets[0][0], "end": offsets[-1][1], "type": entity["type"]})
-    return _checked(row, name, text, spans, split, counts)
-
-
-def _checked(
-    row: Row, name: str, text: Any, spans: list[Row] | None, split: str | None, counts: Counter[str]
-) -> Document | None:
-    """Return the document that JSON lines with these values would give."""
-    values = {"name": name, "text": text, "subject": _subject(row), "mentions": spans}
-    return document_of(values, _official(split), counts)
-
-
-def _records(rows: Any) -> list[dict[str, Any]]:
-    """Return a list of structures; older data sets have a structure of lists."""
-    if isinstance(rows, Mapping):
-        return [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
-    return rows
-
-
-def _first(row: Row, names: Iterable[str]) -> Any:
-    """Return the first of these columns that has a value."""
-    return next((row[name] for name in names if row.get(name) is not None), None)
+    return document_of({**row, "text": text}, name, _official(split), counts)
 
 
 def _subject(row: Row) -> str | None:
-    found = _first(row, ("subject", "subject_id"))
+    found = first(row, SUBJECTS)
     return None if found is None else str(found)
 
 

@@ -1,85 +1,130 @@
-"""One token a line, its tag in the last column: CoNLL files in IOB1, IOB2, BIOES or BILOU, told apart by no option.
+"""One token a line, its tag beside it: CoNLL files in the schemes of tags.py, told apart by no option.
 
-One rule reads them all: B, S and U begin a mention; I, E and L continue an open one of their type and else begin
-one; E, L, S and U end it.  The text is joined from the tokens: one blank between tokens, a line break between the
-sentences of a document, so it is not the text that was annotated.  -DOCSTART- begins a document; a file without one
-has a document a sentence.
+One rule reads all schemes: B and S begin a mention; I and E continue an open one of their type, or where they say none,
+and else begin one; E and S end it.  The text is joined from the tokens: one blank between tokens, a line break between
+the sentences of a document, so it is not the text that was annotated.  -DOCSTART- begins a document; a file without one
+has a document a sentence.  The tag stands in the last column, or in the first where that alone holds tags; the token in
+the first of the others that is not a running number.  Comments (# id 12) and a line of column names are passed over.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.files import SourceFile, find_files, lines
 from ckd_dist.notes.note import Mention
+from ckd_dist.notes.tags import O, Tag, tags_of
 
 DOCUMENT = "-DOCSTART-"
-TAG = re.compile(r"([BIESLU])-(.+)")
-Token = tuple[str, str]  # token, tag
+ENDINGS = (".tsv", ".iob", ".iob2", ".bio", ".conll", ".txt")
+COLUMN = re.compile(r"(?i)(?:ner|bio|iob2?|gold|entity)?[ _-]?(?:tags?|labels?|ner|bio|iob2?|entity|entities)")  # named
+MOST = 1 / 20  # share of the tagged lines that may be malformed
+Row = list[str]  # columns of a line
+Token = tuple[str, Tag]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the lines of a corpus hold token and tag, and what its tags say."""
+
+    token: int
+    tag: int
+    tags: dict[str, Tag]
+
+    def read(self, row: Row) -> tuple[str, Tag | None]:
+        """Return token and tag; None where the line has no tag, or none that is known."""
+        tag = self.tags.get(row[self.tag]) if len(row) > 1 else None
+        return row[self.token if len(row) > self.token + 1 or self.tag == 0 else 0], tag
 
 
 def read_iob(path: Path) -> Corpus:
     """Read the files (.tsv, .iob, .conll, .txt, .bio, .gz or not) of a folder, or one file.
 
     A line that has no tag, or none that these schemes know, is counted as malformed, and its token stays, untagged.
-    Raises ValueError where a file is damaged, or most of the lines are malformed.
+    Raises ValueError where a file is damaged, has no column of tokens, or too many lines are malformed.
     """
+    files = [(file, list(_rows(file))) for file in find_files(path, ENDINGS)]
+    columns = _columns(path, [row for _, rows in files for row in rows if row and row[0] != DOCUMENT])
     documents: list[Document] = []
     counts: Counter[str] = Counter()
-    for file in find_files(path, (".tsv", ".iob", ".iob2", ".bio", ".conll", ".txt")):
-        for number, sentences in enumerate(_documents(file, counts), 1):
+    malformed: Counter[str] = Counter()
+    for file, rows in files:
+        before = counts["malformed_lines"]
+        for number, sentences in enumerate(_documents(_sentences(rows, columns, counts)), 1):
             text, mentions = join(sentences)
             documents.append(Document(f"{file.stem}:{number}", text, mentions, split=file.split))
-    num_lines = counts.pop("tokens", 0)
-    if 2 * counts["malformed_lines"] > num_lines:
+        malformed[file.name] = counts["malformed_lines"] - before
+    num_tagged = counts.pop("tagged", 0) + counts["malformed_lines"]
+    if counts["malformed_lines"] > MOST * num_tagged:
         raise ValueError(
-            f"{path}: {counts['malformed_lines']} of {num_lines} lines end in no tag such as O or B-Disease: is it iob?"
+            f"{path}: {counts['malformed_lines']:,} of {num_tagged:,} tagged lines end in no tag such as O or "
+            f"B-Disease, most of them in {malformed.most_common(1)[0][0]}: is it iob, is the tag in the last column, "
+            "and are there no other files?"
         )
     return corpus_of(documents, counts)
 
 
-def _documents(file: SourceFile, counts: Counter[str]) -> Iterator[list[list[Token]]]:
-    """Yield the sentences of each document."""
-    marked, sentences = False, []
-    for sentence in _sentences(file, counts):
-        if sentence is None or not marked:
-            if sentences:
-                yield sentences
-            marked, sentences = marked or sentence is None, []
-        if sentence is not None:
-            sentences.append(sentence)
-    if sentences:
-        yield sentences
+def _rows(file: SourceFile) -> Iterator[Row]:
+    """Yield the columns of every line; of an empty line none, and of one that begins a document DOCUMENT alone."""
+    begins = True
+    for number, line in enumerate(lines(file)):
+        row = [column.strip() for column in (line.split("\t") if "\t" in line else re.split(" +", line.strip(" ")))]
+        if line.startswith(DOCUMENT):
+            yield [DOCUMENT]
+        elif not "".join(row).strip("\u200b\ufeff\u00ad"):
+            yield []
+        elif begins and ((number == 0 and COLUMN.fullmatch(row[-1])) or (line[0] == "#" and not tags_of(row[-1:]))):
+            continue
+        else:
+            yield row
+        begins = number == 0 or (begins and line[:1] == "#") or line.startswith(DOCUMENT) or not line.strip()
 
 
-def _sentences(file: SourceFile, counts: Counter[str]) -> Iterator[list[Token] | None]:
+def _columns(path: Path, rows: Sequence[Row]) -> Columns:
+    """Find out which column holds the token, and which the tag."""
+    first, last = (tags_of(row[place] for row in rows if len(row) > 1) for place in (0, -1))
+    fits = [sum(row[place] in tags for row in rows if len(row) > 1) for place, tags in ((0, first), (-1, last))]
+    if fits[0] == len(rows) > 2 * fits[1]:
+        return Columns(1, 0, dict(first))
+    numbered = bool(rows) and all(row[0].isdecimal() for row in rows)
+    if numbered and all(len(row) == 2 for row in rows):
+        raise ValueError(f"{path}: the first of two columns holds numbers alone: where are the tokens?")
+    return Columns(int(numbered and all(len(row) > 2 for row in rows)), -1, dict(last))
+
+
+def _sentences(rows: Sequence[Row], columns: Columns, counts: Counter[str]) -> Iterator[list[Token] | None]:
     """Yield sentences; None where a document begins."""
     sentence: list[Token] = []
-    for line in lines(file):
-        begins = line.startswith(DOCUMENT)
-        if (begins or not line.strip()) and sentence:
-            yield sentence
-            sentence = []
-        if begins:
-            yield None
-        elif line.strip():
-            counts["tokens"] += 1
-            token, tag = _token(line)
-            if tag != "O" and not TAG.fullmatch(tag):
-                counts["malformed_lines"] += 1
-                tag = "O"
-            if token:
-                sentence.append((token, tag))
-    if sentence:
-        yield sentence
+    for row in [*rows, []]:
+        if not row or row == [DOCUMENT]:
+            if sentence:
+                yield sentence
+                sentence = []
+            if row:
+                yield None
+            continue
+        token, tag = columns.read(row)
+        counts["malformed_lines"] += tag is None
+        counts["tagged"] += tag not in (None, O)
+        if token:
+            sentence.append((token, tag or O))
 
 
-def _token(line: str) -> Token:
-    """Return token and tag; an empty tag where there is none."""
-    columns = line.split("\t") if "\t" in line else line.split()
-    return columns[0].strip(), columns[-1].strip() if len(columns) > 1 else ""
+def _documents(sentences: Iterator[list[Token] | None]) -> Iterator[list[list[Token]]]:
+    """Yield the sentences of each document."""
+    marked, held = False, []
+    for sentence in sentences:
+        if sentence is None or not marked:
+            if held:
+                yield held
+            marked, held = marked or sentence is None, []
+        if sentence is not None:
+            held.append(sentence)
+    if held:
+        yield held
 
 
 def join(sentences: list[list[Token]]) -> tuple[str, tuple[Mention, ...]]:
@@ -87,13 +132,13 @@ def join(sentences: list[list[Token]]) -> tuple[str, tuple[Mention, ...]]:
     text, mentions = "", []
     for sentence in sentences:
         open_type = None  # of the mention that the next token may continue
-        for index, (token, tag) in enumerate(sentence):
+        for index, (token, (place, kind)) in enumerate(sentence):
             text += (" " if index else "\n") if text else ""
             start, text = len(text), text + token
-            place, kind = TAG.fullmatch(tag).groups() if tag != "O" else ("O", None)
-            if kind and place in "IEL" and kind == open_type:
+            if place in "IE" and open_type is not None and kind in ("", open_type):
+                kind = open_type
                 mentions[-1] = mentions[-1]._replace(end=len(text))
-            elif kind:
+            elif place != "O":
                 mentions.append(Mention(start, len(text), kind))
             open_type = kind if place in "BI" else None
     return text, tuple(mentions)

@@ -1,61 +1,62 @@
-"""One JSON object a line: {"name": .., "text": .., "subject": .., "mentions": [{"start": 0, "end": 4, "type": ..}]}.
+"""A JSON object a line, or a list of them: {"name": .., "text": .., "mentions": [{"start": 0, "end": 4, "type": ..}]}.
 
-`subject` may be absent; a document without `mentions` is not annotated, with [] it has none.  Offsets count
-characters, as Python's do, not bytes nor UTF-16.  Other fields are passed over.
+Which other shapes are read is said in spans.py.  A document without `mentions` is not annotated, with [] it has none.
+Offsets count characters, as Python's do; where spans say their text, claims.py finds out what else they count.
 """
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ckd_dist.notes.document import Corpus, Document, corpus_of, in_order
-from ckd_dist.notes.files import find_files, lines
-from ckd_dist.notes.note import Mention
+from ckd_dist.notes.document import Corpus, Document, corpus_of
+from ckd_dist.notes.files import SourceFile, find_files, lines, read_text
+from ckd_dist.notes.spans import WANTED, document_of, is_pair
 
 
 def read_jsonl(path: Path) -> Corpus:
-    """Read the files (.jsonl, .json, .gz or not) of a folder, or one file.
+    """Read the files (.jsonl, .ndjson, .json, .gz or not) of a folder, or one file.
 
-    A line that is not such an object is counted as malformed.  Raises ValueError where a file is damaged.
+    A line that is no document is counted as malformed.  Raises ValueError where a file is damaged, or no line is one.
     """
     documents: list[Document] = []
     counts: Counter[str] = Counter()
+    fields: dict[str, None] = {}
     for file in find_files(path, (".jsonl", ".ndjson", ".json")):
-        for line in lines(file):
-            if not line.strip():
-                continue
-            if (document := _document(line, file.split, counts)) is None:
+        for number, row in enumerate(_rows(file), 1):
+            document = document_of(row, f"{file.stem}:{number}", file.split, counts)
+            if document is None:
                 counts["malformed_lines"] += 1
+                fields |= dict.fromkeys(row) if isinstance(row, dict) else {}
             else:
                 documents.append(document)
+    if not documents and fields:
+        found = ", ".join(field for field in fields if field.isidentifier()) or "no names"
+        raise ValueError(f"{path} holds no document: its objects have the fields {found}; a document has {WANTED}")
     return corpus_of(documents, counts)
 
 
-def _document(line: str, split: str | None, counts: Counter[str]) -> Document | None:
-    """Return the document of one line; None where the line is not one."""
+def _rows(file: SourceFile) -> Iterator[Any]:
+    """Yield the value of every line, or of every entry of a list that is the file; None where a line is none."""
+    if file.ending == ".json" or next(lines(file), "").lstrip().startswith("["):
+        whole = _value(read_text(file))
+        if isinstance(whole, list) and not is_pair(whole):
+            yield from whole
+            return
+        if isinstance(whole, dict):  # a list that has a name, or one document on many lines
+            lists = [value for value in whole.values() if isinstance(value, list) and value and "text" not in whole]
+            yield from lists[0] if len(lists) == 1 and "data" not in whole else [whole]
+            return
+    for line in lines(file):
+        if line.strip():
+            yield _value(line)
+
+
+def _value(written: str) -> Any:
     try:
-        row = json.loads(line)
-        json.dumps(row, ensure_ascii=False).encode()  # refuses half characters: "\ud83d" alone
+        value = json.loads(written)
+        json.dumps(value, ensure_ascii=False).encode()  # refuses half characters: "\ud83d" alone
     except (ValueError, RecursionError):
         return None
-    return document_of(row, split, counts)
-
-
-def document_of(row: Any, split: str | None, counts: Counter[str]) -> Document | None:
-    """Return the document of an object with the fields above; None where it is not one."""
-    try:
-        name, text, subject, mentions = (row.get(key) for key in ("name", "text", "subject", "mentions"))
-        spans = None if mentions is None else [Mention(span["start"], span["end"], span["type"]) for span in mentions]
-    except (AttributeError, KeyError, TypeError):
-        return None
-    if not isinstance(name, str | int) or not isinstance(text, str) or not isinstance(subject, str | int | None):
-        return None
-    if any(type(m.start) is not int or type(m.end) is not int or not isinstance(m.type, str) for m in spans or ()):
-        return None
-    subject = None if subject is None else str(subject)
-    if spans is None:
-        return Document(str(name), text, None, subject, split)
-    inside = [mention for mention in spans if 0 <= mention.start < mention.end <= len(text)]
-    counts["out_of_text"] += len(spans) - len(inside)
-    return Document(str(name), text, in_order(inside), subject, split)
+    return value

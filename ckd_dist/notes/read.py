@@ -6,12 +6,13 @@ name is made unique.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 from ckd_dist.notes.brat import read_brat
+from ckd_dist.notes.columns import columns_of
 from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.hf import read_hf
 from ckd_dist.notes.iob import read_iob
@@ -54,20 +55,32 @@ def read_corpus(source: str) -> Corpus:
     return corpus_of(documents, counts)
 
 
-def to_notes(documents: Sequence[Document], types: dict[str, str]) -> list[Note]:
-    """Cut documents into words and sentences, in order.  Mentions of types that are no key of `types` are left out."""
-    return [note_of(document, types) for document in documents]
+def to_notes(documents: Sequence[Document], types: Mapping[str, str]) -> list[Note]:
+    """Cut documents into words and sentences, in order.  Mentions of types that `types` does not name are left out."""
+    known = columns_of({mention.type for document in documents for mention in document.mentions or ()}, types)
+    return [note_of(document, known) for document in documents]
 
 
-def note_of(document: Document, types: dict[str, str]) -> Note:
-    """Return the note of one document; where two types of the corpus become one of ours, equal mentions become one."""
+def note_of(document: Document, columns: Mapping[str, str]) -> Note:
+    """Return the note of one document.  columns: type of the corpus -> ours; equal mentions become one.
+
+    Blanks at the ends of a mention are no part of it: no word has them.
+    """
     start_U, end_U = cut_words(document.text)
     sentence_U = cut_sentences(document.text, start_U)
     mentions = None
     if document.mentions is not None:
-        known = {Mention(m.start, m.end, types[m.type]) for m in document.mentions if m.type in types}
+        known = {_trimmed(m, document.text, columns[m.type]) for m in document.mentions if m.type in columns}
         mentions = tuple(sorted(known))
     return Note(document.text, start_U, end_U, sentence_U, mentions)
+
+
+def _trimmed(mention: Mention, text: str, column: str) -> Mention:
+    characters = text[mention.start : mention.end]
+    if not characters.strip():
+        return mention._replace(type=column)
+    start = mention.start + len(characters) - len(characters.lstrip())
+    return Mention(start, start + len(characters.strip()), column)
 
 
 def _with_words(documents: list[Document], counts: Counter[str]) -> list[Document]:

@@ -35,6 +35,7 @@ THEIRS: dict[str, Callable[[str], int]] = {  # a reading -> how it counts what s
     "without zero-width characters": lambda before: len(before.replace("\u200b", "").replace("\u00ad", "")),
     "from 1": lambda before: len(before) + 1,
 }
+WORDS = ("fever", "café", "cafe\u0301", "β", "😀", "ﬁbrosis", "co\u00adugh", "Å")
 BLANKS = (" ", "\n", "\r\n", "\t", "  ", " & ", " < ", " &lt; ", " \u200b", "\xa0")
 
 

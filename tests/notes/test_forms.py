@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from ckd_dist.notes.jsonl import read_jsonl
 from ckd_dist.notes.mimic import read_mimic3, read_mimic4
+from ckd_dist.notes.note import Mention
 from ckd_dist.notes.text import read_folder
 from tests.notes.synthetic import annotated, check_round_trip
 
@@ -35,14 +36,90 @@ def test_jsonl_counts_what_it_cannot_take(tmp_path: Path) -> None:
         {"name": "b", "text": "No fever", "mentions": [{"start": 3, "end": "8", "type": "S"}]},
         {"name": "c", "text": None},
         {"text": "No name"},
+        {"text": ["no text"]},
         ["a list"],
         {"name": "d", "text": "half a character \ud83d"},
         {"name": "e", "text": "Well", "mentions": [], "other": 1},
     ]
     (tmp_path / "x.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, rows)) + "\n{broken\n\n")
     corpus = read_jsonl(tmp_path)
-    assert [(d.name, d.mentions, d.subject) for d in corpus.documents] == [("a", (), None), ("e", (), None)]
+    assert [(d.name, d.mentions, d.subject) for d in corpus.documents] == [
+        ("a", (), None),
+        ("x:4", None, None),
+        ("e", (), None),
+    ]
     assert corpus.counts["malformed_lines"] == 6 and corpus.counts["out_of_text"] == 1
+
+
+FEVER = {"start": 3, "end": 8}
+SHAPES = {
+    "ours": {"mentions": [{**FEVER, "type": "S"}]},
+    "what annotate writes": {"entities": [{**FEVER, "type": "S", "text": "fever", "score": 0.9}]},
+    "Prodigy": {"spans": [{**FEVER, "token_start": 1, "token_end": 1, "label": "S"}], "answer": "accept"},
+    "doccano": {"id": 7, "label": [[3, 8, "S"]]},
+    "doccano, of old": {"labels": [[3, 8, "S"]], "meta": {}},
+    "doccano, relations": {"entities": [{"id": 1, "label": "S", "start_offset": 3, "end_offset": 8}], "relations": []},
+    "brat's page": {"entities": [["T1", "S", [[3, 8]]]]},
+    "BigBIO": {"entities": [{"id": "1", "type": "S", "text": ["fever"], "offsets": [[3, 8]]}]},
+    "Label Studio, small": {"id": 3, "label": [{**FEVER, "text": "fever", "labels": ["S"]}]},
+    "UTF-16 units": {"entities": [{"start": 4, "end": 9, "type": "S", "text": "fever"}], "text": "😀o fever"},
+}
+STUDIO = {
+    "id": 1,
+    "data": {"text": "No fever"},
+    "annotations": [
+        {
+            "result": [
+                {"value": {**FEVER, "text": "fever", "labels": ["S"]}, "type": "labels"},
+                {"from_id": "a", "to_id": "b", "type": "relation"},
+            ]
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_shapes_of_other_tools_are_read(tmp_path: Path, shape: str) -> None:
+    (tmp_path / "x.jsonl").write_text(json.dumps({"text": "No fever"} | SHAPES[shape]) + "\n")
+    [document] = read_jsonl(tmp_path).documents
+    assert document.mentions == (Mention(3, 8, "S"),)
+
+
+def test_lists_of_documents_are_read(tmp_path: Path) -> None:
+    pair = ["No fever", {"entities": [[3, 8, "S"]]}]
+    for name, value in {
+        "list.json": [STUDIO],
+        "list.jsonl": [STUDIO],
+        "named.json": {"version": 1, "documents": [STUDIO]},
+        "one.json": STUDIO | {"created": None},
+        "pairs.json": [pair],
+        "pair.jsonl": pair,
+    }.items():
+        (tmp_path / name).write_text(json.dumps(value, indent=None if name == "pair.jsonl" else 1))
+        [document] = read_jsonl(tmp_path / name).documents
+        assert (document.text, document.mentions) == ("No fever", (Mention(3, 8, "S"),))
+
+
+def test_spans_that_say_nothing_of_the_text_are_none(tmp_path: Path) -> None:
+    """A label of the document, a rejected answer and a task nobody did are no annotation; two annotators are no one."""
+    rows = [
+        {"label": "ill"},
+        {"label": 1},
+        {"label": ["ill", "acute"]},
+        {"spans": [{**FEVER, "label": "S"}], "answer": "reject"},
+        STUDIO | {"annotations": []},
+        STUDIO | {"annotations": STUDIO["annotations"] * 2},
+    ]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps({"text": "No fever"} | row) + "\n" for row in rows))
+    corpus = read_jsonl(tmp_path)
+    assert [document.mentions for document in corpus.documents] == [None] * 5 and corpus.counts["malformed_lines"] == 1
+
+
+def test_what_is_wanted_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"note": "secret", "10023": 4}\n')
+    with pytest.raises(ValueError, match="the fields note; a document has a text, and mentions") as caught:
+        read_jsonl(tmp_path)
+    assert "secret" not in str(caught.value) and "10023" not in str(caught.value)
 
 
 def test_a_folder_of_text(tmp_path: Path) -> None:

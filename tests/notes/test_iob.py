@@ -54,20 +54,66 @@ def test_docstart_makes_documents(tmp_path: Path) -> None:
 
 def test_malformed_lines_are_counted_and_a_wrong_file_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.tsv"
-    file.write_text("No\tO\nfever\nor\tX-S\nchills\tB-S\nnow\tO\n")
+    many = "".join(f"chill{number}\tB-S\n" for number in range(30))
+    file.write_text(f"No\tO\nfever\nor\tX-S\nchills\tB-S\nnow\tO\n\n{many}")
+    with pytest.raises(ValueError, match="2 of 33 tagged lines"):  # of all lines they are few
+        read_iob(file)
+    file.write_text(f"{file.read_text()}{many}")
     corpus = read_iob(file)
     assert corpus.counts["malformed_lines"] == 2
     assert corpus.documents[0].text == "No fever or chills now" and mentioned(corpus)["c:1"] == [("chills", "S")]
     file.write_text("The patient\nis well\nand secret\n")
-    with pytest.raises(ValueError, match="3 of 3 lines end in no tag") as caught:
+    with pytest.raises(ValueError, match="3 of 3 tagged lines end in no tag") as caught:
         read_iob(file)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "lung\tB-D\ncancer\tI-D\nand\tO\nflu\tB-D",
+        "lung B-D\ncancer I-D\nand O\nflu B-D",
+        "lung   b-D\r\ncancer\t i-D\r\nand\to\r\nflu\tB-D\r\n",
+        "lung\tB-D\rcancer\tI-D\rand\tO\rflu\tB-D\r",  # line ends of the old Macintosh
+        "lung\tB_D\ncancer\tI_D\nand\tO\nflu\tB_D",
+        "lung\tB:D\ncancer\tI:D\nand\tO\nflu\tB:D",
+        "lung\tD-B\ncancer\tD-I\nand\tO\nflu\tD-B",  # the type first
+        "lung\tD-B\ncancer\tD-E\nand\t0\nflu\tD-S",
+        "lung\tB-D\ncancer\tM-D\nand\tO\nflu\tW-D",  # BMEWO
+        "lung\tB-D\u200b\ncancer\tI-D\u200b\nand\tO\nflu\tB-D",
+        "1\tlung\tB-D\n2\tcancer\tI-D\n3\tand\tO\n4\tflu\tB-D",  # a running number
+        "lung NN B-NP B-D\ncancer NN I-NP I-D\nand CC O O\nflu NN B-NP B-D",
+        "B-D\tlung\nI-D\tcancer\nO\tand\nB-D\tflu",  # the tag first
+        "token\tner_tag\nlung\tB-D\ncancer\tI-D\nand\tO\nflu\tB-D",
+        "# id 12 domain=train\nlung _ _ B-D\ncancer _ _ I-D\nand _ _ O\nflu _ _ B-D",
+        "\ufefflung\tB-D\ncancer\tI-D\nand\tO\nflu\tB-D\n \n\t\n\u200b\n",
+        "lung\tB-D\ncancer\tI\nand\tO\nflu\tB-D",  # goes on, of no other type
+    ],
+)
+def test_tags_as_they_are_published(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "a.tsv").write_bytes(lines.encode())
+    corpus = read_iob(tmp_path)
+    assert [d.text for d in corpus.documents] == ["lung cancer and flu"]
+    assert mentioned(corpus)["a:1"] == [("lung cancer", "D"), ("flu", "D")] and not corpus.counts["malformed_lines"]
+
+
+@pytest.mark.parametrize("mark", ["", "-"])
+def test_tags_without_a_type_are_mentions_of_no_type(tmp_path: Path, mark: str) -> None:
+    """dmis-lab/biobert#35, #56: its published files."""
+    (tmp_path / "a.tsv").write_text(f"adenomatous\tB{mark}\npolyposis\tI{mark}\ncoli\tI{mark}\nwas\tO\n")
+    assert mentioned(read_iob(tmp_path))["a:1"] == [("adenomatous polyposis coli", "")]
+
+
+def test_numbers_in_place_of_tokens_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("1\tB-D\n2\tO\n")
+    with pytest.raises(ValueError, match="where are the tokens"):
+        read_iob(tmp_path)
 
 
 @settings(deadline=None)  # other work may keep the machine busy
 @given(st.data())
 def test_any_tokens_come_back(tmp_path_factory: pytest.TempPathFactory, draws) -> None:
-    words = [word for word in draws.draw(tokens()) if word.strip()] or ["x"]
+    words = [*(word for word in draws.draw(tokens()) if word.strip("\u200b\u00ad ")), "x"]
     begins = draws.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words)))
     kinds = draws.draw(st.lists(st.sampled_from([None, *TYPES]), min_size=len(words), max_size=len(words)))
     lines, mentions, place = [], [], 0

@@ -23,7 +23,7 @@ from ckd_dist.config import (
 )
 from ckd_dist.endpoints.egress import ALLOWED
 
-TYPES = {  # what known corpora call an entity -> our column
+TYPES = {  # what known corpora call an entity, in whatever case -> our column
     "disease": "disease",
     "Disease": "disease",
     "SpecificDisease": "disease",
@@ -31,11 +31,18 @@ TYPES = {  # what known corpora call an entity -> our column
     "Modifier": "disease",
     "CompositeMention": "disease",
     "Disease_disorder": "disease",
+    "DiseaseOrPhenotypicFeature": "disease",
+    "Disorder": "disease",
+    "DISO": "disease",
     "medication": "medication",
     "Medication": "medication",
     "Drug": "medication",
+    "Chemical": "medication",
+    "ChemicalEntity": "medication",
+    "CHEM": "medication",
     "symptom": "symptom",
     "Sign_symptom": "symptom",
+    "Sign_or_symptom": "symptom",
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ckd_dist.notes.note import Mention, Note, Prediction, best_tags, decode
 from ckd_dist.notes.read import read_corpus, to_notes
+from ckd_dist.notes.usable import check_usable, kept_of
 from ckd_dist.report.bootstrap import Bootstrap, Resamples, resample
 from ckd_dist.studies.ner.describe import source_in_words
 from ckd_dist.studies.ner.distill import FULL, Arm
@@ -51,16 +52,9 @@ class Scored:
 
 
 def score_held_out(run: NerRun, plans: Mapping[str, str], arms: Mapping[str, Arm], bootstrap: Bootstrap) -> Scored:
-    """Find every system's mentions on the annotated notes of held_out.  plans: labeler -> plan hash of its soft tags.
-
-    Raises ValueError where no held-out note is annotated.
-    """
+    """Find every system's mentions on the annotated notes of held_out.  plans: labeler -> plan hash of its tags."""
     stored, types = read_split(run, "held_out")
     rows = [row for row, note in enumerate(stored.notes) if note.mentions is not None]
-    if not rows:
-        raise ValueError(
-            "no held-out note is annotated, so there is nothing to report on: annotate some, or bring a corpus that is"
-        )
     notes, lengths = [stored.notes[row] for row in rows], lengths_of([stored.notes[row] for row in rows])
     found = {
         name: by_tags(notes, soft_tags(run, plan, stored.sample_id_N[rows], lengths, None), types)
@@ -92,11 +86,7 @@ def score_elsewhere(
 
     A language model would have to be paid again.  known_types: the corpus's name of a type -> ours.  home: held_out.
     """
-    notes = [note for note in to_notes(read_corpus(source).documents, known_types) if note.mentions is not None]
-    present = {mention.type for note in notes for mention in note.mentions}
-    types = [kind for kind in home.types if kind in present]
-    if not types:
-        raise ValueError(f"{source} annotates none of {', '.join(home.types)}: give notes.types or leave it out")
+    notes, types = annotated_elsewhere(source, known_types, home.types)
     found = {name: by_student(arm, notes) for name, arm in arms.items() if name in FULL}
     found |= {name: mentions_of(labeler(notes).predictions) for name, labeler in dictionaries.items()}
     there = Scored(notes, found, types, resample(np.arange(len(notes)), bootstrap.draws, bootstrap.seed))
@@ -111,6 +101,23 @@ def score_elsewhere(
         )
         for name in found
     ]
+
+
+def annotated_elsewhere(
+    source: str, known_types: Mapping[str, str], wanted: Sequence[str]
+) -> tuple[list[Note], list[str]]:
+    """Read the annotated notes of another corpus, and which of the wanted types it annotates.
+
+    Raises ValueError where it annotates none of them, or is no usable corpus.
+    """
+    corpus = read_corpus(source)
+    notes = to_notes(corpus.documents, known_types)
+    check_usable(source, corpus, kept_of(corpus, notes, known_types))
+    notes = [note for note in notes if note.mentions is not None]
+    present = {mention.type for note in notes for mention in note.mentions}
+    if not present & set(wanted):
+        raise ValueError(f"{source} annotates none of {', '.join(wanted)}: give notes.types or leave it out")
+    return notes, [kind for kind in wanted if kind in present]
 
 
 def by_tags(notes: Sequence[Note], soft_UK: np.ndarray, types: Sequence[str]) -> Mentions:

@@ -7,7 +7,7 @@ called gets the values that it uses.
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -26,6 +26,7 @@ from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.notes.note import Note
 from ckd_dist.notes.read import FORMS, to_notes
 from ckd_dist.notes.splits import split_corpus, texts_of_owners
+from ckd_dist.notes.usable import account_of, check_usable, kept_of
 from ckd_dist.report.bootstrap import Bootstrap
 from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import SPLITS
@@ -37,7 +38,7 @@ from ckd_dist.studies.ner.combine import combine_labelers
 from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.describe import card_of, provenance_of
 from ckd_dist.studies.ner.distill import Arm, TaggerTraining, arms, train_student
-from ckd_dist.studies.ner.evaluate import score_elsewhere, score_held_out
+from ckd_dist.studies.ner.evaluate import annotated_elsewhere, score_elsewhere, score_held_out
 from ckd_dist.studies.ner.label import Labeler, Labelling, Plans, dictionaries, labeling_costs, plan_tags, text_labelers
 from ckd_dist.studies.ner.labelers.asking import Asking
 from ckd_dist.studies.ner.labelers.gazetteer import DictionaryOptions
@@ -55,19 +56,25 @@ from ckd_dist.studies.ner.windows import cut
 from ckd_dist.study import Context, Jobs, Outcome
 
 VOCABULARY_NOTES = 2000  # training notes that a tiny model's vocabulary is learned from
+UNTAGGED = {  # a count of a split -> in words
+    "overlapping": "mentions that share a word with a longer one",
+    "wordless": "mentions without a word",
+}
 MAKERS = {"teacher": make_tiny_teacher, "student": make_tiny_student}
 
 
 def read_source(context: Context) -> Outcome:
     """corpus -> notes: write words with their places and human mentions; split by subject where there is one."""
     settings, run = context.recipe.notes, context.run
-    for other in context.recipe.evaluate.other_corpora:  # refused now, not when all is trained
+    for other in context.recipe.evaluate.other_corpora:
         find_source(other, FORMS)
     corpus = read_any(settings.source, run.tables, settings.synthetic_seed)
     split_N = np.array(
         split_corpus(corpus.documents, settings.train_fraction, settings.tuning_fraction, settings.split_seed)
     )
     notes = to_notes(corpus.documents, settings.types)
+    kept = kept_of(corpus, notes, settings.types)
+    check_usable(settings.source, corpus, kept)
     known = list(dict.fromkeys(settings.types.values()))
     present = {mention.type for note in notes for mention in note.mentions or ()}
     types = [kind for kind in known if kind in present] or known  # a corpus that nobody annotated may hold any
@@ -81,9 +88,26 @@ def read_source(context: Context) -> Outcome:
         splits[split] = _counts(mine, types)
         count += len(rows)
         context.callbacks.track(done, len(SPLITS))
-    return Outcome(
-        [*files_below(run.tags.parent), *files_below(run.tables)], {"corpus": corpus.counts, "splits": splits}
-    )
+    check_annotated(splits, context.recipe)
+    for other in context.recipe.evaluate.other_corpora:  # refused now, not when all is trained
+        annotated_elsewhere(other, settings.types, types)
+    untagged = {words: sum(counts[what] for counts in splits.values()) for what, words in UNTAGGED.items()}
+    said = account_of(corpus, kept, untagged).sentence()
+    files = [*files_below(run.tags.parent), *files_below(run.tables)]
+    return Outcome(files, {"corpus": corpus.counts, "splits": splits}, said=said)
+
+
+def check_annotated(splits: Mapping[str, Mapping[str, int]], recipe: NerRecipe) -> None:
+    """Raise ValueError where a later stage would find nothing that somebody annotated."""
+    if recipe.label.teacher and not splits["train"]["annotated"]:
+        raise ValueError(
+            "no note of train is annotated, so the teacher has nothing to learn from: give an annotated corpus, or "
+            "label.teacher=false"
+        )
+    if recipe.combine.by == "search" and not splits["tuning"]["annotated"]:
+        raise ValueError(
+            "no note of tuning is annotated, so labelers cannot be compared: annotate some, or give combine.by=model"
+        )
 
 
 def _counts(notes: Sequence[Note], types: Sequence[str]) -> dict[str, int]:
@@ -223,8 +247,10 @@ def combined_tags(run: NerRun) -> CombinedTags:
 
 def arms_of(recipe: NerRecipe, run: NerRun) -> dict[str, Arm]:
     """Return the students that are trained, by name."""
-    student = recipe.student
-    return arms(run, gold_sample(recipe), combined_tags(run), student.hard_baseline, student.gold_sizes)
+    student, annotated = recipe.student, record.read(run, "read").numbers["splits"]["train"]["annotated"]
+    human = annotated > 0 and recipe.notes.gold_documents != 0  # whether there are human labels to learn from
+    sizes = student.gold_sizes if human else ()
+    return arms(run, gold_sample(recipe), combined_tags(run), student.hard_baseline and human, sizes)
 
 
 def distill(context: Context) -> Outcome | None:
@@ -244,7 +270,9 @@ def distill(context: Context) -> Outcome | None:
             return None
         numbers[name] = best_of(fitted)
         files += exported_files(arm.folder)
-    return Outcome(files, numbers)
+    left_out = recipe.student.hard_baseline and "human" not in numbers
+    said = "no student of human labels alone: nobody annotated a note that may be learned from" if left_out else ""
+    return Outcome(files, numbers, said=said)
 
 
 def evaluate(context: Context) -> Outcome:
@@ -252,10 +280,12 @@ def evaluate(context: Context) -> Outcome:
     recipe, run, track = context.recipe, context.run, context.callbacks.track
     settings, bootstrap = recipe.evaluate, Bootstrap(recipe.evaluate.bootstrap_draws, recipe.evaluate.seed)
     corpus, combined = (record.read(run, name).numbers for name in ("read", "combine"))
+    if not corpus["splits"]["held_out"]["annotated"]:
+        return Outcome([], said="no held-out note is annotated, so there is no report: the student is ready for use")
     labelled = record.read(run, "label")
     trained, labelling = arms_of(recipe, run), labelling_of(recipe)
-    tagged = [each.get("held_out") for each in (labelled.numbers["plans"], combined["plans"])]
-    plans = (tagged[0] or {}) | {COMBINED: tagged[1]}  # none where nobody annotated: refused in the next line
+    tagged = [each["held_out"] for each in (labelled.numbers["plans"], combined["plans"])]
+    plans = tagged[0] | {COMBINED: tagged[1]}
     held_out = score_held_out(run, plans, trained, bootstrap)
     track(1, 4)
     named = dictionaries(run, labelling) if settings.other_corpora else {}
