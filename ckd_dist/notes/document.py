@@ -18,6 +18,7 @@ COUNTS = (  # every corpus has every one of them
     "duplicates",  # documents that are there twice, name and text: one is kept
     "duplicates_across_splits",  # one text in two official splits: kept where it is scored, dropped where it is learned
     "renamed",  # different documents of one name: from the second on they are called name#2, name#3
+    "scored",  # documents whose mentions have scores: a tagger found them, such as ours
     "in_error",  # notes that the hospital marked as written in error: left out
     "empty",  # documents without a word: left out
 )

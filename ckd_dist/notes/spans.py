@@ -8,7 +8,8 @@
     brat's page, BigBIO               "entities": [["T1", "X", [[0, 4]]]];  [{"offsets": [[0, 4]], "text": ["..."]}]
 
 name, id or document_id names a document, subject, subject_id or patient_id its subject.  A span's `text` says which
-characters are meant: claims.py.  None of these fields: nobody annotated the document.
+characters are meant: claims.py.  None of these fields: nobody annotated the document.  Spans with a score were found
+by a tagger; they are read like others, and such documents are counted.
 """
 
 from collections import Counter
@@ -44,6 +45,9 @@ def document_of(row: Any, name: str, split: str | None, counts: Counter[str]) ->
     except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         return None
     mentions = None if claims is None else mentions_of(text, claims, counts)
+    counts["scored"] += bool(claims) and any(
+        "score" in span for span in row.get("entities") or () if type(span) is dict
+    )
     return Document(name if own is None else str(own), text, mentions, None if subject is None else str(subject), split)
 
 

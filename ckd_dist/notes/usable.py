@@ -67,6 +67,7 @@ def account_of(corpus: Corpus, kept: Kept, untagged: Mapping[str, int]) -> Accou
         "mentions begin or end within a word": kept.within,
         "mentions are at the place and of the column of another": kept.merged,
         "documents have no annotation": nobody if annotated else 0,
+        "documents are annotated by a tagger: their mentions have scores": corpus.counts["scored"],
         "documents are renamed, because another has their name": corpus.counts["renamed"],
         **{f"documents have {what}": n for what, n in corpus.counts.items() if what.startswith(OFFSETS)},
     }

@@ -196,6 +196,6 @@ def test_ner(kind, tmp_path):
     by_dictionary = ["label.teacher=false", "student.gold_sizes=[1]", "combine.by=model"]
     where = ["--source", source, "--run", tmp_path / "run", "--local"]
     said = ckd("pipeline", *SMALLEST_NER, *names, *by_dictionary, *where)
-    assert said.returncode == 0 and "no student of human labels alone" in said.stdout
-    assert "no held-out note is annotated, so there is no report" in said.stdout
+    assert said.code == 0 and "no student of human labels alone" in said.out
+    assert "no held-out note is annotated, so there is no report" in said.out
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
