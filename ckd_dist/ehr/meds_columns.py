@@ -73,9 +73,11 @@ class Columns:
 
     def is_given(self, name: str) -> str:
         """SQL: the cell is not empty, however its tool writes that."""
-        if FLOAT.fullmatch(self.types[name]) and not self.types[name].startswith("DECIMAL"):
-            return f"({name} IS NOT NULL AND NOT isnan({name}))"
-        return f"({name} IS NOT NULL AND lower(trim({name}::VARCHAR)) NOT IN ({EMPTY}))"
+        kind = self.types[name]
+        if TEXT.fullmatch(kind):
+            return f"({name} IS NOT NULL AND lower(trim({name}::VARCHAR)) NOT IN ({EMPTY}))"
+        is_nan = f" AND NOT isnan({name})" if kind in ("FLOAT", "DOUBLE") else ""
+        return f"({name} IS NOT NULL{is_nan})"
 
 
 def find_files(folder: Path) -> tuple[list[Path], int]:
