@@ -4,8 +4,10 @@
 
 predictions.parquet     PREDICTIONS
 predictions.csv         sample_id, subject_id, prediction_time, one column a disease, probabilities to four places
-meds/<label>.parquet    subject_id, prediction_time, boolean_value (null: not known here), predicted_boolean_value,
+meds/<label>.parquet    subject_id, prediction_time, boolean_value, predicted_boolean_value,
                         predicted_boolean_probability; the label's full name is in meds/labels.json
+
+`boolean_value` is the truth.  MEDS wants it of every row or not at all, so for new patients the column is absent.
 """
 
 import json
@@ -30,11 +32,7 @@ PREDICTIONS = pl.Schema(
 
 
 def write_predictions(
-    folder: Path,
-    samples: pl.DataFrame,
-    probabilities_NK: np.ndarray,
-    names: Sequence[str],
-    bits_NK: np.ndarray | None = None,
+    folder: Path, samples: pl.DataFrame, probabilities_NK: np.ndarray, names: Sequence[str], bits_NK: np.ndarray
 ) -> None:
     """Write the three forms into `folder`; a file appears under its name only when it is whole.
 
@@ -49,25 +47,35 @@ def write_predictions(
     table = who.with_columns(probabilities=pl.Series(probabilities_NK.astype(np.float32)).arr.to_list())
     table = check_columns(table, PREDICTIONS, "predictions")
     wide = who.hstack([pl.Series(name, probabilities_NK[:, k]) for k, name in enumerate(names)])
-    files = file_names(names)
     with filling(folder) as temporary:
         table.write_parquet(temporary / "predictions.parquet")
         wide.write_csv(temporary / "predictions.csv", float_precision=4)
-        (temporary / "meds").mkdir()
-        for k, name in enumerate(names):
-            one = meds_form(who, probabilities_NK[:, k], None if bits_NK is None else bits_NK[:, k])
-            one.write_parquet(temporary / "meds" / files[name])
-        with (temporary / "meds" / "labels.json").open("w") as file:
-            json.dump(files, file, indent=1)
+        write_meds(temporary / "meds", who, probabilities_NK, names, bits_NK)
 
 
-def meds_form(who: pl.DataFrame, probability_N: np.ndarray, bit_N: np.ndarray | None) -> pl.DataFrame:
-    """Return one label's predictions in the form that meds-evaluation reads."""
-    return who.select("subject_id", "prediction_time").with_columns(
-        pl.lit(None, dtype=pl.Boolean).alias("boolean_value"),
-        pl.Series("predicted_boolean_value", [None] * len(who) if bit_N is None else bit_N == 1, dtype=pl.Boolean),
-        pl.Series("predicted_boolean_probability", probability_N, dtype=pl.Float64),
-    )
+def write_meds(
+    folder: Path,
+    who: pl.DataFrame,
+    probabilities_NK: np.ndarray,
+    names: Sequence[str],
+    bits_NK: np.ndarray,
+    truth_NK: np.ndarray | None = None,
+) -> None:
+    """Make `folder`, and write into it a file a label that meds-evaluation reads, and labels.json.
+
+    who: any frame with subject_id and prediction_time.  truth: 0 or 1, of every row; none: not known yet.
+    """
+    files = file_names(names)
+    folder.mkdir(parents=True)
+    for k, name in enumerate(names):
+        truth = [] if truth_NK is None else [pl.Series("boolean_value", truth_NK[:, k] == 1)]
+        one = who.select("subject_id", "prediction_time").with_columns(
+            *truth,
+            pl.Series("predicted_boolean_value", bits_NK[:, k] == 1),
+            pl.Series("predicted_boolean_probability", probabilities_NK[:, k], dtype=pl.Float32),
+        )
+        one.write_parquet(folder / files[name])
+    (folder / "labels.json").write_text(json.dumps(files, indent=1))
 
 
 def file_names(names: Sequence[str]) -> dict[str, str]:

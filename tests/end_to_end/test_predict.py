@@ -23,7 +23,7 @@ from ckd_dist.studies.disease.runfolder import DiseaseRun
 from tests.ehr.small import write
 from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital, ledger_of, recipe_of
 
-MEDS_COLUMNS = ["subject_id", "prediction_time", "boolean_value", "predicted_boolean_value"]
+MEDS_COLUMNS = ["subject_id", "prediction_time", "predicted_boolean_value", "predicted_boolean_probability"]
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +87,34 @@ def test_a_second_hospital_by_the_command_line(finished, second_hospital, tmp_pa
     assert list(of_label) == names
     for k, name in enumerate(names):
         meds = pl.read_parquet(out / "meds" / of_label[name])
-        assert meds.columns == [*MEDS_COLUMNS, "predicted_boolean_probability"]
+        assert meds.columns == MEDS_COLUMNS, "nobody knows the future: there is no truth"
         assert meds["subject_id"].to_list() == table["subject_id"].to_list()
-        assert meds["boolean_value"].null_count() == len(meds), "nobody knows the future"
         probability_N = meds["predicted_boolean_probability"].to_numpy()
         np.testing.assert_allclose(probability_N, probabilities_NK[:, k], atol=1e-6)
         assert meds["predicted_boolean_value"].to_list() == (probability_N >= calibration.threshold_K[k]).tolist()
     assert pl.read_csv(out / "predictions.csv").columns[3:] == names
+
+
+def test_a_run_leaves_its_held_out_predictions_and_meds_evaluation_scores_them_as_the_report_does(finished):
+    """Row 38 of the list of tests; a file that is readable for its owner alone."""
+    evaluate = pytest.importorskip("meds_evaluation.evaluate", reason="meds-evaluation is not installed")
+    reported = json.loads((finished.report / "metrics.json").read_text())
+    models = {model["name"]: model for model in reported["models"] if model["role"] in ("student", "teacher")}
+    assert {folder.name for folder in finished.predictions.iterdir()} == set(models) >= {"student", "teacher"}
+    num_scored = 0
+    for model, scores in models.items():
+        folder = finished.predictions / model
+        for name, file in json.loads((folder / "labels.json").read_text()).items():
+            table = pl.read_parquet(folder / file)
+            assert (folder / file).stat().st_mode & 0o777 == 0o600
+            if table["boolean_value"].n_unique() < 2:
+                continue
+            theirs = evaluate.evaluate_binary_classification(table)["samples_equally_weighted"]
+            ours = next(label for label in scores["per_label"] if label["name"] == name)
+            assert ours["auroc"]["value"] == pytest.approx(theirs["roc_auc_score"], abs=2e-3)
+            assert ours["auprc"]["value"] == pytest.approx(theirs["average_precision_score"], abs=2e-3)
+            num_scored += 1
+    assert num_scored > 30
 
 
 def test_the_run_s_own_events_give_what_plain_transformers_give(finished, tmp_path):

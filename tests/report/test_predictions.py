@@ -5,23 +5,38 @@ import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import meds
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ckd_dist import schema
 from ckd_dist.report import predictions
+from ckd_dist.report.metrics import score
 
 NAMES = ["Shock", "Gout, acute", "gout acute", "%"]
-MEDS_EVALUATION = pl.Schema(
+NEW_PATIENTS = pl.Schema(
     {
         "subject_id": pl.Int64,
         "prediction_time": pl.Datetime("us"),
-        "boolean_value": pl.Boolean,
         "predicted_boolean_value": pl.Boolean,
-        "predicted_boolean_probability": pl.Float64,
+        "predicted_boolean_probability": pl.Float32,
     }
 )
+
+
+KEY = ["subject_id", "prediction_time"]
+METRICS = {  # ours -> meds-evaluation's
+    "auroc": "roc_auc_score",
+    "auprc": "average_precision_score",
+    "brier": "brier_score",
+    "f1": "f1_score",
+}
+TRUTH = np.array([[0, 1, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0]])
+PROBABILITIES = np.random.default_rng(3).random((6, 4))
+BITS = (PROBABILITIES > 0.5).astype(np.int8)
 
 
 def visits(num: int) -> pl.DataFrame:
@@ -57,22 +72,45 @@ def test_three_forms(tmp_path: Path) -> None:
     assert len(set(files.values())) == 4
     for k, name in enumerate(NAMES):
         one = pl.read_parquet(tmp_path / "meds" / files[name])
-        assert one.schema == MEDS_EVALUATION
-        assert one["boolean_value"].null_count() == 6
-        assert one["predicted_boolean_probability"].to_numpy() == pytest.approx(probabilities_NK[:, k])
+        assert one.schema == NEW_PATIENTS
+        assert one["predicted_boolean_probability"].to_numpy() == pytest.approx(probabilities_NK[:, k], abs=1e-6)
         assert one["predicted_boolean_value"].to_list() == (bits_NK[:, k] == 1).tolist()
         assert one["subject_id"].equals(frame["subject_id"])
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_without_bits(tmp_path: Path) -> None:
-    predictions.write_predictions(tmp_path, visits(2), np.full((2, 1), 0.5), ["Shock"])
-    one = pl.read_parquet(tmp_path / "meds" / "shock.parquet")
-    assert one.schema == MEDS_EVALUATION
-    assert one["predicted_boolean_value"].null_count() == 2
+def test_meds_own_schemas_accept_them(tmp_path: Path) -> None:
+    """A null `boolean_value` was refused by meds, and crashed meds-evaluation: the column is absent."""
+    write(tmp_path / "new", truth_NK=None)
+    write(tmp_path / "known", truth_NK=TRUTH)
+    for folder, label_columns in (("new", KEY), ("known", [*KEY, "boolean_value"])):
+        table = pq.read_table(tmp_path / folder / "shock.parquet")
+        meds.LabelSchema.validate(table.select(label_columns))
+        assert table.column_names == [*label_columns, "predicted_boolean_value", "predicted_boolean_probability"]
+        assert table.schema.field("predicted_boolean_probability").type == pa.float32()
+    with pytest.raises(Exception, match="boolean_value"):
+        null = pq.read_table(tmp_path / "new" / "shock.parquet").select(KEY)
+        meds.LabelSchema.validate(null.append_column("boolean_value", pa.nulls(6, pa.bool_())))
+
+
+@pytest.mark.parametrize("label", range(4))
+def test_meds_evaluation_gives_our_scores(tmp_path: Path, label: int) -> None:
+    evaluation = pytest.importorskip("meds_evaluation.evaluate", reason="meds-evaluation is not installed")
+    prediction_schema = pytest.importorskip("meds_evaluation.schema").PredictionSchema
+    write(tmp_path / "known", truth_NK=TRUTH)
+    file = tmp_path / "known" / predictions.file_names(NAMES)[NAMES[label]]
+    prediction_schema.validate(pq.read_table(file))
+    theirs = evaluation.evaluate_binary_classification(pl.read_parquet(file))["samples_equally_weighted"]
+    ours = score(TRUTH, PROBABILITIES, BITS).per_label
+    for name, theirs_name in METRICS.items():
+        assert ours[name][label, 0] == pytest.approx(theirs[theirs_name], abs=1e-6)
+
+
+def write(folder: Path, truth_NK: np.ndarray | None) -> None:
+    predictions.write_meds(folder, visits(6), PROBABILITIES, NAMES, BITS, truth_NK)
 
 
 def test_rows_that_do_not_match_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="3 samples and 1 labels"):
-        predictions.write_predictions(tmp_path, visits(3), np.zeros((2, 1)), ["Shock"])
+        predictions.write_predictions(tmp_path, visits(3), np.zeros((2, 1)), ["Shock"], np.zeros((2, 1)))
     assert not list(tmp_path.iterdir())

@@ -107,7 +107,7 @@ STUDY = Study(
         Stage(
             "evaluate",
             f"{STAGES}:evaluate",
-            "Predictions to report: metrics.json, report.md, report.html.",
+            "Predictions, with the truth, to report: metrics.json, report.md, report.html.",
             part="evaluate",
             fields=("extract", "select", "prompt", "teacher", "label", "student", "evaluate"),  # the report shows them
             reads={

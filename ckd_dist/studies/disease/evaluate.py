@@ -5,7 +5,7 @@ Temperatures and thresholds come from tuning; held_out is read here and nowhere 
     N rows, K labels
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ckd_dist.files import replacing_folder
 from ckd_dist.hospital import law
 from ckd_dist.models.base import open_tokenizer
 from ckd_dist.models.predict import load_classifier, predict_logits
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.report.calibrate import Calibration, fit_calibration, fit_thresholds
+from ckd_dist.report.predictions import write_meds
 from ckd_dist.report.timing import Timing, measure
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease.label import read_soft_labels
@@ -98,6 +100,19 @@ def score_models(
     if synthetic and law.COLUMN.keys() >= set(names):  # the law knows nothing of a user's own labels
         models.append(_oracle(samples["tuning"][tuning.rows], tuning.hard_NK, rows, names))
     return models
+
+
+def write_held_out(run: DiseaseRun, models: Iterable[Model]) -> None:
+    """Leave what teacher and students predict on held_out, with the truth, where meds-evaluation reads it.
+
+    These are records: they stay beside the report, not in it.
+    """
+    labelled = read_labelled(run, "held_out")
+    who = pl.read_parquet(run.samples("held_out"))[labelled.rows]
+    with replacing_folder(run.predictions) as folder:
+        for model in (model for model in models if model.role in ("student", "teacher")):
+            where = folder / model.name
+            write_meds(where, who, model.probabilities_NK, run.label_names(), model.bits_NK, labelled.hard_NK)
 
 
 def time_models(run: DiseaseRun, models: Mapping[str, Path], num_samples: int, batch: int, seed: int) -> list[Timing]:

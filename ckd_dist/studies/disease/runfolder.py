@@ -40,6 +40,11 @@ class DiseaseRun(RunFolder):
         return self.root / "prompts" / f"{split}.{role}.safetensors"
 
     @property
+    def predictions(self) -> Path:
+        """Return the folder of each model's predictions on held_out, with the truth: <model>/<label>.parquet."""
+        return self.root / "predictions"
+
+    @property
     def knowledge(self) -> Path:
         """Return the file of the knowledge that was fitted on train alone."""
         return self.root / "prompts" / "knowledge.json"

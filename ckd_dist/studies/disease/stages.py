@@ -43,7 +43,14 @@ from ckd_dist.source import is_synthetic
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.describe import card_of, provenance_of, student_card_of
 from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
-from ckd_dist.studies.disease.evaluate import read_cohort, read_held_out, read_labelled, score_models, time_models
+from ckd_dist.studies.disease.evaluate import (
+    read_cohort,
+    read_held_out,
+    read_labelled,
+    score_models,
+    time_models,
+    write_held_out,
+)
 from ckd_dist.studies.disease.export import export_published
 from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, read_soft_labels
 from ckd_dist.studies.disease.predict import pack
@@ -213,24 +220,26 @@ def distill(context: Context) -> Outcome | None:
 
 
 def evaluate(context: Context) -> Outcome:
-    """predictions -> report: score all models on held_out, beside baselines, with intervals over subjects."""
+    """predictions -> report: keep them, and score all models on held_out, beside baselines, with intervals."""
     recipe, run, settings = context.recipe, context.run, context.recipe.evaluate
     selected, plans = read(run, "select").numbers, read(run, "label").numbers
     num_tuning_pairs = len(read_labelled(run, "tuning").rows)
     students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
+    models = score_models(run, students, recipe.label.import_from, plans, is_synthetic(recipe.extract.source))
+    write_held_out(run, models)
     timed = ({} if recipe.label.import_from else {"teacher": run.teacher}) | {"student": run.student}
     provenance = provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today())
     results = Results(
         replace(provenance, was_read=what_was_read(run, "extract", "select")),
         read_held_out(run),
         read_cohort(run, selected["flow"], read(run, "extract").numbers["tables"]),
-        tuple(score_models(run, students, recipe.label.import_from, plans, is_synthetic(recipe.extract.source))),
+        tuple(models),
         time_models(run, timed, settings.timing_samples, settings.timing_batch, settings.seed),
         settings.bootstrap_draws,
         settings.seed,
     )
     write_report(results, run.report)
-    return Outcome(files_below(run.report))
+    return Outcome([*files_below(run.predictions), *files_below(run.report)])
 
 
 def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[..., None]) -> str:
