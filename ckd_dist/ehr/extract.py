@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 import ckd_dist
 from ckd_dist.ehr import codes, staging
+from ckd_dist.ehr.codemap import CodeMap
 from ckd_dist.ehr.events import UNREAD_VISITS, write_events
 from ckd_dist.ehr.kept import count_kept
 from ckd_dist.ehr.sources import REAL
@@ -49,18 +50,27 @@ MB_PER_THREAD = 125  # below that DuckDB's operators cannot spill in time
 ROWS_PER_BATCH = 1 << 17
 
 
-def extract(source: str, folder: Path, split_of: SplitOf, memory_gb: float, track: Track = no_op) -> Report:
+def extract(
+    source: str,
+    folder: Path,
+    split_of: SplitOf,
+    memory_gb: float,
+    track: Track = no_op,
+    code_map: CodeMap | None = None,
+) -> Report:
     """Extract `source` ("mimic3:DIR" or another of sources.REAL) into the MEDS data set `folder`; return the report.
 
-    split_of: not asked where a MEDS source names its own splits.  memory_gb: most memory, GB.  Raises ValueError with a
-    sentence for the user; the data set that was there before is then untouched.
+    split_of: not asked where a MEDS source names its own splits.  memory_gb: most memory, GB.  code_map: of the site's
+    own codes.  Raises ValueError with a sentence for the user; the data set that was there before is then untouched.
     """
     found, place = find_source(source, REAL)
     try:
         with replacing_folder(folder) as new, staging_database(new / ".stage", memory_gb) as con:
             staging.create(con)
             report: Report = {"source": source.partition(":")[0], "tables": {}, "missing_tables": []}
-            found.read(con, Path(place).expanduser(), report, track)
+            code_map = code_map or CodeMap()
+            found.read(con, Path(place).expanduser(), report, track, code_map)
+            code_map.check_met(report)
             _assign_splits(con, split_of)
             _write(con, new, report, track)
     except (duckdb.OutOfMemoryException, duckdb.IOException):

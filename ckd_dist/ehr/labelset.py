@@ -20,9 +20,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ckd_dist.ehr.codes import ccs_names, ccs_of_icd9, icd9_of_icd10
+from ckd_dist.ehr.yamlmap import load_mapping
 from ckd_dist.schema import ANY_DIAGNOSIS, DIAGNOSIS, EICU_DIAGNOSIS
 
 TYPES = ("acute", "chronic", "mixed", "unknown")
@@ -87,28 +86,10 @@ def event_code(vocabulary: str, code: str) -> str:
     return f"{DIAGNOSIS}{icd[1]}//{bare.replace('.', '')}"
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """YAML in which a name stands once: of two labels of one name the last alone would be left."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if key.value in lines and isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                raise ValueError(
-                    f"{key.value!r} stands twice, at lines {lines[key.value]} and {line}: keep one of them"
-                )
-            lines[str(key.value)] = line
-        return super().construct_mapping(node, deep)
-
-
 def _label_set(text: str, source: str) -> LabelSet:
     where = f"label set {source}"
     try:
-        groups = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ValueError(f"{where} is not YAML{f' at line {mark.line + 1}' if mark else ''}") from None
+        groups = load_mapping(text)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if not isinstance(groups, dict) or not all(isinstance(group, dict) for group in groups.values()):

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ckd_dist.account import counted
 from ckd_dist.ehr import meds_visits
+from ckd_dist.ehr.codemap import CodeMap
 from ckd_dist.ehr.events import UNREAD_VISITS
 from ckd_dist.ehr.meds_codes import NO_PREFIX, is_prefix, prefix_of, read_code
 from ckd_dist.ehr.meds_columns import ASKED, FILE, Columns, blamed, columns_of, count_bad, find_files, literal
@@ -135,7 +136,7 @@ NEEDED = (
 REASONS = "SELECT reason, count(*) FROM judged WHERE kind IN ({kinds}) GROUP BY reason ORDER BY count(*) DESC, reason"
 
 
-def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> None:
+def stage_meds(con: Connection, folder: Path, report: Report, track: Track, code_map: CodeMap) -> None:
     """Stage the events of a MEDS data set, its titles, and its own splits where it names MEDS splits (`given_splits`).
 
     Raises ValueError where there is no data, a file is damaged, a column is missing or holds something else, a subject
@@ -150,7 +151,7 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track) -> N
         columns = columns_of(con, FILES, place, ASKED)
         _check_subjects(con, columns)
         columns.check_codes("code")
-        others = _read_codes(con)
+        others = _read_codes(con, code_map)
         _find(con, columns, report)
         num_nameless = number(con, NAMELESS.format(subject_id=columns.id_of("subject_id")))
     except duckdb.OutOfMemoryException:
@@ -187,7 +188,7 @@ def _check_subjects(con: Connection, columns: Columns) -> None:
         raise ValueError(f"{columns.place}: {num_torn} subjects are in two files or more; MEDS keeps a subject in one")
 
 
-def _read_codes(con: Connection) -> Counter[str]:
+def _read_codes(con: Connection, code_map: CodeMap) -> Counter[str]:
     """Make table `readings`: what every different code says.  Return the events of other codes, by prefix."""
     con.execute(SAID)
     con.execute(READINGS)
@@ -197,7 +198,7 @@ def _read_codes(con: Connection) -> Counter[str]:
     while rows := codes.fetchmany(CODES_AT_ONCE):
         read = []
         for said, num in rows:
-            readings = read_code(said)
+            readings = read_code(code_map.ours(said))
             read += [(said, known.kind, known.rest, KIND[known.kind], known.reason) for known in readings]
             if not readings:
                 others[prefix_of(said)] += num
@@ -285,6 +286,7 @@ def _refuse_nothing(con: Connection, place: Path, num_rows: int, others: Counter
         raise ValueError(
             f"{place}: of {num_rows:,} events {' and '.join(missing)} was understood: {read} are read; found:"
             f" {_by_prefix(others) or 'nothing else'}; write them so, or map the site's codes"
+            " to event codes: extract.code_map"
         )
     for name, kinds, _ in NEEDED:
         reasons = dict(con.execute(REASONS.format(kinds=kinds)).fetchall())

@@ -5,11 +5,13 @@
     meds:DIR                 parquet -> staged events (meds_source.py)
     synthetic:N              a synthetic hospital's tables, which are MIMIC-III's
 
-A reader is called with a database connection, a folder, the report to fill and a callback of progress.
+A reader is called with a database connection, a folder, the report to fill, a callback of progress and the map of the
+site's own codes (codemap.py).
 """
 
 from pathlib import Path
 
+from ckd_dist.ehr.codemap import CodeMap, map_staged
 from ckd_dist.ehr.eicu import stage_eicu
 from ckd_dist.ehr.meds_source import stage_meds
 from ckd_dist.ehr.mimic import MIMIC3, MIMIC4
@@ -20,18 +22,25 @@ from ckd_dist.progress import Track
 from ckd_dist.source import SYNTHETIC, Source, find_source, num_subjects
 
 
-def _stage_mimic3(con: Connection, folder: Path, report: Report, track: Track) -> None:
+def _stage_mimic3(con: Connection, folder: Path, report: Report, track: Track, code_map: CodeMap) -> None:
     stage_tables(con, folder, MIMIC3, report, track)
+    map_staged(con, code_map, report)
 
 
-def _stage_mimic4(con: Connection, folder: Path, report: Report, track: Track) -> None:
+def _stage_mimic4(con: Connection, folder: Path, report: Report, track: Track, code_map: CodeMap) -> None:
     stage_tables(con, folder / "hosp" if (folder / "hosp").is_dir() else folder, MIMIC4, report, track)
+    map_staged(con, code_map, report)
+
+
+def _stage_eicu(con: Connection, folder: Path, report: Report, track: Track, code_map: CodeMap) -> None:
+    stage_eicu(con, folder, report, track)
+    map_staged(con, code_map, report)
 
 
 SOURCES = {
     "mimic3": Source(_stage_mimic3, "MIMIC-III tables"),
     "mimic4": Source(_stage_mimic4, "MIMIC-IV tables"),
-    "eicu": Source(stage_eicu, "eICU tables"),
+    "eicu": Source(_stage_eicu, "eICU tables"),
     "meds": Source(stage_meds, "a MEDS data set"),
     SYNTHETIC: Source(
         _stage_mimic3, "a synthetic hospital of {:,} subjects, whose law is known", "N", make=write_tables

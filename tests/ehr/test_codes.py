@@ -173,7 +173,7 @@ Shock: {id: 249}
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "is not YAML at line"),
+        ("a: [", "this is not YAML at line"),
         ("[a, b]", "must map names"),
         ("a: {use_in_benchmark: False, id: 2}", "no label with use_in_benchmark"),
         ("a: {id: 2, kodes: []}", "unknown field"),

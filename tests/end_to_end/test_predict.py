@@ -110,7 +110,7 @@ def test_a_run_leaves_its_held_out_predictions_and_meds_evaluation_scores_them_a
             if table["boolean_value"].n_unique() < 2:
                 continue
             theirs = evaluate.evaluate_binary_classification(table)["samples_equally_weighted"]
-            ours = next(label for label in scores["per_label"] if label["name"] == name)
+            ours = scores["per_label"][name]
             assert ours["auroc"]["value"] == pytest.approx(theirs["roc_auc_score"], abs=2e-3)
             assert ours["auprc"]["value"] == pytest.approx(theirs["average_precision_score"], abs=2e-3)
             num_scored += 1

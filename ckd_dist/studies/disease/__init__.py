@@ -34,7 +34,7 @@ STUDY = Study(
             f"{STAGES}:extract",
             "Tables to events (MEDS), subjects split.",
             part="extract",
-            sources=("extract.source",),
+            sources=("extract.source", "extract.code_map"),
             size=f"{SIZE}:of_extract",
         ),
         Stage(
@@ -93,7 +93,7 @@ STUDY = Study(
             "Soft labels to student, data-parallel on Ray workers.",
             part="student",
             runs="ranks",
-            fields=("student", "select", *STUDENT_TEXT),  # its folder says how to read new patients
+            fields=("student", "select", "extract.code_map", *STUDENT_TEXT),  # its folder says how to read new patients
             reads={
                 "select": (),
                 "prompt_teacher": (*KNOWLEDGE, "base/teacher/*"),
@@ -101,7 +101,7 @@ STUDY = Study(
                 "train_teacher": (),  # whose fingerprint the shards must have
                 "label": (*SHARDS, NUMBERS),
             },
-            sources=("student.base",),
+            sources=("student.base", "extract.code_map"),
             size=f"{SIZE}:of_student",
         ),
         Stage(

@@ -1,7 +1,7 @@
 """Predict for new patients, by a student's folder, which holds all that it needs to read other tables.
 
     student/  weights, tokenizer, calibration.json
-              reading.json (select, prompt, labels)  label_set.yaml (a user's own)  knowledge.json
+              reading.json (select, prompt, labels)  label_set.yaml, code_map.* (a user's own)  knowledge.json
 
 Nothing of a training record travels: knowledge.json names the treatments that the student's texts may list, each of at
 least FEWEST_SUBJECTS subjects, without how many.
@@ -19,6 +19,7 @@ import polars as pl
 import torch
 
 from ckd_dist.account import Account
+from ckd_dist.ehr.codemap import load_code_map
 from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events, read_unread_visits
 from ckd_dist.ehr.extract import extract
@@ -40,6 +41,7 @@ from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, ren
 from ckd_dist.studies.disease.runfolder import CALIBRATION
 
 READING, LABEL_SET, KNOWLEDGE = "reading.json", "label_set.yaml", "knowledge.json"
+CODE_MAP = "code_map.*"  # with the ending of the user's file, which says its form
 MICRO_TOKENS = 16384
 
 
@@ -52,20 +54,23 @@ class Reading:
     criteria: Criteria
     diagnosis_names: str
     options: PromptOptions
+    code_map: str | None  # file of the site's own codes
 
 
-def pack(folder: Path, reading: Mapping[str, Any], knowledge: Knowledge | None) -> None:
+def pack(folder: Path, reading: Mapping[str, Any], knowledge: Knowledge | None, code_map: str | None = None) -> None:
     """Write beside a student's weights all that it needs to read new patients, and take away what it does not.
 
     reading: labels, in the model's order; and the parts select and prompt of the recipe, as JSON has them.  knowledge:
-    what its texts list, as it may leave.
+    what its texts list, as it may leave.  code_map: the file of the site's own codes.
     """
-    for earlier in (LABEL_SET, KNOWLEDGE):  # of another recipe
-        (folder / earlier).unlink(missing_ok=True)
+    for earlier in (folder / LABEL_SET, folder / KNOWLEDGE, *folder.glob(CODE_MAP)):  # of another recipe
+        earlier.unlink(missing_ok=True)
     label_set = reading["select"]["labels"]
     if Path(label_set).is_file():
         write(folder / LABEL_SET, Path(label_set).read_bytes())
         reading = {**reading, "select": reading["select"] | {"labels": LABEL_SET}}
+    if code_map:
+        write(folder / f"code_map{Path(code_map).suffix}", Path(code_map).read_bytes())
     if knowledge:
         knowledge.save(folder / KNOWLEDGE)
     write(folder / READING, json.dumps(reading, indent=1))
@@ -99,7 +104,13 @@ def _latest_visits(source: str, out: Path, reading: Reading) -> tuple[pl.DataFra
     Raises ValueError where nobody is left.
     """
     with tempfile.TemporaryDirectory(prefix=".events.", suffix=".tmp", dir=out) as events:
-        report = extract(source, Path(events), lambda ids: np.full(len(ids), "held_out"), memory_gb=4.0)
+        report = extract(
+            source,
+            Path(events),
+            lambda ids: np.full(len(ids), "held_out"),
+            memory_gb=4.0,
+            code_map=load_code_map(reading.code_map, required=False),
+        )
         labels = load_label_set(reading.label_set)
         all_events = pl.concat([read_events(Path(events), split) for split in SPLITS])  # a MEDS source has its own
         samples, _ = build_samples(all_events, labels, reading.criteria, labels.columns_of)
@@ -142,6 +153,7 @@ def _unpack(model: Path) -> Reading:
             names=packed["labels"],
             criteria=Criteria(select["history_visits"], select["min_age"]),  # whoever comes next is not asked
             diagnosis_names=prompt["diagnosis_names"],
+            code_map=next((str(file) for file in sorted(model.glob(CODE_MAP))), None),
             options=PromptOptions(**{each.name: prompt[each.name] for each in fields(PromptOptions)}),
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:

@@ -17,6 +17,7 @@ import polars as pl
 
 from ckd_dist.account import Account
 from ckd_dist.config import dump, values_of
+from ckd_dist.ehr.codemap import load_code_map
 from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract as extract_events
@@ -72,7 +73,8 @@ def extract(context: Context) -> Outcome:
     settings, run = context.recipe.extract, context.run
     splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
     source = with_tables(settings.source, run.tables, settings.synthetic_seed)
-    report = extract_events(source, run.events, splits, settings.memory_gb, context.callbacks.track)
+    code_map = load_code_map(settings.code_map)
+    report = extract_events(source, run.events, splits, settings.memory_gb, context.callbacks.track, code_map)
     return Outcome(files_below(run.events), report, said=account_of(report).sentence())
 
 
@@ -204,11 +206,11 @@ def distill(context: Context) -> Outcome | None:
     knowledge = Knowledge.load(run.knowledge) if recipe.prompt.efficacies else None
     if world.is_leader:
         reading = {"labels": run.label_names(), "select": dump(recipe.select), "prompt": dump(recipe.prompt)}
-        pack(run.student, reading, rendering_of(recipe, run, "student").knowledge)
+        pack(run.student, reading, rendering_of(recipe, run, "student").knowledge, recipe.extract.code_map)
     training = StudentTraining(settings.engine, settings.dtype, values_of(settings.loss, Mixing))
     numbers, files = {}, []
     for arm, (folder, optim, labels) in arms.items():
-        digest = context.digest(arm, without=["student.hard_baseline", "select", "prompt"])
+        digest = context.digest(arm, without=["student.hard_baseline", "extract", "select", "prompt"])
         phase = Phase(optim, folder, digest, "macro_auroc", context.callbacks, run.tensorboard / "student")
         card = student_card_of(recipe, packed=arm == "soft")
         fitted = train_student(run, training, start, labels, phase, world, card)

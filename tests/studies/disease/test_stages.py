@@ -1,11 +1,16 @@
 """The first stages on a synthetic hospital: the prompts of teacher and student are written, and done again, apart."""
 
+from datetime import datetime, timedelta
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from ckd_dist.config import dump
 from ckd_dist.recipefile import load
+from ckd_dist.record import read
 from ckd_dist.schedule import num_steps
+from ckd_dist.schema import EVENTS, SPLITS
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.distill import as_many_updates
@@ -79,3 +84,60 @@ def test_plan_announces_the_steps_of_the_student_and_of_its_hard_label_baseline(
     assert student != baseline  # one cannot stand for the other
     text = of_student(recipe, prompted).text
     assert f" {student} steps," in text and text.endswith(f" and a hard-label baseline of {baseline} steps")
+
+
+def snomed_site(folder: Path) -> Path:
+    """A MEDS data set of 40 subjects with two visits each: SNOMED codes, which its codes.parquet describes."""
+    described = {"84114007": "Heart failure", "195967001": "Asthma", "40055000": "Chronic sinusitis"}
+    rows = []
+    for subject in range(1, 41):
+        for visit in (1, 2):
+            hadm, begin = 10 * subject + visit, datetime(2100, visit, 1, 8)
+            codes = [code for k, code in enumerate(described) if (subject + visit * k) % 3 != 1]
+            events = [(begin, "HOSPITAL_ADMISSION//EMERGENCY"), (begin + timedelta(days=2), "HOSPITAL_DISCHARGE//HOME")]
+            events += [(begin + timedelta(days=2), f"DIAGNOSIS//SNOMED//{code}") for code in codes]
+            events += [(begin, "MEDICATION//aspirin"), (begin, "PROCEDURE//SNOMED//18286008")]
+            rows += [(subject, time, code, None, hadm) for time, code in events]
+    (folder / "data").mkdir(parents=True)
+    (folder / "metadata").mkdir()
+    pl.DataFrame(rows, schema=EVENTS, orient="row").write_parquet(folder / "data" / "0.parquet")
+    codes = {f"DIAGNOSIS//SNOMED//{code}": name for code, name in described.items()}
+    codes |= {"PROCEDURE//SNOMED//18286008": "Catheter ablation"}
+    table = pl.DataFrame({"code": list(codes), "description": list(codes.values())})
+    table.write_parquet(folder / "metadata" / "codes.parquet")
+    return folder
+
+
+def test_a_snomed_site_needs_no_disguise(tmp_path):
+    """Field test F11: from its codes to labels that pandas would count, and prompts in its own words."""
+    source = snomed_site(tmp_path / "meds")
+    (tmp_path / "labels.yaml").write_text(
+        'Failing heart: {codes: {SNOMED: ["84114007"]}}\n'
+        'Asthma or sinusitis: {codes: {snomed: ["195967001", "40055000", "1"], ICD9: ["49390"]}}\n'
+    )
+    run = DiseaseRun(tmp_path / "run")
+    recipe = recipe_with(f"extract.source=meds:{source}", f"select.labels={tmp_path / 'labels.yaml'}")
+    run_stages(run, recipe)
+    assert "80 admissions" in read(run, "extract").said and "160 diagnoses" in read(run, "extract").said
+    assert "1 of 4 codes of DIAGNOSIS//SNOMED// in the label set occur in no event" in read(run, "select").said
+    assert read(run, "select").numbers["codes"]["num_unknown"] == 0, "there is no table of SNOMED to be unknown in"
+    samples = pl.concat([pl.read_parquet(run.samples(split)) for split in SPLITS])
+    assert len(samples) == 80 - samples["diagnoses"].list.len().eq(0).sum()
+    has_heart = samples["diagnoses"].list.contains("DIAGNOSIS//SNOMED//84114007")
+    assert samples["current"].list.get(0).cast(pl.Boolean).equals(has_heart, check_names=False)
+    first = samples.filter(pl.col("labels").is_not_null())
+    expected = [int(subject % 3 != 1) for subject in first["subject_id"]]
+    assert first["labels"].list.get(0).to_list() == expected
+    text = " ".join(pl.read_parquet(run.prompts("train", "teacher"))["text"])
+    assert all(
+        name in text for name in ("Heart failure", "Asthma", "Chronic sinusitis", "Catheter ablation", "aspirin")
+    )
+    assert "84114007" not in text and "SNOMED" not in text
+
+
+def test_a_label_set_for_another_vocabulary_is_refused_before_anything_long(tmp_path):
+    (tmp_path / "labels.yaml").write_text('heart: {codes: ["428"]}\n')
+    run, recipe = DiseaseRun(tmp_path / "run"), recipe_with(f"select.labels={tmp_path / 'labels.yaml'}")
+    run_stage(STUDY, STUDY.stages["extract"], Context(recipe, run))
+    with pytest.raises(ValueError, match=r"of 'heart': 428 \(under codes\) is a heading"):
+        run_stage(STUDY, STUDY.stages["select"], Context(recipe, run))
