@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import ckd_dist
-from ckd_dist.ehr import codes, staging
+from ckd_dist.ehr import cells, codes, staging
 from ckd_dist.ehr.codemap import CodeMap
 from ckd_dist.ehr.events import UNREAD_VISITS, write_events
 from ckd_dist.ehr.kept import count_kept
@@ -67,6 +67,7 @@ def extract(
     try:
         with replacing_folder(folder) as new, staging_database(new / ".stage", memory_gb) as con:
             staging.create(con)
+            cells.create(con)
             report: Report = {"source": source.partition(":")[0], "tables": {}, "missing_tables": []}
             code_map = code_map or CodeMap()
             found.read(con, Path(place).expanduser(), report, track, code_map)

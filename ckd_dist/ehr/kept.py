@@ -4,6 +4,8 @@ Every source fills the same report.  `kept` counts events by kind, `tables` says
 `lost` (what -> how many) counts what no row of a table stands for, `remarks` says what a number does not.
 """
 
+from collections.abc import Mapping
+
 from ckd_dist.account import Account, counted
 from ckd_dist.ehr.staging import KIND, Connection, Report
 from ckd_dist.schema import (
@@ -58,9 +60,10 @@ def account_of(report: Report) -> Account:
     """Return what the report of an extraction says was kept and lost, the largest loss first."""
     lost = dict(report.get("lost", {}))
     for name, table in report["tables"].items():
+        why = ", ".join(table.get("malformed", ()))
         for reason, number in table["skipped"].items():
-            lost[f"rows of {name} ({reason})"] = number
-    remarks = [*_missing(report["missing_tables"]), *report.get("remarks", ())]
+            lost[f"rows of {name} ({reason}{f': {why}' if why and reason == 'malformed row' else ''})"] = number
+    remarks = [*_missing(report["missing_tables"]), *_restored(report["tables"]), *report.get("remarks", ())]
     if number := report["unknown_diagnosis_codes"]["events"]:
         share = number / max(report["kept"]["diagnoses"], 1)
         codes = counted({"codes": report["unknown_diagnosis_codes"]["codes"]})
@@ -73,3 +76,14 @@ def _missing(tables: list[str]) -> list[str]:
     if not named:
         return []
     return [f"no {', no '.join(named)}: records will hold no {', no '.join(named.values())}"]
+
+
+def _restored(tables: Mapping[str, Report]) -> list[str]:
+    """Say what was mended, and what cells look like that could not be read."""
+    said = [
+        f"restored in {name}: {counted(table['restored'])}" for name, table in tables.items() if "restored" in table
+    ]
+    for name, table in tables.items():
+        for column, forms in table.get("unreadable", {}).items():
+            said.append(f"{name}: {column} not read {sum(forms.values()):,} times, such as {next(iter(forms))}")
+    return said

@@ -1,32 +1,28 @@
 """A folder of .csv or .csv.gz tables -> typed tables in DuckDB, by a table map, with every lost row counted.
 
-DuckDB streams a gzip file and spills what does not fit, so a table may be larger than memory.  The header is read here,
-since the map wants lower-case names and a missing column wants a sentence; rows are read as text and cast after, so
-that a bad number costs one cell and is judged where it is used.  A row with too many or too few fields, an open quote
-or bytes that are not UTF-8 is counted as malformed.  An open quote may swallow the rows after it: they count as one.
+DuckDB streams a gzip file and spills what does not fit, so a table may be larger than memory.  The first line is read
+by header.py; rows are read as text, and their cells by cells.py after, so that a bad cell costs one cell and is judged
+where it is used.  A row with too many or too few fields, a broken quote or bytes that are not UTF-8 is malformed; a
+quote that takes other rows with it (quoting.py) and a table that gives next to nothing (enough.py) are refused.
 """
 
-import csv
-import gzip
 import re
-import zlib
 from pathlib import Path
 
 import duckdb
 
+from ckd_dist.ehr import cells
+from ckd_dist.ehr.enough import check_enough
+from ckd_dist.ehr.header import read_header
 from ckd_dist.ehr.mimic import Site, TableMap
+from ckd_dist.ehr.quoting import check_quoting
 from ckd_dist.ehr.staging import Connection, Report, counts, number
 
-BLANKS = "' ' || chr(9) || chr(10) || chr(13)"
-TYPES = {  # of our columns; all others are text
-    "subject_id": "BIGINT",
-    "hadm_id": "BIGINT",
-    "seq": "INTEGER",
-    "version": "INTEGER",
-    **dict.fromkeys(("age", "year", "cancelled"), "INTEGER"),
-    **dict.fromkeys(("birth", "dod", "admitted", "discharged", "died_at", "started"), "TIMESTAMP"),
-    **dict.fromkeys(("stay_id", "hospital_begin", "hospital_end", "unit_end", "minute"), "BIGINT"),  # eICU's clock
-    "time_of_day": "TIME",
+MALFORMED = {  # DuckDB's words for what is wrong with a row -> ours
+    "INVALID ENCODING": "not UTF-8",
+    "UNQUOTED VALUE": "a broken quote",
+    "MISSING COLUMNS": "too few fields",
+    "TOO MANY COLUMNS": "too many fields",
 }
 
 
@@ -53,68 +49,73 @@ def load(con: Connection, name: str, table: TableMap, path: Path, judge: str) ->
     """Make DuckDB table `name` and count its rows: kept, or skipped for the reason that the judge gives.
 
     judge: a SELECT on the map's columns in `raw` that adds `reason`, null where a row is kept.  Raises ValueError where
-    a needed column is missing or the file is damaged; the message holds nothing of the file.
+    a needed column is missing, the file is damaged, or too little of it can be used; the message holds nothing of it.
     """
-    num_rows, num_malformed = _load(con, name, table, path, judge)
-    report = counts(path.name, num_rows)
-    if num_malformed:
-        report["skipped"]["malformed row"] = num_malformed
-    reasons = dict(con.execute(f"SELECT reason, count(*) FROM {name} GROUP BY reason ORDER BY reason").fetchall())
-    report["kept"] = reasons.pop(None, 0)
-    report["skipped"] |= reasons
-    return report
-
-
-def _load(con: Connection, name: str, table: TableMap, path: Path, judge: str) -> tuple[int, int]:
-    """Make the table; return (rows, malformed)."""
-    header = _header(path)
-    if missing := [column for column in table.needs if column not in header]:
-        raise ValueError(f"{path}: column {', '.join(missing)} is missing from the header (upper or lower case)")
-    columns = ", ".join(f"{_text(column)}: 'VARCHAR'" for column in header)
-    source = f"""read_csv({_text(_literal_path(path))}, columns = {{{columns}}}, auto_detect = false, header = true,
-        delim = ',', quote = '"', escape = '"', store_rejects = true,
-        rejects_table = 'rejects_{name}', rejects_scan = 'rejects_scan_{name}')"""
-    absent = "".join(f", NULL::VARCHAR AS {column}" for column in table.spare if column not in header)
-    picked = ", ".join(f"{_cast(ours, expression)} AS {ours}" for ours, expression in table.columns.items())
+    header = read_header(path, table.needs)
+    columns = ", ".join(f"{_text(column)}: 'VARCHAR'" for column in _distinct(header.names))
+    scan = f"""read_csv({_text(_literal_path(path))}, columns = {{{columns}}}, auto_detect = false, header = true,
+        delim = {_text(header.separator)}, quote = '"', escape = '"', store_rejects = true, rejects_table = 'rejects',
+        rejects_scan = 'rejects_scan')"""
+    absent = "".join(f", NULL::VARCHAR AS {column}" for column in table.spare if column not in header.names)
+    source = f"(SELECT *{absent} FROM {scan})" if absent else scan
+    over_lines = " OR ".join(f'contains("{column}", chr(10))' for column in _distinct(header.names))
+    also = f"coalesce({over_lines}, false) AS over_lines"
     try:
-        con.execute(
-            f"CREATE TABLE {name} AS WITH raw AS (SELECT {picked} FROM (SELECT *{absent} FROM {source})) {judge}"
-        )
+        for careful in (False, True):
+            raw = cells.read(table.columns, source, also, careful)
+            con.execute(f"CREATE OR REPLACE TABLE {name} AS WITH raw AS ({raw}) {judge}")
+            malformed = _malformed(con)
+            num_unread = number(con, f"SELECT count(*) FROM {name} WHERE unread")
+            if not num_unread:
+                break
+        report = _count(con, name, path, sum(malformed.values()))
+        if malformed or number(con, f"SELECT count(*) FROM {name} WHERE over_lines"):
+            check_quoting(path, header, report["rows"])
+        if num_unread:
+            report["unreadable"] = cells.forms(con, table.columns, source)
+            _malformed(con)
     except duckdb.IOException:  # messages may quote a row: none is passed on
         raise ValueError(f"{path} cannot be read to its end: is the file whole, is there room on the disk?") from None
     except duckdb.InvalidInputException:
         raise ValueError(
             f"{path} cannot be parsed as CSV: write it anew, with one kind of line end throughout"
         ) from None
-    num_good = number(con, f"SELECT count(*) FROM {name}")
-    num_malformed = number(con, f"SELECT count(DISTINCT (file_id, line)) FROM rejects_{name}")
-    con.execute(f"DROP TABLE rejects_{name}; DROP TABLE rejects_scan_{name}")
-    return num_good + num_malformed, num_malformed
+    if malformed:
+        report["malformed"] = malformed
+    check_enough(path, table.required, report, {theirs: ours for ours, theirs in table.columns.items()})
+    return report
+
+
+def _count(con: Connection, name: str, path: Path, num_malformed: int) -> Report:
+    """Count what became of the rows of a table."""
+    reasons = dict(con.execute(f"SELECT reason, count(*) FROM {name} GROUP BY reason ORDER BY reason").fetchall())
+    report = counts(path.name, sum(reasons.values()) + num_malformed)
+    report["kept"] = reasons.pop(None, 0)
+    report["skipped"] = ({"malformed row": num_malformed} if num_malformed else {}) | reasons
+    return report
+
+
+def _malformed(con: Connection) -> dict[str, int]:
+    """Count the rejected rows by what is wrong with them, the first fault of a row, and forget them."""
+    rows = con.execute("""SELECT fault, count(*) FROM (SELECT min_by(error_type::VARCHAR, error_type) AS fault
+        FROM rejects GROUP BY file_id, line) GROUP BY fault ORDER BY count(*) DESC, fault""").fetchall()
+    con.execute("DROP TABLE rejects; DROP TABLE rejects_scan")
+    return {MALFORMED.get(fault, fault.lower()): number for fault, number in rows}
+
+
+def _distinct(names: tuple[str, ...]) -> list[str]:
+    """Return names that differ: a column without a name, or of a name that was there, is numbered; nobody needs it.
+
+    >>> _distinct(("", "code", "note", "note"))
+    ['column 0', 'code', 'note', 'column 3']
+    """
+    return [
+        f"column {nth}" if not name or name in names[:nth] or '"' in name else name for nth, name in enumerate(names)
+    ]
 
 
 def _names(table: TableMap, between: str) -> str:
     return f"{table.file}.csv {between} {table.file}.csv.gz"
-
-
-def _header(path: Path) -> list[str]:
-    """Column names in lower case."""
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opened(path, "rb") as file:
-            line = file.readline().decode("utf-8-sig", errors="replace")
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}): is the file whole?") from None
-    names = [name.strip().lower() for name in next(csv.reader([line]), [])]
-    if not names:
-        raise ValueError(f"{path} is empty: a table begins with a line of column names")
-    if len(set(names)) < len(names) or "" in names:
-        raise ValueError(f"{path}: a column has no name, or two have the same, in its first line")
-    return names
-
-
-def _cast(ours: str, expression: str) -> str:
-    text = f"nullif(trim(({expression})::VARCHAR, {BLANKS}), '')"
-    return f"TRY_CAST({text} AS {TYPES[ours]})" if ours in TYPES else text
 
 
 def _text(value: str) -> str:

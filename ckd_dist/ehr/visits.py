@@ -7,8 +7,11 @@ It ends in death where the flag, a time of death or the place of discharge says 
 
 from pathlib import Path
 
-from ckd_dist.ehr import tables
+import pyarrow as pa
+
+from ckd_dist.ehr import codes, tables
 from ckd_dist.ehr.mimic import Site
+from ckd_dist.ehr.spelling import read_spelling
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, insert, number
 from ckd_dist.progress import Track
 from ckd_dist.schema import ADMISSION, BIRTH, DEATH, DIAGNOSIS, DIED, DISCHARGE, GENDER, MEDICATION, PROCEDURE, SITE
@@ -50,12 +53,16 @@ def _of_visit(own: str) -> str:
 CODED = _of_visit("""WHEN code IS NULL THEN 'no code'
     WHEN version IS NULL OR version NOT IN (9, 10) THEN 'icd_version is neither 9 nor 10'""")
 
+NO_DRUG = "'0', '0.0', '-', '.', '?', 'unk', 'unknown'"  # what a drug's cell says where there is none
+
 JUDGES = {
     "patients": PATIENTS,
     "visits": VISITS,
     "diagnoses": CODED,
     "procedures": CODED,
-    "medications": _of_visit("WHEN drug IS NULL THEN 'no drug' WHEN started IS NULL THEN 'no readable start'"),
+    "medications": _of_visit(
+        f"WHEN drug IS NULL OR lower(drug) IN ({NO_DRUG}) THEN 'no drug' WHEN started IS NULL THEN 'no readable start'"
+    ),
     "stays": _of_visit("WHEN site IS NULL THEN 'no site'"),
     "diagnosis_titles": TITLES,
     "procedure_titles": TITLES,
@@ -95,6 +102,8 @@ DEATHS = f"""SELECT subject_id, {DIED_AT}, '{DEATH}', NULL, NULL, {LAST}, {KIND[
     GROUP BY subject_id HAVING {DIED_AT} IS NOT NULL"""
 
 TITLES_OF = {"diagnosis_titles": DIAGNOSIS, "procedure_titles": PROCEDURE}
+PREFIX_OF = {"diagnoses": DIAGNOSIS, "procedures": PROCEDURE} | TITLES_OF
+BEFORE_DOT = {DIAGNOSIS: 3, PROCEDURE: 2}  # most digits of an ICD-9 code
 
 # One row a hadm_id, skipped visits too, so that their rows differ from rows of no visit.
 HADM = """CREATE TABLE hadm AS SELECT subject_id, hadm_id, admitted, discharged, admission_type, discharge_location,
@@ -134,6 +143,8 @@ def _stage_table(con: Connection, name: str, site: Site, path: Path) -> Report:
     if name == "visits":
         con.execute(HADM)
         con.execute(UNREAD)
+    if name in PREFIX_OF:
+        _respell(con, name, path, table)
     if name in TITLES_OF:
         prefix = TITLES_OF[name]
         con.execute(f"""INSERT INTO titles SELECT '{prefix}' || version || '//' || bare(code), min(title) FROM {name}
@@ -144,3 +155,26 @@ def _stage_table(con: Connection, name: str, site: Site, path: Path) -> Report:
             table["merged"], table["kept"] = table["kept"] - num_events, num_events
             con.execute(f"DROP TABLE {name}")
     return table
+
+
+def _respell(con: Connection, name: str, path: Path, table: Report) -> None:
+    """Give the codes of a table the spelling of the code tables, and count what was restored."""
+    prefix = PREFIX_OF[name]
+    rows = con.execute(
+        f"SELECT version::VARCHAR, code, count(*) FROM {name} WHERE reason IS NULL GROUP BY ALL"
+    ).fetchall()
+    rows_of = {(version, code): number for version, code, number in rows if version}
+
+    def known(version: str, code: str) -> bool:
+        return codes.is_known(f"{prefix}{version}//{code}")
+
+    spelling = read_spelling(rows_of, known, BEFORE_DOT[prefix], str(path))
+    if spelling.restored:
+        table["restored"] = dict(spelling.restored)
+    new = [(*was, *code) for was, code in spelling.codes.items() if code != (was[0], was[1].replace(".", "").upper())]
+    if new:
+        columns = ("old_version", "old_code", "new_version", "new_code")
+        con.register("spelling", pa.table(dict(zip(columns, map(list, zip(*new, strict=True)), strict=True))))
+        con.execute(f"""UPDATE {name} SET version = new_version::INTEGER, code = new_code FROM spelling
+            WHERE version = old_version::INTEGER AND code = old_code""")
+        con.unregister("spelling")
