@@ -67,8 +67,8 @@ def of_index_visits(select: Criteria) -> list[Criterion]:
     """List what makes an index visit.  Wants age, died, outlasted, discharged and next_admitted (null: none)."""
     has_next = pl.col("next_admitted").is_not_null()
     criteria = [
-        ("died in hospital: censored", ~pl.col("died")),
         ("discharged while another visit went on: censored", ~pl.col("outlasted")),
+        ("died in hospital: censored", ~pl.col("died")),
     ]
     if select.min_age > 0:
         criteria.append((f"younger than {select.min_age:g} years, or of unknown age", pl.col("age") >= select.min_age))

@@ -23,6 +23,11 @@ from ckd_dist.ehr.stays import ORDER, VISIT, read_stays, with_surroundings
 OLDEST = 90.0  # years: sources shift the births of older subjects, so ages beyond mean nothing
 DAYS_PER_YEAR = 365.25
 NO_CODES = pl.lit([], dtype=pl.List(pl.String))
+CONTRADICTIONS = {  # of visits with another record of their subject, each resolved as stays.py says
+    "next_began_early": "visits whose next began before their discharge, and is not taken as the next",
+    "unsaid": "visits that end in death by its time alone, not by their discharge",
+    "unborn": "visits that end before birth, of unknown age",
+}
 
 
 def build_samples(
@@ -44,9 +49,8 @@ def build_samples(
     visits = _with_bits(visits, columns_of, len(label_set.names))
     visits = _with_neighbours(visits, select.history_visits)
     visits = _with_subjects(visits, events)
-    contradictions = _contradictions(visits)
     index, index_flow = criteria.apply(visits, "visits with a diagnosis", criteria.of_index_visits(select))
-    flow = Flow(visit_flow.rows + index_flow.rows, _notes(index, num_late) | contradictions)
+    flow = Flow(visit_flow.rows + index_flow.rows, _notes(index, num_late) | _contradictions(visits))
     return _samples(index, first_sample_id), flow
 
 
@@ -179,9 +183,4 @@ def _notes(index: pl.DataFrame, num_late: int) -> dict[str, int]:
 
 
 def _contradictions(visits: pl.DataFrame) -> dict[str, int]:
-    """Counts of visits that contradict another record of their subject, each in the way that criteria.py says."""
-    num_early, num_unborn = visits.select(pl.col("next_began_early").sum(), pl.col("unborn").sum()).row(0)
-    return {
-        "next visit began before discharge, not taken as the next": num_early,
-        "visits that end before birth, of unknown age": num_unborn,
-    }
+    return {words: int(visits[name].sum()) for name, words in CONTRADICTIONS.items()}

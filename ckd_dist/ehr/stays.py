@@ -23,9 +23,10 @@ DAY = pl.duration(days=1)
 
 
 def read_stays(events: pl.LazyFrame) -> pl.DataFrame:
-    """Return every visit's subject_id, hadm_id, admitted, discharged, died, after_death, and ended; unknown times null.
+    """Return every visit's VISIT, admitted, discharged, died, unsaid, after_death, and ended; unknown times are null.
 
-    died: in the visit.  after_death: the subject was dead when it began.  ended: its discharge, or a death before it.
+    died: in the visit; unsaid: and its discharge does not say so.  after_death: the subject was dead when it began.
+    ended: its discharge, or a death before it.
     """
     admitted, discharged, dead_by = pl.col("admitted"), pl.col("discharged"), pl.col("dead_by")
     said, first = pl.col("died"), pl.col("first_died")
@@ -36,11 +37,11 @@ def read_stays(events: pl.LazyFrame) -> pl.DataFrame:
     return (
         _visits(events)
         .join(read_deaths(events), on="subject_id", how="left", maintain_order="left")
-        .with_columns(after_death=after_death, died=died)
+        .with_columns(after_death=after_death, died=died, unsaid=died & ~said)
         .with_columns(
             ended=pl.min_horizontal(discharged, pl.when(pl.col("died") & (dead_by >= admitted)).then(dead_by))
         )
-        .select(*VISIT, "admitted", "discharged", "died", "after_death", "ended")
+        .select(*VISIT, "admitted", "discharged", "died", "unsaid", "after_death", "ended")
         .sort(ORDER)
     )
 

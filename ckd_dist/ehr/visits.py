@@ -111,12 +111,13 @@ HADM = """CREATE TABLE hadm AS SELECT subject_id, hadm_id, admitted, discharged,
     row_number() OVER (PARTITION BY subject_id, reason IS NULL ORDER BY admitted, hadm_id) AS visit
     FROM visits WHERE hadm_id IS NOT NULL AND reason IS DISTINCT FROM 'hadm_id repeated'"""
 
-UNREAD = """INSERT INTO unread_visits SELECT subject_id, coalesce(admitted, discharged) AS began FROM hadm
+UNREAD = """INSERT INTO unread_visits SELECT subject_id, coalesce(admitted, discharged) AS began FROM visits
     SEMI JOIN patients USING (subject_id) WHERE reason IS NOT NULL AND began IS NOT NULL"""
 
+ODD_FLAGS = f"""SELECT count(*) FROM visits
+    WHERE reason IS NULL AND expired IS NOT NULL AND NOT {SAYS_NO} AND NOT died"""
+
 NOTES = {
-    "visits whose hospital_expire_flag says neither yes nor no": f"""SELECT count(*) FROM visits
-        WHERE reason IS NULL AND {SAYS_NO} IS DISTINCT FROM true AND NOT died""",
     "subjects without a readable birth": "SELECT count(*) FROM patients WHERE reason IS NULL AND birth IS NULL",
     "subjects without a gender": "SELECT count(*) FROM patients WHERE reason IS NULL AND gender IS NULL",
     "drugs that start after discharge": f"""SELECT count(*) FROM events JOIN hadm USING (hadm_id)
@@ -135,6 +136,9 @@ def stage_tables(con: Connection, folder: Path, site: Site, report: Report, trac
         track(done, total)
     insert(con, DEATHS)
     report["notes"] = {note: number(con, query) for note, query in NOTES.items()}
+    if num_odd := number(con, ODD_FLAGS):
+        odd = f"{num_odd:,} visits have a hospital_expire_flag of neither yes nor no, and are taken as survived"
+        report.setdefault("remarks", []).append(odd)
 
 
 def _stage_table(con: Connection, name: str, site: Site, path: Path) -> Report:

@@ -73,7 +73,9 @@ def test_a_flag_of_other_words_is_counted(tmp_path: Path):
     odd = [row | {"HOSPITAL_EXPIRE_FLAG": "perhaps"} for row in MIMIC3["ADMISSIONS"]]
     folder = write(tmp_path / "tables", MIMIC3 | {"ADMISSIONS": odd})
     report = extract(f"mimic3:{folder}", tmp_path / "events", all_train, 1.0)
-    assert report["notes"]["visits whose hospital_expire_flag says neither yes nor no"] == 2  # 31 has a time of death
+    assert report["remarks"] == [  # 31 has a time of death
+        "2 visits have a hospital_expire_flag of neither yes nor no, and are taken as survived"
+    ]
 
 
 def test_meds_of_others_say_it_by_their_place(tmp_path: Path):

@@ -9,7 +9,7 @@ from ckd_dist.ehr.stays import read_stays
 from tests.ehr.test_samples import DAY, START, build, event, left_by, visit
 
 MINUTE = timedelta(minutes=1)
-EARLY = "next visit began before discharge, not taken as the next"
+EARLY = "visits whose next began before their discharge, and is not taken as the next"
 
 
 def stay(hadm, admitted, discharged, code="a", place="HOME", subject=1) -> list[dict]:
@@ -33,7 +33,7 @@ def test_the_next_visit_was_over_before_the_discharge():
         stay(1012, "2156-10-29 00:01", "2156-10-30 04:40", "b", "DIED"),
     )
     assert samples.is_empty()
-    assert left_by(flow) == {"died in hospital: censored": 2}
+    assert left_by(flow) == {"discharged while another visit went on: censored": 1, "died in hospital: censored": 1}
     assert flow.notes[EARLY] == 1
 
 
@@ -125,6 +125,7 @@ def test_meds_death_within_the_visit():
     """F10 (b): the discharge says UNK at 23:30, the death is at 21:00 of that day."""
     late = stay(12, "2150-02-01 22:30", "2150-02-02 23:30", "b", "UNK")
     samples, flow = build(stay(11, *FIRST), late, death("2150-02-02 21:00"))
+    assert flow.notes["visits that end in death by its time alone, not by their discharge"] == 1
     assert samples["hadm_id"].to_list() == [11] and samples["labels"].to_list() == [[0, 1, 0]]
     assert left_by(flow) == {DIED: 1}
 

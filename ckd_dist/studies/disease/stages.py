@@ -24,7 +24,7 @@ from ckd_dist.ehr.extract import extract as extract_events
 from ckd_dist.ehr.kept import account_of
 from ckd_dist.ehr.labelcheck import check_codes, count_codes, diagnosis_codes
 from ckd_dist.ehr.labelset import load_label_set
-from ckd_dist.ehr.samples import build_samples
+from ckd_dist.ehr.samples import CONTRADICTIONS, build_samples
 from ckd_dist.ehr.sources import with_tables
 from ckd_dist.ehr.splits import check_disjoint, check_labels, split_of
 from ckd_dist.engine.export import exported_files
@@ -104,7 +104,8 @@ def select(context: Context) -> Outcome:
     used = pl.concat([frame["diagnoses"].explode() for frame in samples.values()]).drop_nulls().unique()
     numbers = {"flow": flow.rows, "notes": flow.notes, "absent": absent, "codes": vars(count_codes(used, labels))}
     kept = {"visits": count, "with a next visit": flow.notes["labelled by a next visit"]}
-    lost = flow.excluded() | {f"labels that never occur in {split}": len(names) for split, names in absent.items()}
+    lost = flow.excluded() | {words: flow.notes[words] for words in CONTRADICTIONS.values()}
+    lost |= {f"labels that never occur in {split}": len(names) for split, names in absent.items()}
     return Outcome(files_below(run.labels.parent), numbers, said=Account(kept, lost, remarks).sentence())
 
 
