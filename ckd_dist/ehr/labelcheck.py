@@ -7,14 +7,14 @@ label set are the user's own file, so they may be quoted.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from ckd_dist.ehr.codes import ccs_categories, ccs_names, icd9_targets, is_known, known_codes, title
 from ckd_dist.ehr.labelset import ICD9, ICD10, LabelSet
-from ckd_dist.schema import ANY_DIAGNOSIS, DIAGNOSIS, PROCEDURE
+from ckd_dist.schema import ANY_DIAGNOSIS, DIAGNOSIS, EICU_DIAGNOSIS, PROCEDURE
 
 FEW = 3  # codes that a sentence quotes
 
@@ -51,19 +51,21 @@ def _is_partial(code: str, label_set: LabelSet) -> bool:
 
 
 def diagnosis_codes(events: Iterable[pl.LazyFrame]) -> set[str]:
-    """Return the different diagnosis codes of frames of schema.EVENTS."""
-    codes = pl.concat([frame.select("code") for frame in events]).filter(pl.col("code").str.starts_with(ANY_DIAGNOSIS))
-    return set(codes.unique().collect()["code"])
+    """Return the different diagnosis codes of frames of schema.EVENTS that samples hold: not eICU's own paths."""
+    code = pl.col("code")
+    of_samples = code.str.starts_with(ANY_DIAGNOSIS) & ~code.str.starts_with(EICU_DIAGNOSIS)
+    return set(pl.concat([frame.select(code) for frame in events]).filter(of_samples).unique().collect()["code"])
 
 
 def check_codes(labels: LabelSet, found: Collection[str], source: str) -> list[str]:
     """Return what is to be known of the label set's codes, a remark each.
 
     found: the diagnosis event codes of the source.  Raises ValueError where none of the codes that a label lists is in
-    a table or among them.
+    a table or among them, where the list has lost its zeros, or where no label knows a vocabulary of the source.
     """
     found = set(found)
     vocabularies = {_vocabulary(code) for code in found}
+    strange = strange_codes(labels, found)
     lost = [{code for code in codes if not _can_match(code, found, vocabularies)} for codes in labels.written]
     hopeless = [k for k, codes in enumerate(labels.written) if codes and codes == lost[k] and _sets_nothing(labels, k)]
     if hopeless:
@@ -72,6 +74,11 @@ def check_codes(labels: LabelSet, found: Collection[str], source: str) -> list[s
             f"label set {source}: {len(hopeless)} of {len(labels.names)} labels can never be set, as their codes are in"
             f" no table and in no event; of {labels.names[first]!r}: {_causes(lost[first], found)}"
         )
+    if found and strange.total() == len(found):
+        raise ValueError(
+            f"label set {source}: the source's diagnoses are of {', '.join(sorted(strange))}, of which no label lists a"
+            " code: name a file with labels of that vocabulary in select.labels, or map the codes by extract.code_map"
+        )
     unmatched = set().union(*lost)
     if numbers := [code for code in sorted(unmatched) if _with_zeros(code)]:
         raise ValueError(
@@ -79,14 +86,29 @@ def check_codes(labels: LabelSet, found: Collection[str], source: str) -> list[s
             f" ({_causes(numbers, found)}): the list seems to have been kept as numbers, so that other codes may have"
             " become other diseases: write every code as it is, in quotes"
         )
-    remarks = (
-        [f"{_codes(unmatched)} of the label set can match nothing: {_causes(unmatched, found)}"] if unmatched else []
-    )
+    remarks = strange_remarks(strange)
+    if unmatched:
+        remarks.append(f"{_codes(unmatched)} of the label set can match nothing: {_causes(unmatched, found)}")
     for vocabulary in sorted(vocabularies - {ICD9, ICD10}):
         listed = {code for codes in labels.written for code in codes if _vocabulary(code) == vocabulary}
         if absent := len(listed - found):
             remarks.append(f"{absent} of {_codes(listed)} of {vocabulary} in the label set occur in no event")
     return remarks
+
+
+def strange_codes(labels: LabelSet, found: Iterable[str]) -> Counter[str]:
+    """Count the different diagnosis codes of each vocabulary that no label knows."""
+    known = {_vocabulary(code) for code in labels.columns}
+    return Counter(vocabulary for code in found if (vocabulary := _vocabulary(code)) not in known)
+
+
+def strange_remarks(strange: Mapping[str, int]) -> list[str]:
+    """Say of which vocabularies no code sets a label.
+
+    >>> strange_remarks({"DIAGNOSIS//SNOMED//": 84})
+    ['no label knows DIAGNOSIS//SNOMED//, of which there are 84 codes']
+    """
+    return [f"no label knows {name}, of which there are {number:,} codes" for name, number in sorted(strange.items())]
 
 
 def _vocabulary(code: str) -> str:

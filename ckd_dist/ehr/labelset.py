@@ -26,6 +26,7 @@ from ckd_dist.schema import ANY_DIAGNOSIS, DIAGNOSIS, EICU_DIAGNOSIS
 
 TYPES = ("acute", "chronic", "mixed", "unknown")
 FIELDS = {"use_in_benchmark", "type", "id", "codes", "codes10"}
+TAKEN = ("sample_id", "subject_id", "prediction_time")
 EXAMPLE = 'a list of quoted codes, like ["0031", "4280"]'
 ICD9, ICD10 = f"{DIAGNOSIS}9//", f"{DIAGNOSIS}10//"
 ICD_NAMES = re.compile(r"ICD[ /-]*(9|10)[ -]*(CM)?")  # of a vocabulary: ICD9, ICD-10-CM, ICD//10
@@ -107,6 +108,8 @@ def _label_set(text: str, source: str) -> LabelSet:
 def _check_group(name: Any, group: Mapping[str, Any], where: str) -> None:
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"{where}: a label's name must be text: put it in quotes")
+    if name in TAKEN:
+        raise ValueError(f"{where}: {name} is a column of every table of predictions: name the label otherwise")
     if unknown := set(group) - FIELDS:
         raise ValueError(f"{where}: unknown field {sorted(map(str, unknown))}, expected some of {sorted(FIELDS)}")
     if group.get("type", "unknown") not in TYPES:

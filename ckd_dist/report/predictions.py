@@ -21,6 +21,8 @@ import polars as pl
 from ckd_dist.files import filling
 from ckd_dist.schema import check_columns
 
+LONGEST = 100  # letters of a file's name
+
 PREDICTIONS = pl.Schema(
     {
         "sample_id": pl.Int64,
@@ -79,11 +81,13 @@ def write_meds(
 
 
 def file_names(names: Sequence[str]) -> dict[str, str]:
-    """Make a file name for every label, in plain letters; numbered where two would be the same.
+    """Make a file name for every label, in plain letters and not too long; numbered where two would be the same.
 
     >>> file_names(["Shock", "Other, upper (disease)"])
     {'Shock': 'shock.parquet', 'Other, upper (disease)': 'other_upper_disease.parquet'}
     """
-    stems = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "label" for name in names]
-    unique = [stem if stems.count(stem) == 1 else f"{stem}_{k}" for k, stem in enumerate(stems)]
-    return {name: f"{stem}.parquet" for name, stem in zip(names, unique, strict=True)}
+    stems = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:LONGEST] or "label" for name in names]
+    numbered = [stem if stems.count(stem) == 1 else f"{stem}_{k}" for k, stem in enumerate(stems)]
+    if len(set(numbered)) < len(names):  # "a b", "a-b" and "a b 1"
+        numbered = [f"{stem}_{k}" for k, stem in enumerate(stems)]
+    return {name: f"{stem}.parquet" for name, stem in zip(names, numbered, strict=True)}

@@ -79,6 +79,7 @@ def test_a_code_of_another_vocabulary_is_left_as_it_is(code: str):
         ("a: {codes: {SNOMED: [84114007]}}", "SNOMED must be a list of quoted codes"),
         ('a: {codes: {SNOMED: "84114007"}}', "SNOMED must be a list of quoted codes"),
         ("a: {codes: {SNOMED: }}", "SNOMED must be a list of quoted codes"),
+        ('subject_id: {codes: ["4280"]}', "is a column of every table of predictions"),
         ("a: {codes: null}", "codes must be a list of quoted codes"),
         ('a: {codes: {EICU: ["renal|failure"]}}', "eICU's own paths"),
         ("", "must map names"),
@@ -147,6 +148,15 @@ def test_codes_without_a_table_are_judged_by_their_events(tmp_path: Path):
     labels = own(tmp_path, 'a: {codes: {SNOMED: ["84114007", "1"]}}\nb: {codes: {SNOMED: ["2"]}}')
     assert check_codes(labels, {f"{SNOMED}84114007"}, "x") == [
         f"2 of 3 codes of {SNOMED} in the label set occur in no event"
+    ]
+
+
+def test_a_vocabulary_that_no_label_knows(tmp_path: Path):
+    """A SNOMED site with the labels of ICD: refused where all is SNOMED, else said."""
+    with pytest.raises(ValueError, match=r"diagnoses are of DIAGNOSIS//SNOMED//, of which no label .*select.labels"):
+        check_codes(load_label_set("phenotypes25"), {f"{SNOMED}84114007"}, "phenotypes25")
+    assert check_codes(load_label_set("phenotypes25"), EVENTS | {f"{SNOMED}84114007", f"{SNOMED}1"}, "x") == [
+        f"no label knows {SNOMED}, of which there are 2 codes"
     ]
 
 

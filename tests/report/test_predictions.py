@@ -11,6 +11,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ckd_dist import schema
 from ckd_dist.report import predictions
@@ -108,6 +110,14 @@ def test_meds_evaluation_gives_our_scores(tmp_path: Path, label: int) -> None:
 
 def write(folder: Path, truth_NK: np.ndarray | None) -> None:
     predictions.write_meds(folder, visits(6), PROBABILITIES, NAMES, BITS, truth_NK)
+
+
+@given(st.lists(st.text("ab -1心", min_size=1), min_size=1, unique=True))
+def test_every_label_has_a_file_of_its_own(names: list[str]) -> None:
+    files = predictions.file_names(names)
+    assert list(files) == names
+    assert len(set(files.values())) == len(names)
+    assert all(len(file) < 120 and file.isascii() for file in files.values())
 
 
 def test_rows_that_do_not_match_are_refused(tmp_path: Path) -> None:

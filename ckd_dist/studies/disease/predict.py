@@ -24,6 +24,7 @@ from ckd_dist.ehr.criteria import Criteria
 from ckd_dist.ehr.events import read_codes, read_events, read_unread_visits
 from ckd_dist.ehr.extract import extract
 from ckd_dist.ehr.kept import account_of
+from ckd_dist.ehr.labelcheck import diagnosis_codes, strange_codes, strange_remarks
 from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.ehr.samples import build_samples
 from ckd_dist.ehr.sources import with_tables
@@ -114,12 +115,15 @@ def _latest_visits(source: str, out: Path, reading: Reading) -> tuple[pl.DataFra
         labels = load_label_set(reading.label_set)
         all_events = pl.concat([read_events(Path(events), split) for split in SPLITS])  # a MEDS source has its own
         samples, _ = build_samples(all_events, labels, reading.criteria, labels.columns_of)
+        strange = strange_codes(labels, diagnosis_codes([all_events]))
         name_of = naming(read_codes(Path(events)), reading.diagnosis_names)
         latest, left_out = latest_visits(all_events, read_unread_visits(Path(events)), samples)
     why = list(sentences(left_out))
     if not len(latest):
         raise ValueError(f"{source}: nobody to predict for: {', '.join(why)}")
-    account = Account({"subjects": len(latest)}, remarks=[*why, f"read: {account_of(report).sentence()}"])
+    account = Account(
+        {"subjects": len(latest)}, remarks=[*why, *strange_remarks(strange), f"read: {account_of(report).sentence()}"]
+    )
     return latest, name_of, account.sentence()
 
 
