@@ -17,11 +17,13 @@ import pyarrow as pa
 
 from ckd_dist.account import counted
 from ckd_dist.ehr import meds_visits
+from ckd_dist.ehr.cells import BLANKS
 from ckd_dist.ehr.codemap import CodeMap
 from ckd_dist.ehr.events import UNREAD_VISITS
 from ckd_dist.ehr.meds_codes import NO_PREFIX, is_prefix, prefix_of, read_code
 from ckd_dist.ehr.meds_columns import ASKED, FILE, Columns, blamed, columns_of, count_bad, find_files, literal
 from ckd_dist.ehr.meds_metadata import load_splits, load_titles
+from ckd_dist.ehr.meds_spelling import respell
 from ckd_dist.ehr.meds_visits import CODED, VISIT_KINDS, ranks
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
 from ckd_dist.progress import Track
@@ -57,6 +59,7 @@ READINGS = """CREATE TABLE readings (said VARCHAR, prefix VARCHAR, rest VARCHAR,
     ours VARCHAR)"""
 SPELLED = f"""UPDATE readings SET ours = prefix || CASE
     WHEN kind IN ({ICD_KINDS}) THEN split_part(rest, '//', 1) || '//' || bare(split_part(rest, '//', 2))
+    WHEN kind = {KIND[MEDICATION]} THEN trim(regexp_replace(rest, '{BLANKS}', ' ', 'g'))
     WHEN kind = {KIND[DISCHARGE]} AND says_died(rest) THEN '{DIED.removeprefix(DISCHARGE)}' ELSE rest END"""
 
 FOUND = f"""CREATE TABLE found AS SELECT {{subject_id}} AS subject_id, {{time}} AS time, readings.ours AS code,
@@ -152,6 +155,8 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track, code
         _check_subjects(con, columns)
         columns.check_codes("code")
         others = _read_codes(con, code_map)
+        restored = respell(con, place)
+        con.execute(SPELLED)
         _find(con, columns, report)
         num_nameless = number(con, NAMELESS.format(subject_id=columns.id_of("subject_id")))
     except duckdb.OutOfMemoryException:
@@ -160,6 +165,8 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track, code
         raise blamed(con, files, place, error) from None
     track(1, 3)
     table = report["tables"]["data"] = _stage(con, f"{len(files)} parquet files", num_nameless, report)
+    if restored:
+        table["restored"] = restored
     _refuse_nothing(con, place, table["rows"], others)
     if others:
         report["other_codes"] = dict(others.most_common())
@@ -209,7 +216,6 @@ def _read_codes(con: Connection, code_map: CodeMap) -> Counter[str]:
         con.register("read", pa.table(dict(zip(names, cells, strict=True))))
         con.execute("INSERT INTO readings SELECT *, NULL FROM read")
         con.unregister("read")
-    con.execute(SPELLED)
     for prefix, num in num_codes.items():
         if prefix != NO_PREFIX and not is_prefix(prefix, num):
             others[NO_PREFIX] += others.pop(prefix)

@@ -164,3 +164,37 @@ def test_diagnoses_that_none_can_be_used_of_are_refused(tmp_path: Path):
     rows = [STAY[0], (5, "2100-01-03 10:00", "DIAGNOSIS//ICD//11//5A11", 51), STAY[2]]
     with pytest.raises(ValueError, match="none of 1 events of kind diagnosis can be used: 1 icd_version is neither"):
         extract(f"meds:{write_meds(tmp_path / 'meds', rows)}", tmp_path / "events", held_out, 1.0)
+
+
+# --- codes that a program spoilt before they came to MEDS (field tests F2 and F3) -------------------------------------
+
+
+def with_codes(folder: Path, *codes: str) -> Path:
+    return write_meds(folder, [STAY[0], *((5, "2100-01-03 10:00", code, 51) for code in codes), STAY[2]])
+
+
+def test_codes_that_were_read_as_numbers_are_restored(tmp_path: Path):
+    spoilt = with_codes(
+        tmp_path / "meds", "DIAGNOSIS//ICD//9//4280.0", "DIAGNOSIS//ICD//9//389", "PROCEDURE//ICD//9//3961.0"
+    )
+    report = extract(f"meds:{spoilt}", tmp_path / "events", held_out, 1.0)
+    codes = [code for code, _ in codes_of(tmp_path / "events", "held_out")]
+    assert codes[1:4] == ["DIAGNOSIS//ICD//9//4280", "DIAGNOSIS//ICD//9//0389", "PROCEDURE//ICD//9//3961"]
+    assert sum(report["tables"]["data"]["restored"].values()) == 3
+    assert "restored in data: 2 codes with .0 behind them" in account_of(report).sentence()
+
+
+def test_codes_of_lost_zeros_that_may_be_others_are_refused(tmp_path: Path):
+    spoilt = with_codes(tmp_path / "meds", *(f"DIAGNOSIS//ICD//9//{code}" for code in ("4109", "389", "845")))
+    with pytest.raises(ValueError, match="2 codes are in no table but would be with a zero before them") as refusal:
+        extract(f"meds:{spoilt}", tmp_path / "events", held_out, 1.0)
+    assert "4109" not in str(refusal.value)
+
+
+def test_good_codes_stay_what_they_are(tmp_path: Path):
+    good = ["4280", "401.9", "V10.3", "E878.8", "e8780", "0389", "XYZ", "5849 "]
+    folder = with_codes(tmp_path / "meds", *(f"DIAGNOSIS//ICD//9//{code}" for code in good))
+    report = extract(f"meds:{folder}", tmp_path / "events", held_out, 1.0)
+    codes = [code for code, _ in codes_of(tmp_path / "events", "held_out")][1:-2]
+    assert codes == [f"DIAGNOSIS//ICD//9//{code.strip().replace('.', '').upper()}" for code in good]
+    assert "restored" not in report["tables"]["data"]
