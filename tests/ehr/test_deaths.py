@@ -38,7 +38,7 @@ DEAD = {number for number in ALL if SAID[number][3]}
 
 
 def hospital(tables: dict) -> dict:
-    """A hospital of the same columns whose visits end as SAID; the diagnoses are nobody's."""
+    """A hospital of the same columns whose visits end as SAID, each with one diagnosis."""
 
     def rows(name: str, changes_of) -> dict:
         (table,) = (table for table in tables if table.lower() == name)
@@ -52,7 +52,9 @@ def hospital(tables: dict) -> dict:
         said = {"discharge_location": place, "hospital_expire_flag": flag}
         return {"subject_id": number, "hadm_id": number} | times | said
 
-    return tables | rows("patients", lambda number: {"subject_id": number}) | rows("admissions", ending)
+    patients = rows("patients", lambda number: {"subject_id": number})
+    coded = rows("diagnoses_icd", lambda number: {"subject_id": number, "hadm_id": number})
+    return patients | rows("admissions", ending) | coded
 
 
 def died_in(folder: Path, code: str = schema.DIED) -> set[int]:
