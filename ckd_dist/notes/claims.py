@@ -54,7 +54,7 @@ def mentions_of(
         counts[OFFSETS + name] += 1
     mentions = []
     for claim, place in zip(claims, places, strict=True):
-        if any(text[a:b].strip() or a > b for (_, a), (b, _) in pairwise(place.pieces)):
+        if len(place.pieces) > 1 and any(text[a:b].strip() or a > b for (_, a), (b, _) in pairwise(place.pieces)):
             counts["discontinuous"] += 1
         elif place.fits or (claim.written is None and _is_inside(text, place.pieces)):
             mentions.append(Mention(place.pieces[0][0], place.pieces[-1][1], claim.type))
@@ -104,21 +104,21 @@ def _fits(text: str, pieces: Pieces, written: str | None, alike: Callable[[str],
         return False
     if written is not None:
         return alike(" ".join(text[start:end] for start, end in pieces)) == alike(written)
-    return all(_is_between_words(text, start) and _is_between_words(text, end) for start, end in pieces) and not any(
-        text[place].isspace() for start, end in pieces for place in (start, end - 1)
+    return not any(
+        text[start].isspace()
+        or text[end - 1].isspace()
+        or (start > 0 and text[start - 1 : start + 1].isalnum())
+        or (end < len(text) and text[end - 1 : end + 1].isalnum())
+        for start, end in pieces
     )
 
 
-def _is_between_words(text: str, place: int) -> bool:
-    return not text[max(place - 1, 0) : place + 1].isalnum() or place in (0, len(text))
-
-
 def _exactly(characters: str) -> str:
-    """Return what two spellings of the same characters share: a blank for a line break, as brat writes it."""
-    return unicodedata.normalize("NFC", re.sub(r"\s", " ", characters))
+    """Return what two spellings of the same characters share, whatever their case and kind of blank."""
+    return unicodedata.normalize("NFC", re.sub(r"\s", " ", characters)).casefold()
 
 
 def _loosely(characters: str) -> str:
     """Return what two conversions of one text share: neither escapes, nor compatible forms, nor kinds of blanks."""
     plain = "".join(c for c in html.unescape(characters) if unicodedata.category(c) != "Cf")
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", plain))
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", plain)).casefold()

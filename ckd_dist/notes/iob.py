@@ -3,8 +3,8 @@
 One rule reads all schemes: B and S begin a mention; I and E continue an open one of their type, or where they say none,
 and else begin one; E and S end it.  The text is joined from the tokens: one blank between tokens, a line break between
 the sentences of a document, so it is not the text that was annotated.  -DOCSTART- begins a document; a file without one
-has a document a sentence.  The tag stands in the last column, or in the first where that alone holds tags; the token in
-the first of the others that is not a running number.  Comments (# id 12) and a line of column names are passed over.
+has a document a sentence.  The tag stands in the last column, or in the last that holds tags alone where that does not;
+the token in the first of the others that is no number.  Comments (# id 12) and a line of column names are passed over.
 """
 
 import re
@@ -36,8 +36,8 @@ class Columns:
 
     def read(self, row: Row) -> tuple[str, Tag | None]:
         """Return token and tag; None where the line has no tag, or none that is known."""
-        tag = self.tags.get(row[self.tag]) if len(row) > 1 else None
-        return row[self.token if len(row) > self.token + 1 or self.tag == 0 else 0], tag
+        tag = self.tags.get(row[self.tag]) if len(row) > max(1, self.tag) else None
+        return row[self.token if len(row) > self.token else 0], tag
 
 
 def read_iob(path: Path) -> Corpus:
@@ -85,14 +85,19 @@ def _rows(file: SourceFile) -> Iterator[Row]:
 
 def _columns(path: Path, rows: Sequence[Row]) -> Columns:
     """Find out which column holds the token, and which the tag."""
-    first, last = (tags_of(row[place] for row in rows if len(row) > 1) for place in (0, -1))
-    fits = [sum(row[place] in tags for row in rows if len(row) > 1) for place, tags in ((0, first), (-1, last))]
-    if fits[0] == len(rows) > 2 * fits[1]:
-        return Columns(1, 0, dict(first))
-    numbered = bool(rows) and all(row[0].isdecimal() for row in rows)
-    if numbered and all(len(row) == 2 for row in rows):
-        raise ValueError(f"{path}: the first of two columns holds numbers alone: where are the tokens?")
-    return Columns(int(numbered and all(len(row) > 2 for row in rows)), -1, dict(last))
+    widths = Counter(len(row) for row in rows if len(row) > 1)
+    width = widths.most_common(1)[0][0] if widths else 0
+    usual = [row for row in rows if len(row) == width]
+    tags = {place: tags_of(row[place] for row in usual) for place in (-1, *reversed(range(width)))}
+    fits = {place: sum(row[place] in tags[place] for row in usual) for place in tags}
+    whole = [place for place, times in fits.items() if times == len(usual) > 2 * fits[-1]]
+    tag = whole[0] if whole else -1
+    others = [place for place in range(width) if place not in (tag, tag + width)]
+    tokens = [place for place in others if not all(row[place].isdecimal() for row in usual)]
+    if others and not tokens:
+        raise ValueError(f"{path}: beside the tags there are columns of numbers alone: where are the tokens?")
+    written = [row[tag] for row in rows if len(row) > max(1, tag)]
+    return Columns(tokens[0] if tokens else 0, tag, dict(tags_of(written)))
 
 
 def _sentences(rows: Sequence[Row], columns: Columns, counts: Counter[str]) -> Iterator[list[Token] | None]:

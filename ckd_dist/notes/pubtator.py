@@ -1,8 +1,8 @@
 """PubTator: `id|t|title`, `id|a|abstract`, then a line a mention: id, start, end, its characters, type, tabs between.
 
 The text is title, one blank, abstract, which is what offsets count in (Dogan, Leaman and Lu 2014).  A mention whose
-characters differ from the text's is left out and counted.  Where no document has a mention the files are raw text,
-and nothing counts as annotated.  Lines of relations (a word where a start should be) are passed over.
+characters differ from the text's is left out and counted.  Where no document has a line of a mention the files are
+raw text, and nothing counts as annotated.  Lines of relations (a word where a start should be) are passed over.
 """
 
 import re
@@ -15,6 +15,7 @@ from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.files import SourceFile, find_files, lines
 from ckd_dist.notes.note import Mention
 
+LINE = re.compile(r"\s+\d+\s+\d+\s")  # of a mention, after its document's name
 TEXT = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 
 
@@ -24,7 +25,7 @@ def read_pubtator(path: Path) -> Corpus:
     counts: Counter[str] = Counter()
     for file in find_files(path, (".txt", ".pubtator")):
         documents += _read_file(file, counts)
-    if not any(document.mentions for document in documents):
+    if not counts.pop("lines of mentions", 0):
         documents = [replace(document, mentions=None) for document in documents]
     return corpus_of(documents, counts)
 
@@ -53,6 +54,7 @@ def _read_file(file: SourceFile, counts: Counter[str]) -> list[Document]:
                 rows.append(row)
             else:
                 counts["malformed_lines"] += 1
+            counts["lines of mentions"] += name is not None and bool(LINE.match(line.removeprefix(name)))
     end()
     return documents
 

@@ -76,11 +76,11 @@ def note_of(document: Document, columns: Mapping[str, str]) -> Note:
 
 
 def _trimmed(mention: Mention, text: str, column: str) -> Mention:
-    characters = text[mention.start : mention.end]
-    if not characters.strip():
-        return mention._replace(type=column)
-    start = mention.start + len(characters) - len(characters.lstrip())
-    return Mention(start, start + len(characters.strip()), column)
+    start, end, _ = mention
+    if (text[start].isspace() or text[end - 1].isspace()) and (characters := text[start:end].strip()):
+        start += text[start:end].index(characters)
+        end = start + len(characters)
+    return Mention(start, end, column)
 
 
 def _with_words(documents: list[Document], counts: Counter[str]) -> list[Document]:

@@ -88,7 +88,9 @@ def _may_be_spans(name: str, value: Any) -> bool:
 
 def _of_span(span: Any) -> Iterator[Claim]:
     """Yield what one span claims: a claim for each of its types.  Raises where it is none."""
-    if isinstance(span, list | tuple):
+    if isinstance(span, dict) and span.keys() == {"start", "end", "type"}:  # ours
+        pieces, kinds, written = [(span["start"], span["end"])], [span["type"]], None
+    elif isinstance(span, list | tuple):
         begin, end, kind = span
         pieces, kinds, written = [(begin, end)], [kind], None
         if isinstance(begin, str):  # "T1", type, pieces
@@ -102,10 +104,15 @@ def _of_span(span: Any) -> Iterator[Claim]:
         kinds, written = first(span, TYPES), span.get("text")
         kinds = kinds if isinstance(kinds, list) else [kinds]
         written = " ".join(written) if isinstance(written, list) else written
-    places = tuple((start, end) for start, end in pieces)
+    places = tuple((_whole(start), _whole(end)) for start, end in pieces)
     if not places or any(type(place) is not int for piece in places for place in piece):
         raise TypeError("offsets are no numbers")
     for kind in kinds:
         if not isinstance(kind, str) or not isinstance(written, str | None):
             raise TypeError("type or text is no string")
         yield Claim(places, kind, written)
+
+
+def _whole(number: Any) -> Any:
+    """Return 4.0 as 4: so pandas writes numbers of a column with a gap."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number

@@ -84,6 +84,8 @@ def test_malformed_lines_are_counted_and_a_wrong_file_refused(tmp_path: Path) ->
         "1\tlung\tB-D\n2\tcancer\tI-D\n3\tand\tO\n4\tflu\tB-D",  # a running number
         "lung NN B-NP B-D\ncancer NN I-NP I-D\nand CC O O\nflu NN B-NP B-D",
         "B-D\tlung\nI-D\tcancer\nO\tand\nB-D\tflu",  # the tag first
+        "lung NN B-D C01\ncancer NN I-D C01\nand CC O -\nflu NN B-D C02",  # the tag before the last
+        "\tSentence #\tWord\tTag\n0\t1\tlung\tB-D\n1\t1\tcancer\tI-D\n2\t1\tand\tO\n3\t1\tflu\tB-D",
         "token\tner_tag\nlung\tB-D\ncancer\tI-D\nand\tO\nflu\tB-D",
         "# id 12 domain=train\nlung _ _ B-D\ncancer _ _ I-D\nand _ _ O\nflu _ _ B-D",
         "\ufefflung\tB-D\ncancer\tI-D\nand\tO\nflu\tB-D\n \n\t\n\u200b\n",
@@ -102,6 +104,14 @@ def test_tags_without_a_type_are_mentions_of_no_type(tmp_path: Path, mark: str) 
     """dmis-lab/biobert#35, #56: its published files."""
     (tmp_path / "a.tsv").write_text(f"adenomatous\tB{mark}\npolyposis\tI{mark}\ncoli\tI{mark}\nwas\tO\n")
     assert mentioned(read_iob(tmp_path))["a:1"] == [("adenomatous polyposis coli", "")]
+
+
+def test_a_line_of_one_column_does_not_move_the_token(tmp_path: Path) -> None:
+    lines = [f"{number}\tfever{number}\tB-D" for number in range(30)]
+    for more in ("31", "31\tB-D"):
+        (tmp_path / "a.tsv").write_text("\n".join([*lines, more]).replace("\tB-D", "\tB-D\tC01"))
+        corpus = read_iob(tmp_path)
+        assert corpus.documents[0].text.startswith("fever0 fever1 ") and len(corpus.documents[0].mentions) == 30
 
 
 def test_numbers_in_place_of_tokens_are_refused(tmp_path: Path) -> None:
