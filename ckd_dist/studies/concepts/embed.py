@@ -6,6 +6,7 @@ embedding.
 
 from collections.abc import Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find
 from ckd_dist.studies.concepts.cases.cases import read_concepts
+from ckd_dist.studies.concepts.cases.sheet import read_utf8
 from ckd_dist.studies.concepts.embeddings import EmbeddingOptions, Learned, LocalModel, ServedModel
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.synonyms import teach_synonyms
@@ -101,10 +103,12 @@ def read_phrases(file: str | None) -> list[str]:
     if file == "synthetic":
         return thesaurus.phrases()
     try:
-        lines = Path(file).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_utf8(Path(file)).decode().splitlines()
+    except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"embed.phrases {file} cannot be read ({type(error).__name__}): give a UTF-8 text") from None
-    return sorted({line.strip() for line in lines if line.strip()})
+    if not (phrases := {line.strip() for line in lines} - {""}):
+        raise ValueError(f"embed.phrases {file} holds no phrase: write one a line, or leave embed.phrases out")
+    return sorted(phrases)
 
 
 def read_synonyms(file: str | None) -> list[tuple[str, str]]:
@@ -114,8 +118,9 @@ def read_synonyms(file: str | None) -> list[tuple[str, str]]:
     if file == "synthetic":
         return thesaurus.synonyms()
     try:
-        frame = pl.read_csv(file, has_header=False, infer_schema=False).select(pl.all().str.strip_chars())
-    except (pl.exceptions.PolarsError, OSError) as error:
+        raw = BytesIO(read_utf8(Path(file)))
+        frame = pl.read_csv(raw, has_header=False, infer_schema=False).select(pl.all().str.strip_chars())
+    except (pl.exceptions.PolarsError, ValueError) as error:
         raise ValueError(f"synonyms {file} cannot be read as CSV ({type(error).__name__})") from None
     if frame.width != 2 or not frame.select(pl.all_horizontal(pl.all().fill_null("") != "").all()).item():
         raise ValueError(f"synonyms {file}: every line must hold two phrases, and the file has {frame.width} columns")

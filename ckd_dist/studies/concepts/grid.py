@@ -120,6 +120,15 @@ def pairs(asked: Sequence[str], sites: Sequence[str]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(chosen))
 
 
+def check_pairs(asked: Sequence[str], sites: Sequence[str]) -> None:
+    """Raise ValueError where no pair of these sites is left, or one is asked for that there is not."""
+    if not pairs(asked, sites):
+        raise ValueError(
+            f"{', '.join(sites)} is the only site, and a model is carried from one to another: bring a second source, "
+            "or tell its sites apart by sites.by, or lower sites.min_cases"
+        )
+
+
 def list_experiments(
     grid: GridOptions, embeddings: Sequence[str], num_train: Mapping[str, int]
 ) -> tuple[list[Experiment], list[str]]:

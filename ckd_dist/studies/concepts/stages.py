@@ -41,6 +41,8 @@ from ckd_dist.studies.concepts.embed import (
     make_tiny_bases,
     phrases_of,
     plan_vectors,
+    read_phrases,
+    read_synonyms,
     settings_of,
     shared_phrases_of,
     sources_of,
@@ -48,7 +50,7 @@ from ckd_dist.studies.concepts.embed import (
 from ckd_dist.studies.concepts.embeddings import EmbeddingOptions, Learned, LocalModel, ServedModel
 from ckd_dist.studies.concepts.evaluate import read_scored, read_spaces, targets_of
 from ckd_dist.studies.concepts.experiment import ExperimentWorker
-from ckd_dist.studies.concepts.grid import GridOptions, GridPlan
+from ckd_dist.studies.concepts.grid import GridOptions, GridPlan, check_pairs
 from ckd_dist.studies.concepts.pools import PatientOptions
 from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
@@ -64,9 +66,13 @@ from ckd_dist.study import Context, Jobs, Outcome
 def read_sites(context: Context) -> Outcome:
     """sources -> cases: read those of every site, and the concepts that they hold; split them by subject."""
     recipe, run = context.recipe, context.run
-    readable(recipe)  # a name that cannot be is refused before anything is read
+    readable(recipe)  # a name that cannot be is refused before anything is read, and so is a file of phrases
+    read_phrases(recipe.embed.phrases)
+    for model in recipe.embed.models:
+        read_synonyms(model.synonyms)
     kinds = (Sources, CaseOptions, JoinOptions)
     built, files = read_sources(*(values_of(recipe.sites, kind) for kind in kinds), run, context.callbacks.track)
+    check_pairs(recipe.grid.pairs, sorted(set(built.cases["site"])))
     for path, frame in ((run.concepts, built.concepts), (run.cases, built.cases)):
         with replacing(path) as temporary:
             frame.write_parquet(temporary)

@@ -62,6 +62,7 @@ def join_sources(builts: Sequence[Built], options: JoinOptions) -> Built:
     two splits.
     """
     outcomes = _same_outcomes(builts)
+    _check_each_keeps(builts)
     cases, meanings = _side_by_side(builts)
     _check_kept(cases, options)
     cases, flow = criteria.apply(cases, "cases of all sources", _of_sites(options))
@@ -94,6 +95,13 @@ def _same_outcomes(builts: Sequence[Built]) -> tuple[str, ...]:
                 "compared only where they have the same, in the same order"
             )
     return outcomes
+
+
+def _check_each_keeps(builts: Sequence[Built]) -> None:
+    """Raise ValueError where one of several sources has no case: its sites would be missing in silence."""
+    for place, built in enumerate(builts, 1):
+        if len(builts) > 1 and not len(built.cases):
+            raise ValueError(f"source {place} has no case{_before([built])}: mend it, or leave it out of sites.sources")
 
 
 def _side_by_side(builts: Sequence[Built]) -> tuple[pl.DataFrame, pl.DataFrame]:

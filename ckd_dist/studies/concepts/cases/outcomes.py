@@ -57,6 +57,8 @@ def build_cases(
         cases, flow, outcomes = _stays(events, visits, options)
     site = _sites(events, cases, options) if name is None else pl.Series([name] * len(cases), dtype=pl.String)
     has_site = (f"no {options.by} named", pl.col("site").is_not_null())
+    if len(cases) and site.null_count() == len(cases):
+        raise ValueError(f"none of {len(cases):,} cases names a {options.by}: {_named(events)}")
     cases, last = criteria.apply(cases.with_columns(site.alias("site")), "cases", [has_site])
     rows, meanings, notes = read_window(events, cases, visits, titles, options)
     lists, concepts, num_cut = gather(len(cases), rows, meanings, options.max_concepts)
@@ -122,6 +124,16 @@ def _next_visits(events: pl.LazyFrame, label_set: LabelSet) -> tuple[pl.DataFram
     samples, flow = build_samples(events, label_set, Criteria(history_visits=0, unlabelled=False), label_set.columns_of)
     at = pl.col("prediction_time")
     return samples.select(*VISIT, begin=at, at=at, outcomes="labels"), flow, tuple(label_set.names)
+
+
+def _named(events: pl.LazyFrame) -> str:
+    """Say how else the source's sites can be told apart."""
+    place = pl.col("code").str.strip_prefix(schema.SITE)
+    places = events.filter(pl.col("code").str.starts_with(schema.SITE)).select(place.unique()).collect()["code"]
+    known = {by: places.str.starts_with(key).any() for by, key in SITES.items()}
+    known["site"] = bool((~places.str.contains("=", literal=True)).any())
+    ways = " or ".join(f"sites.by={by}" for by, has in known.items() if has)
+    return f"give {ways}" if ways else "the source names no sites, so give several sources, each as NAME=SOURCE"
 
 
 def _sites(events: pl.LazyFrame, cases: pl.DataFrame, options: CaseOptions) -> pl.Series:

@@ -25,7 +25,7 @@ def read_sheet(path: Path, needed: tuple[str, ...]) -> pl.DataFrame:
     What is before a colon of a column's name is in lower case.  Raises ValueError where a needed column is missing or
     the file cannot be read whole.
     """
-    raw = _content(path)
+    raw = read_utf8(path)
     separator, columns = _header(path, raw, needed)
     try:
         frame = pl.read_csv(BytesIO(raw), separator=separator, infer_schema=False)
@@ -44,7 +44,7 @@ def read_sheet(path: Path, needed: tuple[str, ...]) -> pl.DataFrame:
     return frame.filter(pl.any_horizontal(pl.all().is_not_null()))
 
 
-def _content(path: Path) -> bytes:
+def read_utf8(path: Path) -> bytes:
     """Return the file as UTF-8 without a mark, its lines ended by line feeds."""
     try:
         raw = path.read_bytes()
