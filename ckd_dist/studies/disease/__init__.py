@@ -95,6 +95,7 @@ STUDY = Study(
             runs="ranks",
             fields=("student", "select", "extract.code_map", *STUDENT_TEXT),  # its folder says how to read new patients
             reads={
+                "extract": CODES,
                 "select": (),
                 "prompt_teacher": (*KNOWLEDGE, "base/teacher/*"),
                 "prompt_student": OF_STUDENT,
@@ -111,6 +112,7 @@ STUDY = Study(
             part="evaluate",
             fields=("extract", "select", "prompt", "teacher", "label", "student", "evaluate"),  # the report shows them
             reads={
+                "extract": (NUMBERS,),  # what became of every table's rows
                 **dict.fromkeys(("select", "prompt_teacher", "prompt_student", "train_teacher", "distill"), ()),
                 "label": (*SHARDS, NUMBERS),
             },
