@@ -3,12 +3,12 @@
 Everything after this file loads them by path, like any other base.  The weights are random; the supervised phase trains
 the teacher's, distillation the student's.  Same texts and seed, same bytes, in any process.
 
-A vocabulary travels with the model, so both learn theirs from words that enough subjects have (shared_words.py).
+A vocabulary travels with the model, so both keep the pieces that enough subjects have (shared_pieces.py).
 """
 
 import json
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -28,7 +28,8 @@ from ckd_dist.account import Account
 from ckd_dist.config import Tiny
 from ckd_dist.files import replacing_folder
 from ckd_dist.models.seeded import seeded
-from ckd_dist.models.shared_words import SharedWords, shared_words
+from ckd_dist.models.shared_pieces import SaidBy, said_by
+from ckd_dist.schema import FEWEST_SUBJECTS
 
 TEACHER_POSITIONS = 4096
 STUDENT_POSITIONS = 1024
@@ -111,7 +112,7 @@ def _check(tiny: Tiny, multiple: int) -> None:
 
 def _byte_level_bpe(
     texts: Iterable[str], public: Sequence[str], vocabulary: int
-) -> tuple[PreTrainedTokenizerBase, SharedWords]:
+) -> tuple[PreTrainedTokenizerBase, SaidBy]:
     """Return Qwen2's tokenizer with merges of its own (any text encodes, no unknown token), and what taught it."""
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = Tokenizer(models.BPE())
@@ -122,6 +123,7 @@ def _byte_level_bpe(
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(specials),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        min_frequency=FEWEST_SUBJECTS,
         show_progress=False,
     )
 
@@ -129,12 +131,16 @@ def _byte_level_bpe(
         plain = tokenizer.normalizer.normalize_str(_without(specials, text))
         return [word for word, _ in split.pre_tokenize_str(plain)]
 
-    words = shared_words(texts, public, cut)
+    def spell(word: str) -> str:
+        return "".join(piece for piece, _ in to_bytes.pre_tokenize_str(word))
+
+    words = said_by(texts, public, cut)
     tokenizer.train_from_iterator(words.repeated(), trainer)
     learned = json.loads(tokenizer.to_str())["model"]
+    kept = words.shared(learned["vocab"], spell=spell) | set(pre_tokenizers.ByteLevel.alphabet())
     own = Qwen2TokenizerFast(
-        vocab=learned["vocab"],
-        merges=[tuple(merge) for merge in learned["merges"]],
+        vocab=_numbered(learned["vocab"], kept),
+        merges=[tuple(merge) for merge in learned["merges"] if "".join(merge) in kept],
         unk_token="<|endoftext|>",
         pad_token="<|endoftext|>",
         eos_token="<|im_end|>",
@@ -153,9 +159,7 @@ def _without(specials: list[str], text: str) -> str:
     return text
 
 
-def _word_piece(
-    texts: Iterable[str], public: Sequence[str], vocabulary: int
-) -> tuple[PreTrainedTokenizerBase, SharedWords]:
+def _word_piece(texts: Iterable[str], public: Sequence[str], vocabulary: int) -> tuple[PreTrainedTokenizerBase, SaidBy]:
     """Return BERT's lower-case tokenizer with pieces of its own, and what taught it.
 
     tokenizers numbers first pieces in the order of a hash map, which differs between processes; naming them all
@@ -166,18 +170,31 @@ def _word_piece(
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     texts = [tokenizer.normalizer.normalize_str(text) for text in texts]
     public = [tokenizer.normalizer.normalize_str(text) for text in public]
-    letters = shared_words(texts, [*public, ASCII.lower()], list).counts  # a letter may be a whole word: 李
+    letters = said_by(texts, [*public, ASCII.lower()], list)  # a letter may be a whole word: 李
+    known = letters.shared(letters.weights)
     room = min(ALPHABET, (vocabulary - len(BERT_SPECIALS)) // 2)
-    ranked = sorted(filter(str.strip, letters), key=lambda letter: (-letters[letter], letter))
+    ranked = sorted(filter(str.strip, known), key=lambda letter: (-letters.weights[letter], letter))
     alphabet = sorted(ranked[:room])
     first = BERT_SPECIALS + alphabet + ["##" + letter for letter in alphabet]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=first, limit_alphabet=0, show_progress=False
+        vocab_size=vocabulary,
+        special_tokens=first,
+        limit_alphabet=0,
+        min_frequency=FEWEST_SUBJECTS,
+        show_progress=False,
     )
     cut = tokenizer.pre_tokenizer.pre_tokenize_str
-    words = shared_words(texts, public, lambda text: [word for word, _ in cut(text)])
+    words = said_by(texts, public, lambda text: [word for word, _ in cut(text)])
     tokenizer.train_from_iterator(words.repeated(), trainer)
-    return BertTokenizerFast(vocab=tokenizer.get_vocab(), do_lower_case=True, model_max_length=STUDENT_POSITIONS), words
+    learned = tokenizer.get_vocab()
+    own = _numbered(learned, words.shared(learned, mark="##") | set(first))
+    return BertTokenizerFast(vocab=own, do_lower_case=True, model_max_length=STUDENT_POSITIONS), words
+
+
+def _numbered(vocab: Mapping[str, int], kept: Collection[str]) -> dict[str, int]:
+    """Return the kept tokens, numbered anew in their order."""
+    tokens = (token for token in sorted(vocab, key=vocab.__getitem__) if token in kept)
+    return {token: number for number, token in enumerate(tokens)}
 
 
 def save_tiny(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -13,18 +13,21 @@ import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from ckd_dist import record
+from ckd_dist.notes.document import Document
 from ckd_dist.notes.note import Mention, decode, encode
-from ckd_dist.notes.read import read_corpus
+from ckd_dist.notes.read import note_of, read_corpus
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.read import read_labels
 from ckd_dist.studies import open_dataset
-from ckd_dist.studies.ner import STUDY
+from ckd_dist.studies.ner import STUDY, predict
+from ckd_dist.studies.ner.predict import find_entities
 from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.store import read_notes
 from tests.end_to_end.small import ckd, files, hashes, ledger_of, times
 
-CANARY = "xyzzycanaryitis"
+CANARY = "xyzzycanaryitis"  # twenty times, of one subject
+SURNAME = "qwertzuiop"  # of ten subjects, one fewer than may be told of
 SMALL = [
     *(f"{part}.tiny.{shape}" for part in ("teacher", "student") for shape in ("hidden=32", "layers=1", "heads=2")),
     "teacher.optim.epochs=1",
@@ -112,18 +115,58 @@ def test_the_student_annotates_new_notes(finished, tmp_path):
     assert (tmp_path / "out" / "entities.html").is_file()
 
 
-def test_the_folder_runs_in_hugging_faces_pipeline(finished):
-    run_pipeline = pipeline("token-classification", model=str(finished.student), aggregation_strategy="simple")
-    note = read_notes(finished.notes("held_out")).notes[0]
-    for entity in run_pipeline(note.text[:400]):
-        assert entity["entity_group"] in {"disease", "medication", "symptom"}
-        assert 0 <= entity["start"] < entity["end"] <= 400
+@pytest.fixture(scope="module")
+def practised(finished, tmp_path_factory):
+    """The finished run's student, larger and trained for longer, so that it finds something."""
+    run = NerRun(shutil.copytree(finished.root, tmp_path_factory.mktemp("practised") / "run"))
+    larger = ["student.tiny.hidden=64", "student.tiny.layers=2", "student.tiny.heads=4", "student.optim.epochs=12"]
+    for stage in ("window_student", "distill"):
+        said = ckd(stage, "--run", run.root, "--local", *larger, "student.hard_baseline=false", "student.gold_sizes=[]")
+        assert said.code == 0, said.err
+    return run
+
+
+def sentences_of(run):
+    """Every different sentence of the held-out notes, as a note."""
+    texts = set()
+    for note in read_notes(run.notes("held_out")).notes:
+        for sentence in range(int(note.sentence_U.max()) + 1):
+            words = np.flatnonzero(note.sentence_U == sentence)
+            texts.add(note.text[note.start_U[words[0]] : note.end_U[words[-1]]])
+    return [note_of(Document("sentence", text, None), {}) for text in sorted(texts)]
+
+
+def test_hugging_faces_pipeline_finds_what_annotate_finds(practised, monkeypatch):
+    """field/notes_concepts.md N2.  "first" reads a word where we do; "simple" cuts words and finds less.
+
+    What is left is the decoder's constraint alone, which the pipeline lacks: an I without its like before it begins an
+    entity there.  Without the constraint both are equal, so 0.92 holds for a student of minutes, and more for others.
+    """
+    notes = [note for note in sentences_of(practised) if len(note) < 100]  # these fit a window
+    gold = [{each.mention for each in found} for found in find_entities(practised.student, notes)]
+    found = {how: by_pipeline(practised.student, notes, how) for how in ("first", "simple")}
+    assert sum(map(len, gold)) > 100 and f1(found["first"], gold) >= 0.92 > f1(found["simple"], gold)
+    for note, mentions in zip(notes, found["first"], strict=True):
+        assert {m.start for m in mentions} <= set(note.start_U.tolist()), "no entity begins within a word"
+        assert {m.end for m in mentions} <= set(note.end_U.tolist()), "and none ends within one"
+    monkeypatch.setattr(predict, "best_tags", lambda score_UK: score_UK.argmax(1))
+    free = [{each.mention for each in mentions} for mentions in find_entities(practised.student, notes)]
+    assert f1(found["first"], free) == 1
+
+
+def by_pipeline(folder, notes, how):
+    find = pipeline("token-classification", model=str(folder), aggregation_strategy=how)
+    return [{Mention(e["start"], e["end"], e["entity_group"]) for e in find(note.text)} for note in notes]
+
+
+def f1(found, gold):
+    """Strict, micro: same characters and type."""
+    right = sum(len(one & other) for one, other in zip(found, gold, strict=True))
+    return 2 * right / (sum(map(len, found)) + sum(map(len, gold)))
 
 
 def test_the_saved_tagger_gives_the_logits_that_were_exported(finished):
     """Plain transformers, every word alone at its first sub-word, against `annotate`'s own windows."""
-    from ckd_dist.studies.ner.predict import find_entities
-
     model, tokenizer = (
         kind.from_pretrained(finished.student) for kind in (AutoModelForTokenClassification, AutoTokenizer)
     )
@@ -246,12 +289,13 @@ def test_no_word_of_a_note_leaves_the_notes(tmp_path):
     """A planted word, in every note of one patient, is found where notes are kept and nowhere else."""
     lines = []
     for number in range(40):
-        text = f"Patient with diabetes and {CANARY}. Was given aspirin."
+        text = f"Patient with diabetes and {CANARY}. Was given aspirin." + f" {CANARY}, {CANARY}." * 10
         mentions = [
             {"start": 13, "end": 21, "type": "disease"},
             {"start": 26, "end": 26 + len(CANARY), "type": "disease"},
         ]
         text = text if number == 0 else text.replace(CANARY, "a mild headache and gout"[: number % 12 + 8])
+        text += f" Seen by {SURNAME}, {SURNAME}." * 5 * (0 < number <= 10)
         lines.append(
             {"name": f"note{number}", "subject": str(number), "text": text, "mentions": mentions[: 1 + (number == 0)]}
         )
@@ -264,10 +308,12 @@ def test_no_word_of_a_note_leaves_the_notes(tmp_path):
         run, "--source", f"jsonl:{corpus}", f"label.ontologies=[{{name: names, vocabularies: ['disease=tsv:{names}']}}]"
     )
     where = [read_notes(run.notes(split)) for split in SPLITS]
-    assert any(CANARY in note.text for stored in where for note in stored.notes)
+    for word in (CANARY, SURNAME):  # learned from, and often
+        assert "".join(note.text for note in where[0].notes).count(word) > 15
     for file in files(run.root):
         if file.relative_to(run.root).parts[0] not in RECORDS:
-            assert CANARY.encode() not in file.read_bytes().lower(), file
+            for word in (CANARY, SURNAME):
+                assert word.encode() not in file.read_bytes().lower(), file
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert pl.read_parquet(run.notes("train"))["text"].len() > 0
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.config import Tiny
-from ckd_dist.models.shared_words import shared_words
+from ckd_dist.models.shared_pieces import said_by
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.schema import FEWEST_SUBJECTS
 
@@ -78,20 +78,51 @@ def test_fewer_subjects_than_the_floor_still_make_a_model_of_letters_and_public_
     assert "spelled in pieces" in account.sentence() and "aspirin" not in account.sentence()
 
 
-letters = st.text(st.sampled_from("abcé李 -7"), max_size=12)
+TEXT = st.text(st.sampled_from("abcé李 -7"), max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(letters, max_size=14), st.integers(0, 12), letters, st.lists(letters, max_size=2))
-@example(["cab cab"] * 10, 1, "cab", [])
-def test_a_kept_word_is_public_or_of_enough_subjects(few, times, common, public):
-    texts = [*few, *[common] * times]
-    kept = shared_words(texts, public, str.split)
-    subjects = Counter(word for text in texts for word in set(text.split()))
-    said = {word for text in public for word in text.split()}
-    assert set(kept.counts) == said | {word for word, number in subjects.items() if number >= FEWEST_SUBJECTS}
-    assert kept.num_rare == len(set(subjects) | said) - len(kept.counts)
-    assert Counter(kept.repeated()) == Counter(kept.counts)
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(TEXT, max_size=14), times=st.integers(0, 12), common=TEXT, public=st.lists(TEXT, max_size=2))
+@example(texts=["cab cab"] * 10, times=1, common="cab", public=[])
+@example(texts=["cab", "ca", "acab"] * 4, times=0, common="", public=[])
+@pytest.mark.parametrize("mark", ["", "##"])
+def test_a_kept_piece_is_public_or_of_enough_subjects(mark, texts, times, common, public):
+    """By a loop over subjects: who has a word with the piece at its beginning, or (where that is marked) within."""
+    texts = [*texts, *[common] * times]
+    said = said_by(texts, public, str.split)
+
+    def has(text, piece):
+        if piece.startswith("##"):
+            return any(piece[2:] in word[1:] for word in text.split())
+        return any(word.startswith(piece) if mark else piece in word for word in text.split())
+
+    words = {word for text in (*texts, *public) for word in text.split()}
+    plain = {word[a:b] for word in words for a in range(len(word)) for b in range(a + 1, len(word) + 1)}
+    pieces = plain | {mark + piece for piece in plain} | {"zzz"}
+    wanted = {
+        piece
+        for piece in pieces
+        if any(has(text, piece) for text in public) or sum(has(text, piece) for text in texts) >= FEWEST_SUBJECTS
+    }
+    assert said.shared(pieces, mark) == wanted
+    whole = {word for word in words if sum(word in text.split() for text in texts) >= FEWEST_SUBJECTS}
+    whole |= {word for text in public for word in text.split()}
+    assert said.account().kept == {"words for the tiny vocabulary": len(whole)}
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_many_words_of_one_patient_with_one_stem_are_one_patient_s(tmp_path, make):
+    """Eleven strengths of a drug that one patient alone had."""
+    mine = " ".join(f"canarydrug{letter}" for letter in "abcdefghijklmnopq") * 5
+    found = tokens(tmp_path / "base", make, [COMMON + " " + mine, *[COMMON] * 40])
+    assert not any("canary" in token for token in found)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_shared_ending_of_rare_words_is_a_piece(tmp_path, make):
+    texts = [f"{COMMON} {chr(97 + n // 2)}xy{chr(97 + n // 2)}olimus" for n in range(24)]  # each of two subjects
+    found = {token.strip() for token in tokens(tmp_path / "base", make, texts)}
+    assert any("limus" in token for token in found) and not any("xyaolimus" in token for token in found)
 
 
 @settings(max_examples=6, deadline=None)
