@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ckd_dist.config import dump
-from ckd_dist.studies.disease.predict import READING, pack, predict
+from ckd_dist.studies.disease.predict import KNOWLEDGE, LABEL_SET, READING, pack, predict
+from ckd_dist.studies.disease.prompts.knowledge import Knowledge, Treatment
 from ckd_dist.studies.disease.recipes import RECIPES
 from ckd_dist.studies.disease.runfolder import CALIBRATION
 
@@ -16,6 +17,18 @@ def student(tmp_path):
     pack(tmp_path, {"labels": ["a", "b"]} | {part: recipe[part] for part in ("select", "prompt")}, None)
     (tmp_path / CALIBRATION).write_text("{}")
     return tmp_path
+
+
+def test_what_another_recipe_packed_is_taken_away(student):
+    """An earlier knowledge.json may name few patients' drugs; a label set that is no longer read misleads."""
+    recipe = dump(RECIPES["tiny"]())
+    reading = {"labels": ["a"]} | {part: recipe[part] for part in ("select", "prompt")}
+    knowledge = Knowledge(("a",), 20.0, 11, (None,), ((Treatment("aspirin", 0.64, None),),))
+    pack(student, reading, knowledge)
+    assert Knowledge.load(student / KNOWLEDGE) == knowledge
+    (student / LABEL_SET).write_text("a: {}")
+    pack(student, reading, None)
+    assert sorted(path.name for path in student.iterdir()) == sorted([CALIBRATION, READING])
 
 
 @pytest.mark.parametrize("lost", [("labels",), ("select",), ("select", "history_visits"), ("prompt", "efficacies")])
