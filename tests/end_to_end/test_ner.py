@@ -13,15 +13,19 @@ import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from ckd_dist import record
+from ckd_dist.config import Tiny
+from ckd_dist.models.tiny import make_tiny_student
 from ckd_dist.notes.document import Document
 from ckd_dist.notes.note import Mention, decode, encode
 from ckd_dist.notes.read import note_of, read_corpus
-from ckd_dist.schema import SPLITS
+from ckd_dist.notes.splits import split_corpus
+from ckd_dist.schema import FEWEST_SUBJECTS, SPLITS
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.read import read_labels
 from ckd_dist.studies import open_dataset
 from ckd_dist.studies.ner import STUDY, predict
 from ckd_dist.studies.ner.predict import find_entities
+from ckd_dist.studies.ner.recipes import RECIPES
 from ckd_dist.studies.ner.runfolder import NerRun
 from ckd_dist.studies.ner.store import read_notes
 from tests.end_to_end.small import ckd, files, hashes, ledger_of, times
@@ -117,9 +121,12 @@ def test_the_student_annotates_new_notes(finished, tmp_path):
 
 @pytest.fixture(scope="module")
 def practised(finished, tmp_path_factory):
-    """The finished run's student, larger and trained for longer, so that it finds something."""
-    run = NerRun(shutil.copytree(finished.root, tmp_path_factory.mktemp("practised") / "run"))
-    larger = ["student.tiny.hidden=64", "student.tiny.layers=2", "student.tiny.heads=4", "student.optim.epochs=12"]
+    """A larger student, which knows the words from elsewhere, as a pretrained one does, and learns for longer."""
+    folder = tmp_path_factory.mktemp("practised")
+    run = NerRun(shutil.copytree(finished.root, folder / "run"))
+    words = [note.text for note in read_notes(run.notes("train")).notes]
+    make_tiny_student(folder / "base", (), Tiny(hidden=64, layers=2, heads=4, vocabulary=4000), seed=0, public=words)
+    larger = [f"student.base={folder / 'base'}", "student.optim.epochs=8"]
     for stage in ("window_student", "distill"):
         said = ckd(stage, "--run", run.root, "--local", *larger, "student.hard_baseline=false", "student.gold_sizes=[]")
         assert said.code == 0, said.err
@@ -145,7 +152,9 @@ def test_hugging_faces_pipeline_finds_what_annotate_finds(practised, monkeypatch
     notes = [note for note in sentences_of(practised) if len(note) < 100]  # these fit a window
     gold = [{each.mention for each in found} for found in find_entities(practised.student, notes)]
     found = {how: by_pipeline(practised.student, notes, how) for how in ("first", "simple")}
-    assert sum(map(len, gold)) > 100 and f1(found["first"], gold) >= 0.92 > f1(found["simple"], gold)
+    assert sum(map(len, gold)) > 100
+    print({how: f1(mentions, gold) for how, mentions in found.items()})
+    assert f1(found["first"], gold) >= 0.92 > f1(found["simple"], gold)
     for note, mentions in zip(notes, found["first"], strict=True):
         assert {m.start for m in mentions} <= set(note.start_U.tolist()), "no entity begins within a word"
         assert {m.end for m in mentions} <= set(note.end_U.tolist()), "and none ends within one"
@@ -288,16 +297,20 @@ def test_annotate_says_what_it_wants(finished, tmp_path):
 def test_no_word_of_a_note_leaves_the_notes(tmp_path):
     """A planted word, in every note of one patient, is found where notes are kept and nowhere else."""
     lines = []
+    notes = RECIPES["ner_tiny"]().notes
+    subjects = [Document(f"note{number}", f"text {number}", None, str(number)) for number in range(40)]
+    splits = split_corpus(subjects, notes.train_fraction, notes.tuning_fraction, notes.split_seed)
+    one, *few = [number for number, split in enumerate(splits) if split == "train"][:FEWEST_SUBJECTS]
     for number in range(40):
         text = f"Patient with diabetes and {CANARY}. Was given aspirin." + f" {CANARY}, {CANARY}." * 10
         mentions = [
             {"start": 13, "end": 21, "type": "disease"},
             {"start": 26, "end": 26 + len(CANARY), "type": "disease"},
         ]
-        text = text if number == 0 else text.replace(CANARY, "a mild headache and gout"[: number % 12 + 8])
-        text += f" Seen by {SURNAME}, {SURNAME}." * 5 * (0 < number <= 10)
+        text = text if number == one else text.replace(CANARY, "a mild headache and gout"[: number % 12 + 8])
+        text += f" Seen by {SURNAME}, {SURNAME}." * 5 * (number in few)
         lines.append(
-            {"name": f"note{number}", "subject": str(number), "text": text, "mentions": mentions[: 1 + (number == 0)]}
+            {"name": f"note{number}", "subject": str(number), "text": text, "mentions": mentions[: 1 + (number == one)]}
         )
     corpus = tmp_path / "notes.jsonl"
     corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
