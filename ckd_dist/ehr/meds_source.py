@@ -104,6 +104,9 @@ DEATHS = f"""SELECT subject_id, min(time), '{DEATH}', NULL, NULL, {LAST}, {KIND[
     ANTI JOIN (SELECT subject_id FROM events WHERE kind = {KIND[DEATH]}) AS dated USING (subject_id)
     WHERE code = '{DIED}' AND time IS NOT NULL GROUP BY subject_id"""
 
+SEVERAL = """SELECT count(*) FROM (SELECT 1 FROM judged WHERE reason IS NULL AND kind = {kind}
+    GROUP BY subject_id HAVING count(DISTINCT time::DATE) > 1)"""
+
 UNREAD = f"""INSERT INTO unread_visits SELECT subject_id, time FROM judged
     WHERE kind = {KIND[ADMISSION]} AND reason IS NOT NULL AND time IS NOT NULL"""
 
@@ -171,6 +174,9 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track, code
     if others:
         report["other_codes"] = dict(others.most_common())
         report["remarks"].append(f"codes that are not read: {_by_prefix(others)}")
+    for what, kind in (("born", BIRTH), ("dead", DEATH)):
+        if num_several := number(con, SEVERAL.format(kind=KIND[kind])):
+            report["remarks"].append(f"{num_several:,} subjects are {what} on several days: the first counts")
     con.execute(UNREAD)
     if (unread := folder / UNREAD_VISITS).is_file():  # our own data set says what its source had
         con.execute("INSERT INTO unread_visits SELECT subject_id, admitted FROM read_parquet(?)", [literal(unread)])

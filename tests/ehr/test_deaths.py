@@ -103,6 +103,23 @@ def test_a_death_in_a_visit_that_cannot_be_read_is_still_a_death(tmp_path: Path)
     assert (last["code"], str(last["time"])) == (schema.DEATH, "2101-02-03 12:00:00")
 
 
+def test_of_several_births_and_deaths_the_first_counts_and_is_said(tmp_path: Path):
+    rows = [
+        (7, "2050-01-01", "MEDS_BIRTH", None),
+        (7, "2051-01-01", "MEDS_BIRTH", None),
+        (7, "2101-01-01 10:00", "HOSPITAL_ADMISSION//EMERGENCY", 71),
+        (7, "2101-01-03 12:00", "DIAGNOSIS//ICD//9//4280", 71),
+        (7, "2101-01-03 12:00", "HOSPITAL_DISCHARGE//HOME", 71),
+        *((7, time, "MEDS_DEATH", None) for time in ("2101-02-02", "2101-02-02 11:00", "2101-02-03")),
+    ]
+    report = extract(f"meds:{write_meds(tmp_path / 'meds', rows)}", tmp_path / "events", all_train, 1.0)
+    events = read_events(tmp_path / "events", "train").collect()
+    assert [str(time)[:10] for time in events["time"]][:: len(events) - 1] == ["2050-01-01", "2101-02-02"]
+    assert report["remarks"] == [
+        f"1 subjects are {what} on several days: the first counts" for what in ("born", "dead")
+    ]
+
+
 def test_a_visit_discharged_twice_ends_with_the_second(tmp_path: Path):
     rows = [
         (7, "2101-01-01 10:00", "HOSPITAL_ADMISSION//EMERGENCY", 71),
