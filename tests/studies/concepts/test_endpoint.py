@@ -182,8 +182,17 @@ FAULTS = {
     "widths": (lambda body: vectors([[1.0, 2.0], [1.0]]), "of different widths"),
     "empty": (lambda body: vectors([[], []]), "of different widths"),
     "nan": (lambda body: vectors([[1.0, math.nan], [1.0, 2.0]]), "not finite"),
+    "zeros": (lambda body: vectors([[0.0, 0.0], [1.0, 2.0]]), "vector of zeros, which says nothing"),
     "huge": (lambda body: vectors([[1.0, 1e39], [1.0, 2.0]]), "not finite"),  # more than float32 holds
 }
+
+
+def test_an_answer_without_a_vector_is_asked_once_more(embedder):
+    """Some servers give none now and then, under load: that is no value, and no reason to stop."""
+    empty = [vectors([])]
+    with serve(lambda body: empty.pop() if empty else model(body)) as server:
+        found_ND, counts = embedder(server).embed(["fever"])
+    assert counts["requests"] == 2 and np.allclose(found_ND[0], vector_of("fever"), atol=1e-6)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
