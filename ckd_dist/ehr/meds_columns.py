@@ -49,13 +49,17 @@ class Columns:
 
     def time_of(self, name: str) -> str:
         """SQL of a clock time: an instant's in UTC; a text's as it stands, null where it is none."""
-        kind = self.types[name]
+        kind, cell = self.types[name], f'"{name}"'  # `end` is a word of SQL's own
         if MOMENT.fullmatch(kind):
             is_instant = kind.startswith("TIMESTAMPTZ") or kind.endswith("WITH TIME ZONE")
-            return f"{name}::TIMESTAMPTZ::TIMESTAMP" if is_instant else f"{name}::TIMESTAMP"
+            return f"{cell}::TIMESTAMPTZ::TIMESTAMP" if is_instant else f"{cell}::TIMESTAMP"
         if TEXT.fullmatch(kind) or kind == '"NULL"':
-            return f"TRY_CAST({name} AS TIMESTAMP)"
+            return f"TRY_CAST({cell} AS TIMESTAMP)"
         raise ValueError(f"{self.place}: column {name} is {kind}, and holds no times: MEDS has timestamps there")
+
+    def first_of(self, names: tuple[str, ...]) -> str | None:
+        """Return the first of these columns that there is."""
+        return next((name for name in names if self.has(name)), None)
 
     def check_codes(self, name: str) -> None:
         """Raise ValueError where codes are numbers, as a tokenizer leaves them."""

@@ -24,7 +24,7 @@ from ckd_dist.ehr.meds_codes import NO_PREFIX, is_prefix, prefix_of, read_code
 from ckd_dist.ehr.meds_columns import ASKED, FILE, Columns, blamed, columns_of, count_bad, find_files, literal
 from ckd_dist.ehr.meds_metadata import load_splits, load_titles
 from ckd_dist.ehr.meds_spelling import respell
-from ckd_dist.ehr.meds_visits import CODED, VISIT_KINDS, ranks
+from ckd_dist.ehr.meds_visits import CODED, ENDED, VISIT_KINDS, ranks
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
 from ckd_dist.progress import Track
 from ckd_dist.schema import (
@@ -46,6 +46,8 @@ from ckd_dist.schema import (
 
 FILES = f"read_parquet(getvariable('files'), union_by_name = true, filename = '{FILE}', file_row_number = true)"
 CODES_AT_ONCE = 1 << 16
+IDS_OF_VISITS = ("hadm_id", "visit_id")  # meds_etl calls OMOP's visit_occurrence_id so
+ENDS_OF_VISITS = ("end", "visit_end_datetime")
 PREFIXES = 8  # that a sentence names
 
 SUBJECT_KINDS = ranks(GENDER, BIRTH, DEATH)  # facts of the subject belong to no visit, whatever the source says
@@ -64,8 +66,8 @@ SPELLED = f"""UPDATE readings SET ours = prefix || CASE
 
 FOUND = f"""CREATE TABLE found AS SELECT {{subject_id}} AS subject_id, {{time}} AS time, readings.ours AS code,
         readings.kind AS kind, readings.reason AS reason, {{numeric_value}} AS numeric_value,
-        CASE WHEN readings.kind NOT IN ({SUBJECT_KINDS}) THEN {{hadm_id}} END AS hadm_id, file_row_number AS row
-        {{places}}
+        CASE WHEN readings.kind NOT IN ({SUBJECT_KINDS}) THEN {{hadm_id}} END AS hadm_id, file_row_number AS row,
+        CASE WHEN readings.kind = {KIND[ADMISSION]} THEN {{ended}} END AS ended {{places}}
     FROM {FILES} AS cells JOIN readings ON readings.said = cells.code::VARCHAR {{named}}
     WHERE ({{subject_id}}) IS NOT NULL"""
 NAMELESS = f"SELECT count(*) FROM {FILES} WHERE ({{subject_id}}) IS NULL OR code IS NULL"
@@ -76,7 +78,7 @@ FORM = f"""SELECT regexp_replace(regexp_replace(left(trim(time::VARCHAR), 30), '
 
 # Visits whose ids are no numbers, in the order of their names.
 VISIT_NAMES = f"""CREATE TABLE visit_names AS SELECT name, row_number() OVER (ORDER BY name) AS id
-    FROM (SELECT DISTINCT trim(hadm_id::VARCHAR) AS name FROM {FILES} WHERE {{given}})"""
+    FROM (SELECT DISTINCT trim({{name}}::VARCHAR) AS name FROM {FILES} WHERE {{given}})"""
 
 JUDGED = f"""CREATE TABLE judged AS
     WITH here AS (SELECT found.* REPLACE (coalesce(found.hadm_id, placed.hadm_id) AS hadm_id)
@@ -231,16 +233,20 @@ def _read_codes(con: Connection, code_map: CodeMap) -> Counter[str]:
 def _find(con: Connection, columns: Columns, report: Report) -> None:
     """Make table `found`: every event of a kind that we know, spelled as we do."""
     hadm_id, named = "NULL::BIGINT", ""
-    if columns.has("hadm_id"):
-        hadm_id = columns.id_of("hadm_id")
-        if count_bad(con, FILES, columns.is_given("hadm_id"), hadm_id):
-            hadm_id, named = _name_visits(con, columns, report)
+    if column := columns.first_of(IDS_OF_VISITS):
+        hadm_id = columns.id_of(column)
+        if count_bad(con, FILES, columns.is_given(column), hadm_id):
+            hadm_id, named = _name_visits(con, columns, column, report)
+    end = columns.first_of(ENDS_OF_VISITS)
+    ended = columns.time_of(end) if end else "NULL::TIMESTAMP"
     time = columns.time_of("time")
     _check_times(con, columns, time, report)
     places = "".join(f", trim({name}::VARCHAR) AS {name}" for name in PLACES if columns.has(name))
     subject_id, value = columns.id_of("subject_id"), columns.number_of("numeric_value")
-    cells = {"subject_id": subject_id, "time": time, "numeric_value": value, "hadm_id": hadm_id}
+    cells = {"subject_id": subject_id, "time": time, "numeric_value": value, "hadm_id": hadm_id, "ended": ended}
     con.execute(FOUND.format(**cells, named=named, places=places))
+    if num_ended := number(con, ENDED):
+        report["notes"]["discharges that a column of admissions says"] = num_ended
 
 
 def _check_times(con: Connection, columns: Columns, time: str, report: Report) -> None:
@@ -256,23 +262,23 @@ def _check_times(con: Connection, columns: Columns, time: str, report: Report) -
     report["remarks"].append(said)
 
 
-def _name_visits(con: Connection, columns: Columns, report: Report) -> tuple[str, str]:
+def _name_visits(con: Connection, columns: Columns, name: str, report: Report) -> tuple[str, str]:
     """Number the visits whose ids are names; return SQL of a visit's number, and the join that it needs."""
-    if columns.types["hadm_id"] != "VARCHAR":
+    if columns.types[name] != "VARCHAR":
         raise ValueError(
-            f"{columns.place}: column hadm_id holds numbers that are not whole, or too large for a"
-            f" {columns.types['hadm_id']} to be exact: write visits' ids as whole numbers or as text"
+            f"{columns.place}: column {name} holds numbers that are not whole, or too large for a"
+            f" {columns.types[name]} to be exact: write visits' ids as whole numbers or as text"
         )
-    given = columns.is_given("hadm_id")
-    con.execute(VISIT_NAMES.format(given=given))
+    given = columns.is_given(name)
+    con.execute(VISIT_NAMES.format(given=given, name=name))
     report["remarks"].append("ids of visits are no numbers: visits are numbered in the order of their ids")
-    return "visit_names.id", f"LEFT JOIN visit_names ON {given} AND visit_names.name = trim(hadm_id::VARCHAR)"
+    return "visit_names.id", f"LEFT JOIN visit_names ON {given} AND visit_names.name = trim({name}::VARCHAR)"
 
 
 def _stage(con: Connection, file: str, num_nameless: int, report: Report) -> Report:
     """Give every found event its visit, judge it, and stage what is kept; return what became of the rows."""
     num_rows = number(con, "SELECT coalesce(sum(num), 0)::BIGINT FROM said")
-    num_found = number(con, "SELECT count(*) FROM found")
+    num_found = number(con, "SELECT count(*) FROM found WHERE row >= 0")  # a discharge of a column is no row
     if num_beside := number(con, BESIDE):
         report["notes"]["diagnosis codes beside others in one event"] = num_beside
     meds_visits.place(con)

@@ -8,6 +8,9 @@ Whether visits are named is a matter of the subject: shards may come from severa
 subject carries a hadm_id, its hadm_ids are not used.  An admission and the discharge that follows it next are one
 visit, where both are without a name; they are numbered over all subjects in order of subject and time, behind the
 largest hadm_id.  Where one of the two is without, it completes the other's visit, if that lacks it.
+
+A data set may have no events of discharge, and say in a column `end` of an admission when it ended: then that is its
+discharge.
 """
 
 from ckd_dist.ehr.staging import KIND, Connection, number
@@ -35,6 +38,12 @@ def ranks(*kinds: str) -> str:
 CODED = (EICU_DIAGNOSIS, DIAGNOSIS, PROCEDURE, ANY_DIAGNOSIS, ANY_PROCEDURE)
 STAY_KINDS = ranks(ADMISSION, DISCHARGE)
 VISIT_KINDS = ranks(ADMISSION, DISCHARGE, MEDICATION, ICU_ADMISSION, ICU_DISCHARGE, TREATMENT, HISTORY, *CODED)
+
+# Of a visit that one event tells of, with its end in a column, as meds_etl writes OMOP's: the discharge.
+ENDED = f"""INSERT INTO found SELECT * REPLACE (ended AS time, '{DISCHARGE}UNKNOWN' AS code,
+        {KIND[DISCHARGE]}::TINYINT AS kind, -row - 1 AS row) FROM found
+    WHERE kind = {KIND[ADMISSION]} AND reason IS NULL AND ended IS NOT NULL
+    AND NOT EXISTS (FROM found WHERE kind = {KIND[DISCHARGE]})"""
 
 UNNAMED = f"""UPDATE found SET hadm_id = NULL WHERE hadm_id IS NOT NULL AND subject_id NOT IN
     (SELECT subject_id FROM found WHERE kind = {KIND[ADMISSION]} AND hadm_id IS NOT NULL)"""

@@ -104,6 +104,21 @@ def test_every_visit_is_found_whatever_names_it_has(case: str, tmp_path: Path):
     assert ("numbered in the order" in account_of(report).sentence()) == (case == "UUIDs")
 
 
+def test_an_admission_whose_end_stands_in_a_column(tmp_path: Path):
+    """meds_etl writes a visit of OMOP as one event, with `end` and `visit_id`; visits may lie within one another."""
+    ends = pl.col("time").filter(DISCHARGE).first().over("subject_id", pl.col("time").dt.month())
+    rows = clean().with_columns(end=pl.when(ADMISSION).then(ends)).filter(~DISCHARGE.fill_null(False))
+    expected = clean().with_columns(pl.col("code").replace("HOSPITAL_DISCHARGE//HOME", "HOSPITAL_DISCHARGE//UNKNOWN"))
+    folder = write(tmp_path / "meds", [rows.rename({"hadm_id": "visit_id"})])
+    events, report = read(folder, tmp_path / "events")
+    assert events.equals(expected)
+    assert report["notes"]["discharges that a column of admissions says"] == 2 * NUM_SUBJECTS
+    table = report["tables"]["data"]
+    assert table["kept"] == table["rows"] + 2 * NUM_SUBJECTS and table["skipped"] == {}
+    events, _ = read(write(tmp_path / "bare", [rows.drop("hadm_id")]), tmp_path / "again")
+    assert events.drop("hadm_id").equals(expected.drop("hadm_id"))
+
+
 # --- types of columns (field tests F11 and F15) -----------------------------------------------------------------------
 
 
