@@ -13,7 +13,7 @@ A data set may have no events of discharge, and say in a column `end` of an admi
 discharge.
 """
 
-from ckd_dist.ehr.staging import KIND, Connection, number
+from ckd_dist.ehr.staging import KIND, Connection
 from ckd_dist.schema import (
     ADMISSION,
     ANY_DIAGNOSIS,
@@ -94,8 +94,7 @@ PLACED = f"""CREATE TABLE placed AS SELECT found.subject_id, found.row,
         AND found.hadm_id IS NULL"""
 
 
-def place(con: Connection) -> int:
-    """Find the visits of table `found` and the visit of each of its events; return how many had no name, or half."""
+def place(con: Connection) -> None:
+    """Find the visits of table `found`, and the visit of each of its events."""
     for query in (UNNAMED, NAMED, PAIRS, HADM, PLACED):
         con.execute(query)
-    return number(con, "SELECT count(*) FROM pairs")
