@@ -43,7 +43,7 @@ def extracted(folder: Path, orders: list[dict[str, object]], **tables: list) -> 
         ([("aspirin", 0)], 0, None),  # 0 is no number of a drug
         ([("aspirin", None)], None, None),  # no number is no number that rows share
         ([("aspirin", 1820)], 182, None),
-        ([(" ", 1820)], 1820, None),  # a blank names nothing
+        ([(" ", 1820), ("heparin", 2810), ("aspirin", 5)], 1820, None),  # a blank names nothing
     ],
 )
 def test_a_drug_without_a_name_has_that_of_its_number(tmp_path, named, hicl, name):
