@@ -115,9 +115,12 @@ def _known(path: Path, cases: pl.DataFrame) -> tuple[pl.DataFrame, Flow]:
 
 def _with_ids(path: Path, frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
     """Return the frame with tidy ids.  Raises ValueError where a program has rounded some."""
-    frame = frame.with_columns(ids.tidy(column) for column in columns if column in frame.columns)
-    for column in columns:
-        if column in frame.columns and (num := ids.num_rounded(frame[column])):
+    plain = pl.all().str.contains(r"^[\w-]+$").fill_null(False).all()  # nothing to tidy, as nearly always
+    there = [column for column in columns if column in frame.columns]
+    odd = [column for column in there if not frame.select(column).select(plain).item()]
+    frame = frame.with_columns(ids.tidy(column) for column in odd)
+    for column in odd:
+        if num := ids.num_rounded(frame[column]):
             raise ValueError(
                 f"{path}: {num} of {len(frame)} rows have a {column} with an exponent, such as 9.99E+09, so its last "
                 "digits are lost: write the column anew, as text"
