@@ -233,13 +233,14 @@ def test_every_lost_stay_has_a_reason(tmp_path: Path):
         "offset of more than a century": stay(8, 23, "002-3", -(2**63), 600),
         "discharge before admission": stay(9, 24, "002-3", 10, 5),
     }
+    others = [stay(30 + n, 40 + n, f"003-{n}", -5, 600) for n in range(5)]  # fewer kept than lost would be refused
     drugs = [drug(number, 0, "heparin") for number in (3, 6, 7, 8, 9)]
-    tables = {"patient": [whole, *lost.values()], "medication": drugs}
+    tables = {"patient": [whole, *lost.values(), *others], "medication": drugs}
     report = run(write(tmp_path / "eicu", tables), tmp_path / "events")
     assert report["tables"]["patient"]["skipped"] == dict.fromkeys(sorted(lost), 1)
     assert report["tables"]["medication"]["skipped"] == {"patientunitstayid of a skipped stay": 4}
     assert_adds_up(report)
-    assert report["visits"] == 1
+    assert report["visits"] == 1 + len(others)
 
 
 def test_row_order_does_not_matter(tmp_path: Path):
