@@ -29,12 +29,12 @@ class Account:
         return "; ".join([counted(self.kept), *([f"lost: {lost}"] if lost else []), *self.remarks])
 
 
-def counted(numbers: Mapping[str, int], most: int = MOST) -> str:
-    """Write counts as words, in their order; those after the first `most` are added up.
+def counted(numbers: Mapping[str, int]) -> str:
+    """Write counts as words, in their order; those after the first `MOST` are added up.
 
-    >>> counted({"words": 1200, "notes": 3, "pages": 2}, most=2)
-    '1,200 words, 3 notes, 2 others'
+    >>> counted({"words": 1200, "notes": 3})
+    '1,200 words, 3 notes'
     """
-    parts = [f"{number:,} {what}" for what, number in list(numbers.items())[:most]]
-    rest = sum(list(numbers.values())[most:])
+    parts = [f"{number:,} {what}" for what, number in list(numbers.items())[:MOST]]
+    rest = sum(list(numbers.values())[MOST:])
     return ", ".join([*parts, *([f"{rest:,} others"] if rest else [])])

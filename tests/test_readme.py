@@ -12,7 +12,8 @@ from ckd_dist.studies import STUDIES
 from launch.run import build
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("", "ckd_dist", "ckd_dist/ehr", "launch", "slurm", "ds_configs", *(f"ckd_dist/studies/{name}" for name in STUDIES))
+STUDY_FOLDERS = [f"ckd_dist/studies/{name}" for name in STUDIES]
+FOLDERS = ("", "ckd_dist", "ckd_dist/ehr", "launch", "slurm", "ds_configs", *STUDY_FOLDERS)
 PAGES = {folder: (ROOT / folder / "README.md").read_text() for folder in FOLDERS}
 README, BUILT = PAGES[""], PAGES["ckd_dist"]
 EVERYTHING = "\n".join(PAGES.values())

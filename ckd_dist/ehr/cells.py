@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from ckd_dist.ehr.staging import Connection
 
 IDS = ("subject_id", "hadm_id", "stay_id")
+MOST_FORMS = 6  # of a column that a sentence names
 TIMES = ("birth", "dod", "admitted", "discharged", "died_at", "started")
 TYPES = {  # of our columns; all others are text
     **dict.fromkeys(("hospital_begin", "hospital_end", "unit_end", "minute"), "BIGINT"),  # eICU's clock
@@ -115,7 +116,7 @@ def read(columns: Mapping[str, str], source: str, also: str, careful: bool) -> s
     return f"SELECT {listed}, {also.split()[-1]}, {unread or 'false'} AS unread FROM ({step})"
 
 
-def forms(con: Connection, columns: Mapping[str, str], source: str, most: int = 6) -> dict[str, dict[str, int]]:
+def forms(con: Connection, columns: Mapping[str, str], source: str) -> dict[str, dict[str, int]]:
     """Count the forms of the cells that cannot be read, by the table's own name of their column; the most frequent."""
     found = {}
     for ours, expression in columns.items():
@@ -124,7 +125,7 @@ def forms(con: Connection, columns: Mapping[str, str], source: str, most: int = 
             rows = con.execute(
                 f"""SELECT regexp_replace(regexp_replace(cell, '[0-9]', '9', 'g'), '\\p{{L}}', 'A', 'g') AS form,
                     count(*) FROM ({read({ours: expression}, source, cell, careful=True)}) WHERE unread
-                GROUP BY form ORDER BY count(*) DESC, form LIMIT {most}"""
+                GROUP BY form ORDER BY count(*) DESC, form LIMIT {MOST_FORMS}"""
             ).fetchall()
             if rows:
                 found[expression if re.fullmatch(r"\w+", expression) else ours] = dict(rows)

@@ -34,7 +34,7 @@ class CodeMap:
 
     entries: Mapping[str, str] = field(default_factory=dict)
     required: bool = True  # whether a source that holds none of its codes is refused
-    met: set[str] = field(default_factory=set)  # the entries that `ours` was asked for
+    met: set[str] = field(default_factory=set, init=False)  # the entries that `ours` was asked for
 
     def ours(self, theirs: str) -> str:
         """Return what a code is called here: itself, where no entry is of it.
