@@ -1,7 +1,8 @@
 """Whether enough of a table was kept to go on, and the sentence that refuses it where not.
 
-A required table of which more than half is at fault (unreadable keys, times, codes; broken rows) makes another
-hospital, whatever comes out.  An optional table may be left away: one that is there and gives nothing, or next to
+A required table of which more than half is lost for one fault (unreadable times, codes, keys) has a broken column, and
+makes another hospital, whatever comes out; rows that are lost one by one, each for its own reason, are counted.
+An optional table may be left away: one that is there and gives nothing, or next to
 nothing, was meant to be read.  Rows that repeat others or that the table map passes over by choice are no fault, and
 rows of visits that are not there none either, while others are kept: a site may cut its visits and leave other tables
 whole.  A single id in exponent form is refused: its last digits are lost, so it may be another patient's.
@@ -16,8 +17,8 @@ from ckd_dist.ehr.cells import IDS, TIMES
 from ckd_dist.ehr.staging import Report
 
 FAULTS = ("malformed", "no readable", "no code", "icd_version", "discharge before", "offset of more", "no usable")
-MOST_REQUIRED = 0.5  # share of a required table's rows that may be at fault
-MOST_OPTIONAL = 0.95
+MOST_OF_ONE = 0.5  # share of a required table's rows that one fault may take
+MOST_OF_ALL = 0.95  # share of any table's rows that all faults may take
 MOST_MALFORMED = 0.25  # of any table: rows that break by the quarter are a file of another encoding or dialect
 
 ADVICE = (  # what a fault begins with -> what to do
@@ -45,10 +46,11 @@ def check_enough(path: Path, required: bool, report: Report, names: Mapping[str,
                 " the column as text"
             )
     at_fault = {reason: n for reason, n in report["skipped"].items() if reason.startswith(FAULTS)}
-    most = MOST_REQUIRED if required else MOST_OPTIONAL
+    one, every = max(at_fault.values(), default=0), sum(at_fault.values())
+    column_broken = every > MOST_OF_ALL * report["rows"] or (required and one > MOST_OF_ONE * report["rows"])
     nothing = not report["kept"] and (required or any(report["skipped"].values()))
     broken = report["skipped"].get("malformed row", 0) > MOST_MALFORMED * report["rows"]
-    if not nothing and not broken and sum(at_fault.values()) <= most * report["rows"]:
+    if not nothing and not broken and not column_broken:
         return
     if why := report.get("malformed"):
         at_fault[f"malformed rows ({', '.join(why)})"] = at_fault.pop("malformed row")

@@ -64,7 +64,7 @@ def _likely_cause(header: Header, missing: Sequence[str]) -> str:
     """Say why it may be missing; names of columns are no record, but a first line without them may be one."""
     if len(header.names) == 1:
         return ": its first line is a single name, so the columns are separated by something else, or it is no header"
-    if not any(name[:1].isalpha() for name in header.names):
+    if any(name[:1].isdigit() for name in header.names):
         return ": its first line holds no names, so it may have been saved without a header"
     alike = {name.replace("_", "").replace(" ", ""): name for name in header.names}
     close = [alike[column.replace("_", "")] for column in missing if column.replace("_", "") in alike]

@@ -33,6 +33,7 @@ NAMES = {  # of what the line counts; the first three are said even where there 
     ANY_DIAGNOSIS: "diagnoses",  # of whatever vocabulary
     ANY_PROCEDURE: "procedures",
 }
+MANY_UNKNOWN = 0.05  # share of diagnoses; open data have less, and a site's own version of ICD may have half
 ALWAYS = ("admissions", "diagnoses", "drugs")
 GIVES = {  # what records hold none of where a table is missing; titles come from the code tables instead
     "PROCEDURES_ICD": "procedures",
@@ -67,7 +68,8 @@ def account_of(report: Report) -> Account:
     if number := report["unknown_diagnosis_codes"]["events"]:
         share = number / max(report["kept"]["diagnoses"], 1)
         codes = counted({"codes": report["unknown_diagnosis_codes"]["codes"]})
-        remarks.append(f"{number:,} diagnoses ({share:.1%}) have one of {codes} that no table knows")
+        why = ": is their ICD version right, are they whole, are they a site's own?" if share > MANY_UNKNOWN else ""
+        remarks.append(f"{number:,} diagnoses ({share:.1%}) have one of {codes} that no table knows{why}")
     return Account(report["kept"], dict(sorted(lost.items(), key=lambda item: -item[1])), remarks)
 
 

@@ -42,24 +42,29 @@ def check_disjoint(subjects_by_split: Mapping[str, np.ndarray]) -> None:
 
 
 def check_labels(
-    labels_by_split: Mapping[str, pl.Series], names: Sequence[str], absent: Literal["refuse", "allow"]
+    labels_by_split: Mapping[str, pl.Series],
+    names: Sequence[str],
+    absent: Literal["refuse", "allow"],
+    extracted: str = "",
 ) -> dict[str, list[str]]:
     """Return, by split, the labels that never occur in it.
 
-    labels_by_split: the samples' `labels` column, lists of K bits, null where unlabelled.  Raises ValueError where
-    train has no labelled sample, or lacks a label and that is refused.
+    labels_by_split: the samples' `labels` column, lists of K bits, null where unlabelled.  extracted: what extraction
+    kept and lost, which a refusal repeats, since a broken table is a likelier cause than few subjects.  Raises
+    ValueError where train has no labelled sample, or lacks a label and that is refused.
     """
+    seen = f"; extract kept and lost: {extracted}" if extracted else ""
     missing = {split: _absent(labels, names) for split, labels in labels_by_split.items()}
     if labels_by_split["train"].null_count() == len(labels_by_split["train"]):
         raise ValueError(
-            "the cohort has no labelled visit in train: no subject has two visits that pass the criteria; "
-            "loosen select.* or bring more subjects"
+            "the cohort has no labelled visit in train: no subject has two visits that pass the criteria; where the "
+            f"tables were read aright, loosen select.* or bring more subjects{seen}"
         )
     if missing["train"] and absent == "refuse":
         raise ValueError(
             f"{len(missing['train'])} of {len(names)} labels never occur in train, the first is "
             f"{missing['train'][0]!r}: bring more subjects, leave them out of the "
-            "label set, or set select.absent_labels=allow"
+            f"label set, or set select.absent_labels=allow{seen}"
         )
     return missing
 

@@ -39,7 +39,10 @@ def find_tables(folder: Path, site: Site) -> dict[str, Path]:
         if len(paths) > 1:
             raise ValueError(f"{folder} holds {' and '.join(path.name for path in paths)}: keep one of them")
         if not paths and table.required:
-            raise ValueError(f"{folder} holds neither {_names(table, 'nor')} (upper or lower case): add the table")
+            raise ValueError(
+                f"{folder} holds neither {_names(table, 'nor')} (upper or lower case): add the table"
+                f"{_seen(folder, table)}"
+            )
         if paths:
             found[name] = paths[0]
     return found
@@ -112,6 +115,17 @@ def _distinct(names: tuple[str, ...]) -> list[str]:
     return [
         f"column {nth}" if not name or name in names[:nth] or '"' in name else name for nth, name in enumerate(names)
     ]
+
+
+def _seen(folder: Path, table: TableMap) -> str:
+    """Say where a missing table lies after all: in a folder near by (MIMIC-IV 1.0's core/), or in another form."""
+    near = [folder, *(each for each in [*folder.parent.iterdir(), *folder.iterdir()] if each.is_dir())]
+    named = [path for each in near for path in each.glob("*") if path.name.lower().startswith(table.file.lower() + ".")]
+    for path in sorted(named):
+        if path.name.lower() in (table.file.lower() + ".csv", table.file.lower() + ".csv.gz"):
+            return f"; it lies in {path.parent}: copy it into {folder}"
+        return f"; {path.name} is not read: write it as .csv or .csv.gz"
+    return ""
 
 
 def _names(table: TableMap, between: str) -> str:

@@ -93,8 +93,12 @@ def select(context: Context) -> Outcome:
         count += len(samples[split])
         context.callbacks.track(len(flows), len(SPLITS))
     check_disjoint({split: frame["subject_id"].unique().to_numpy() for split, frame in samples.items()})
+    extracted = read(run, "extract")
     absent = check_labels(
-        {split: frame["labels"] for split, frame in samples.items()}, labels.names, settings.absent_labels
+        {split: frame["labels"] for split, frame in samples.items()},
+        labels.names,
+        settings.absent_labels,
+        extracted.said if extracted else "",
     )
     for split, frame in samples.items():
         with replacing(run.samples(split)) as temporary:

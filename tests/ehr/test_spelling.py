@@ -1,0 +1,111 @@
+"""ICD codes as programs spell them: one reading is restored, two are refused, and clean columns stay as they are."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckd_dist.ehr import codes
+from ckd_dist.ehr.spelling import FLOATS, VERSIONS, ZEROS, read_spelling
+from ckd_dist.schema import DIAGNOSIS, PROCEDURE
+
+TABLES = [(DIAGNOSIS, "9", 3), (PROCEDURE, "9", 2), (DIAGNOSIS, "10", 3), (PROCEDURE, "10", 2)]
+
+
+def spell(column: list[str], kind: str = DIAGNOSIS, version: str = "9"):
+    def known(version: str, code: str) -> bool:
+        return codes.is_known(f"{kind}{version}//{code}")
+
+    return read_spelling({(version, code): 1 for code in column}, known, 3 if kind == DIAGNOSIS else 2, "TABLE")
+
+
+def read(column: list[str], **of) -> list[str]:
+    return ["/".join(code) for code in spell(column, **of).codes.values()]
+
+
+@pytest.mark.parametrize(
+    ("column", "right"),
+    [
+        (["4280.0", "25000.00"], ["9/4280", "9/25000"]),  # mimic-code#1423: a column of floats
+        (["4280.0", "486.0"], ["9/4280", "9/486"]),  # its three-digit codes are floats, too
+        (["486.0", "428.0"], ["9/486", "9/4280"]),  # the tables tell a float from a code with a dot
+        (["401.9", "V10.3", "E878.8", "v1582"], ["9/4019", "9/V103", "9/E8788", "9/V1582"]),
+        (["4280", "389"], ["9/4280", "9/0389"]),  # mimic-code#1433: zeros are lost, and 4280 has one reading
+        (["38.9", "8.45"], ["9/0389", "9/00845"]),  # what stands before the dot has three digits
+        (['="4280"', "'4280'", "4280.", "\u201c4280\u201d"], ["9/4280"] * 4),
+        (["\u00a04280", " 4 280", "428,0", "\ufeff4280"], ["9/4280"] * 4),
+        (["I50.9", "E11.9"], ["10/I509", "10/E119"]),  # mimic-fhir#6: versions mixed up
+        (["XYZ", "S84114007"], ["9/XYZ", "9/S84114007"]),  # in no table: left as it is
+    ],
+)
+def test_one_reading_is_restored(column, right):
+    assert read(column) == right
+
+
+def test_other_tables_suffer_alike():
+    assert read(["3961.0", "14.0"], kind=PROCEDURE) == ["9/3961", "9/0014"]
+    assert read(["39.61", "00.14"], kind=PROCEDURE) == ["9/3961", "9/0014"]
+    assert read(["210093"], kind=PROCEDURE, version="10") == ["10/0210093"]
+    assert read(["4280"], version="10") == ["9/4280"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["4109", "389", "845"],  # F3: 4109 may be 04109
+        ["4109.0", "389.0"],
+        ["I509", "E8310"],  # both versions have E8310
+    ],
+)
+def test_two_readings_are_refused(column):
+    with pytest.raises(ValueError, match=r"^TABLE: .* codes"):
+        read(column)
+
+
+def test_what_was_restored_is_counted():
+    assert spell(["4280.0", "486.0"]).restored == {FLOATS: 2}
+    assert spell(["4280", "389"]).restored == {ZEROS: 1}
+    assert spell(["I509"]).restored == {VERSIONS: 1}
+    assert spell(["4280", "0389", "V103", "401.9"]).restored == {}
+
+
+@st.composite
+def columns(draw):
+    """Some codes of one table, at least one with a letter or a leading zero: the column was kept as text."""
+    kind, version, before_dot = draw(st.sampled_from(TABLES))
+    every = sorted(code for code in codes._titles(kind, version) if len(code) > before_dot)
+    return kind, version, before_dot, draw(st.lists(st.sampled_from(every), min_size=1, max_size=20, unique=True))
+
+
+WRAPPED = st.sampled_from(["{}", '="{}"', "'{}'", " {}", "{}\u00a0", "\u201c{}\u201d", "{}."])
+
+
+@settings(deadline=None)
+@given(columns(), WRAPPED, st.booleans(), st.booleans())
+def test_a_table_s_own_codes_come_back_however_they_are_wrapped(column, wrapped, dotted, lower):
+    kind, version, before_dot, every = column
+
+    def written(code: str) -> str:
+        at = before_dot + (code.startswith("E") and version == "9")
+        head, tail = code[:at], code[at:]
+        whole = f"{head}.{tail}" if dotted and tail and version + kind != "10" + PROCEDURE else code
+        return wrapped.format(whole.lower() if lower else whole)
+
+    assert read([written(code) for code in every], kind=kind, version=version) == [f"{version}/{c}" for c in every]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(sorted(codes._titles(DIAGNOSIS, "9"))), min_size=1, max_size=20, unique=True))
+def test_codes_opened_as_numbers_are_right_or_refused(every):
+    """Never another disease: each code comes back as it was, or the column is refused."""
+    numbers = [str(int(code)) if code.isdecimal() else code for code in every]
+    if len(set(numbers)) < len(numbers):
+        return
+    lost = any(
+        one != other and not codes.is_known(f"{DIAGNOSIS}9//{one}") for one, other in zip(numbers, every, strict=False)
+    )
+    try:
+        found = read(numbers)
+    except ValueError:
+        return
+    if lost:
+        assert found == [f"9/{code}" for code in every]
