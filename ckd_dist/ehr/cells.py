@@ -20,7 +20,7 @@ TYPES = {  # of our columns; all others are text
     **dict.fromkeys(("seq", "age", "year", "cancelled"), "INTEGER"),
     "time_of_day": "TIME",
 }
-NULLS = ("NULL", "null", "Null", "NaN", "nan", "NAN", "NaT", "None", "none", "NONE", "NA", "N/A", "n/a", "<NA>", "\\N")
+NULLS = "NULL|null|Null|NaN|nan|NAN|NaT|None|none|NONE|NA|N/A|n/a|<NA>|[\\\\]N"  # words for nothing
 BLANKS = r"[ \t\x{a0}\x{2000}-\x{200b}\x{202f}\x{3000}\x{feff}]+"  # all are one blank within a cell; a line end is not
 QUOTES = "[\"'`=\u201c\u201d\u2018\u2019\u00ab\u00bb]"  # around a value, or before it, as spreadsheets write ="11"
 
@@ -42,11 +42,9 @@ FORMATS = [
     *("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%dT%H%M%S", "%Y-%m-%dT%H%M%S"),
 ]
 
-_NULLS = ", ".join(f"'{word}'" for word in NULLS)
 MACROS = (
-    rf"""CREATE MACRO stripped(cell) AS nullif(regexp_replace(regexp_replace(cell,
-        '{BLANKS}', ' ', 'g'), '^\s+|\s+$', '', 'g'), '')""",
-    f"""CREATE MACRO told(cell) AS CASE WHEN cell IN ({_NULLS}) THEN NULL ELSE cell END""",
+    rf"""CREATE MACRO cleared(cell) AS nullif(regexp_replace(regexp_replace(regexp_replace(cell,
+        '{BLANKS}', ' ', 'g'), '^\s+|\s+$', '', 'g'), '^({NULLS})$', ''), '')""",
     # all digits are there, or the number of digits after the point makes up for the exponent
     f"""CREATE MACRO unwrapped(cell) AS trim(regexp_replace(cell, '{QUOTES.replace("'", "''")}', '', 'g'))""",
     r"""CREATE MACRO exact(cell) AS CASE
@@ -84,9 +82,8 @@ USUAL = {  # a test that nearly every cell of a type passes, and how it is then 
     "INTEGER": ("TRY_CAST({0} AS INTEGER)::VARCHAR = {0}", "TRY_CAST({0} AS INTEGER)"),
     "TIME": ("{0} LIKE '__:__:__'", "TRY_CAST({0} AS TIME)"),
     "VARCHAR": (
-        "strlen({0}) = length({0}) AND NOT contains({0}, '  ') AND NOT prefix({0}, ' ') AND NOT suffix({0}, ' ')"
-        " AND NOT contains({0}, chr(9)) AND NOT contains({0}, chr(10)) AND NOT contains({0}, chr(13))"
-        f" AND (length({{0}}) > 4 OR {{0}} < ':' OR {{0}} NOT IN ({_NULLS})) AND {{0}} <> ''",
+        "{0} >= '!' AND right({0}, 1) > ' ' AND NOT contains({0}, '  ') AND NOT contains({0}, chr(9))"
+        " AND strlen({0}) = length({0}) AND (strlen({0}) > 4 OR {0} < ':')",  # no longer word is one for nothing
         "{0}",
     ),
 }
@@ -106,9 +103,8 @@ def read(columns: Mapping[str, str], source: str, also: str, careful: bool) -> s
     texts = ", ".join(f"({expression})::VARCHAR AS {ours}" for ours, expression in columns.items())
     step = f"SELECT {texts}, {also} FROM {source}"
     values = {ours: _usual(ours) for ours in columns}
-    if careful:  # one step a subquery: a macro within a macro would be written out anew at each of its uses
-        for macro in ("stripped", "told"):
-            step = f"SELECT * REPLACE ({', '.join(f'{macro}({ours}) AS {ours}' for ours in columns)}) FROM ({step})"
+    if careful:  # a step of its own: within the macros that read, it would be written out anew at each use
+        step = f"SELECT * REPLACE ({', '.join(f'cleared({ours}) AS {ours}' for ours in columns)}) FROM ({step})"
         values = {ours: READ_BY.get(ours, "{0}").format(ours) for ours in columns}
     listed = ", ".join(f"{value} AS {ours}" for ours, value in values.items())
     typed = [ours for ours in columns if ours in READ_BY]
@@ -133,9 +129,9 @@ def forms(con: Connection, columns: Mapping[str, str], source: str) -> dict[str,
 
 
 def _usual(ours: str) -> str:
-    """Read the usual cell; text is read whatever it is, and may be told from nothing at once."""
+    """Read the usual cell; text is cleared of blanks and words for nothing at once."""
     test, value = (each.format(ours) for each in USUAL[_type(ours)])
-    other = f" ELSE told(stripped({ours}))" if _type(ours) == "VARCHAR" else ""
+    other = f" ELSE cleared({ours})" if _type(ours) == "VARCHAR" else ""
     return f"CASE WHEN {test} THEN {value}{other} END"
 
 

@@ -19,5 +19,6 @@ def test_the_line_names_what_was_kept_skipped_missing_and_unknown(tmp_path: Path
     assert said(f"mimic3:{folder}", tmp_path / "events") == (
         "3 admissions, 5 diagnoses, 0 drugs; lost: 1 rows of DIAGNOSES_ICD (hadm_id not in ADMISSIONS); "
         "no PROCEDURES_ICD, no PRESCRIPTIONS, no ICUSTAYS: records will hold no procedures, no drugs, no sites; "
-        "1 diagnoses (20.0%) have one of 1 codes that no table knows"
+        "1 diagnoses (20.0%) have one of 1 codes that no table knows: "
+        "is their ICD version right, are they whole, are they a site's own?"
     )
