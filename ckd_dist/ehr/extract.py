@@ -135,9 +135,7 @@ def _write(con: Connection, out: Path, report: Report, track: Track) -> None:
     metadata = out / "metadata"
     metadata.mkdir()
     _write_splits(con, metadata / "subject_splits.parquet")
-    if number(con, "SELECT count(*) FROM unread_visits"):
-        unread = con.sql("SELECT DISTINCT subject_id, admitted FROM unread_visits ORDER BY ALL").to_arrow_table()
-        pq.write_table(unread, out / UNREAD_VISITS)
+    _write_unread(con, out / UNREAD_VISITS)
     _write_codes(con, metadata / "codes.parquet", report)
     _write_json(metadata / "dataset.json", _dataset(report["source"]))
     _write_json(metadata / "report.json", report)
@@ -147,6 +145,13 @@ def _write_splits(con: Connection, path: Path) -> None:
     table = con.sql("SELECT subject_id, split FROM splits ORDER BY subject_id").to_arrow_table()
     table = meds.SubjectSplitSchema.align(table)
     pq.write_table(table, path)
+
+
+def _write_unread(con: Connection, path: Path) -> None:
+    """When somebody came whose visit cannot be read; no file where all can be."""
+    if number(con, "SELECT count(*) FROM unread_visits"):
+        unread = con.sql("SELECT DISTINCT subject_id, admitted FROM unread_visits ORDER BY ALL").to_arrow_table()
+        pq.write_table(unread, path)
 
 
 def _write_codes(con: Connection, path: Path, report: Report) -> None:

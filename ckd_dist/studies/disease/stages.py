@@ -230,6 +230,7 @@ def evaluate(context: Context) -> Outcome:
     """predictions -> report: keep them, and score all models on held_out, beside baselines, with intervals."""
     recipe, run, settings = context.recipe, context.run, context.recipe.evaluate
     selected, plans = read(run, "select").numbers, read(run, "label").numbers
+    held_out = read_held_out(run)  # refused before anything is scored
     num_tuning_pairs = len(read_labelled(run, "tuning").rows)
     students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
     models = score_models(run, students, recipe.label.import_from, plans, is_synthetic(recipe.extract.source))
@@ -238,7 +239,7 @@ def evaluate(context: Context) -> Outcome:
     provenance = provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today())
     results = Results(
         replace(provenance, was_read=what_was_read(run, "extract", "select")),
-        read_held_out(run),
+        held_out,
         read_cohort(run, selected["flow"], read(run, "extract").numbers["tables"]),
         tuple(models),
         time_models(run, timed, settings.timing_samples, settings.timing_batch, settings.seed),
