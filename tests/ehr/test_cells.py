@@ -73,6 +73,8 @@ def test_words(con):
     assert read(con, "drug", "a  b", "a\u00a0b", "\ta\tb ", "a\u2009 b") == ["a b"] * 4
     assert read(con, "drug", "a\nb", "Na", "\n a", "4280") == ["a\nb", "Na", "a", "4280"]
     assert read(con, "drug", "nan", "NULL", "None", "NaT", "NA") == [None] * 5
+    errors = ("#N/A", "#NV", "#REF!", "#NAME?", "#DIV/0!", "#ÜBERLAUF!", "#####")  # a spreadsheet's
+    assert read(con, "code", *errors, "#1 pain cream") == [None] * len(errors) + ["#1 pain cream"]
 
 
 def test_forms_hold_no_value(con):
