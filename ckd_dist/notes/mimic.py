@@ -2,24 +2,37 @@
 
 DuckDB streams the file, gzipped or not, and knows that a quoted text runs over lines.  Everything is read as text and
 the note is kept to the character, blanks at its ends too, so that offsets found here are offsets in the hospital's
-table.  Notes that MIMIC-III marks as errors (ISERROR = 1) are left out.
+table.  Notes that MIMIC-III marks as errors (ISERROR: 1, or another word for yes) are left out.  Above
+a twentieth of malformed rows the table is refused, with the likely cause.
 """
 
-import csv
-import gzip
 import re
-import zlib
 from collections import Counter
 from pathlib import Path
 
 import duckdb
 
 from ckd_dist.notes.document import Corpus, Document, corpus_of
+from ckd_dist.notes.table import layout_of
 
 NOTES_III = ("NOTEEVENTS", "row_id")
 NOTES_IV = ("discharge", "note_id")
 LONGEST = 1 << 25  # bytes of a row; a discharge summary has some 10,000
 ROWS = 10_000  # fetched at once
+MOST_LOST = 1 / 20  # share of the rows that may be malformed
+IN_ERROR = ("1", "true", "t", "yes", "y")  # what a column of yes and no says, in lower case, without .0 behind it
+NOT_IN_ERROR = ("", "0", "false", "f", "no", "n", "nan", "na", "n/a", "none", "null", "\\n", "<na>")
+CAUSES = {  # what DuckDB says of a row -> why that is
+    "INVALID ENCODING": "they are not UTF-8, so it may be Latin-1 or Windows-1252: convert it, e.g. with iconv",
+    "UNQUOTED VALUE": "a quotation mark within a text is not doubled, or one is not closed: write the table anew",
+    "MISSING COLUMNS": "they have too few fields: a text with line breaks must stand in quotation marks",
+    "TOO MANY COLUMNS": "they have too many fields: a text with separators must stand in quotation marks",
+    "LINE SIZE OVER MAXIMUM": f"a row has more than {LONGEST:,} bytes: is a quotation mark not closed?",
+}
+FAULTS = """SELECT fault, count(*) FROM (SELECT min_by(error_type::VARCHAR, error_type) AS fault FROM reject_errors
+    GROUP BY file_id, line) GROUP BY fault ORDER BY count(*) DESC, fault DESC"""
+ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+")  # an id that a spreadsheet has rounded
+WHOLE = re.compile(r"(\d+)\.0+")  # an id in a column of numbers with a gap
 
 
 def read_mimic3(path: Path) -> Corpus:
@@ -34,35 +47,54 @@ def read_mimic4(path: Path) -> Corpus:
 
 def _read(path: Path, table: str, key: str) -> Corpus:
     path = _find(path, table)
-    header = _header(path)
-    if missing := [column for column in (key, "subject_id", "text") if column not in header]:
-        raise ValueError(f"{path}: column {', '.join(missing)} is missing from the header (upper or lower case)")
-    columns = ", ".join(f"{_quoted(column)}: 'VARCHAR'" for column in header)
-    wrong = "coalesce(trim(iserror) IN ('1', '1.0'), false)" if "iserror" in header else "false"
-    query = f"""SELECT {key}, subject_id, text, {wrong}
-        FROM read_csv({_quoted(_literal(path))}, columns = {{{columns}}}, auto_detect = false, header = true,
-        delim = ',', quote = '"', escape = '"', max_line_size = {LONGEST}, store_rejects = true)"""
+    layout = layout_of(path, (key, "subject_id", "text"))
+    mark = "iserror" if "iserror" in layout.columns else "NULL"
     counts: Counter[str] = Counter()
     documents: list[Document] = []
     with duckdb.connect() as con:
         try:
-            rows = con.execute(query)
+            rows = con.execute(f"SELECT {key}, subject_id, text, {mark} FROM {layout.scan(path, LONGEST)}")
             while batch := rows.fetchmany(ROWS):
-                for name, subject, text, in_error in batch:
-                    if in_error:
+                for name, subject, text, said in batch:
+                    if _is_in_error(path, said):
                         counts["in_error"] += 1
                     elif not (name and text and text.strip()):
                         counts["empty"] += 1
                     else:
-                        documents.append(Document(name.strip(), text, None, subject and subject.strip()))
-            counts["malformed_lines"] = con.execute(
-                "SELECT count(DISTINCT (file_id, line)) FROM reject_errors"
-            ).fetchall()[0][0]
+                        documents.append(Document(_id(path, name), text, None, subject and _id(path, subject)))
+            faults = dict(con.execute(FAULTS).fetchall())
         except duckdb.IOException:  # messages may quote a row: none is passed on
             raise ValueError(f"{path} cannot be read to its end: is the file whole?") from None
         except duckdb.InvalidInputException:
             raise ValueError(f"{path} cannot be parsed as CSV: write it anew, with one kind of line end") from None
+    _check_enough(path, faults, sum(counts.values()) + len(documents))
+    counts["malformed_lines"] = sum(faults.values())
     return corpus_of(documents, counts)
+
+
+def _is_in_error(path: Path, said: str | None) -> bool:
+    """Say whether a mark is a yes.  Raises ValueError where it is neither yes nor no."""
+    word = re.sub(r"\.0*$", "", (said or "").strip().lower())
+    if word not in IN_ERROR and word not in NOT_IN_ERROR:
+        raise ValueError(f"{path}: column iserror says neither yes nor no: write 1 for a note in error, else nothing")
+    return word in IN_ERROR
+
+
+def _id(path: Path, written: str) -> str:
+    """Return an id as a whole number where it is one.  Raises ValueError where a spreadsheet has rounded it."""
+    written = written.strip()
+    if ROUNDED.fullmatch(written):
+        raise ValueError(f"{path}: a spreadsheet has rounded the ids (1.2E+07): export the table again, ids as text")
+    whole = WHOLE.fullmatch(written)
+    return whole[1] if whole else written
+
+
+def _check_enough(path: Path, faults: dict[str, int], num_rows: int) -> None:
+    """Raise ValueError where more than a twentieth of the rows are malformed, with the most frequent cause."""
+    num_lost = sum(faults.values())
+    if num_lost > MOST_LOST * (num_lost + num_rows):
+        cause = CAUSES.get(next(iter(faults)), "write the table anew")
+        raise ValueError(f"{path}: {num_lost:,} of {num_lost + num_rows:,} rows are malformed; most often {cause}")
 
 
 def _find(path: Path, table: str) -> Path:
@@ -82,22 +114,3 @@ def _find(path: Path, table: str) -> Path:
             else f"{path} holds neither {table}.csv nor {table}.csv.gz: add the table, or give its path"
         )
     return found[0]
-
-
-def _header(path: Path) -> list[str]:
-    """Read the column names, in lower case."""
-    try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            line = file.readline(1 << 16).decode("utf-8-sig", errors="replace")
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}): is the file whole?") from None
-    return [name.strip().lower() for name in next(csv.reader([line]), [])]
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _literal(path: Path) -> str:
-    """Return a path that DuckDB, which takes it as a glob, reads literally: brackets and stars within brackets."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path))

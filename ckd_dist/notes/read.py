@@ -49,8 +49,8 @@ def read_corpus(source: str) -> Corpus:
     documents = _distinct(documents, counts)
     if not documents:
         raise ValueError(
-            f"{source} holds no document ({counts['empty']} empty, {counts['malformed_lines']} malformed lines): "
-            f"is it {source.partition(':')[0]}?"
+            f"{source} holds no document ({counts['empty']} empty, {counts['malformed_lines']} malformed lines"
+            f"{f', {n} marked as in error' if (n := counts['in_error']) else ''}): is it {source.partition(':')[0]}?"
         )
     return corpus_of(documents, counts)
 

@@ -161,10 +161,10 @@ def test_mimic4_counts_broken_rows(tmp_path: Path) -> None:
     (tmp_path / "note").mkdir()
     (tmp_path / "note" / "discharge.csv").write_text(
         'note_id,subject_id,text\n1-DS-1,10,"ab\nc"\n1-DS-2,10,"a","one too many"\n1-DS-3,11\n'
-        '1-DS-4,11,"say ""ah"" \n"\n'
+        '1-DS-4,11,"say ""ah"" \n"\n' + "1-DS-5,12,fine\n" * 40
     )
     corpus = read_mimic4(tmp_path)
-    assert [(d.name, d.subject, d.text) for d in corpus.documents] == [
+    assert [(d.name, d.subject, d.text) for d in corpus.documents[:2]] == [
         ("1-DS-1", "10", "ab\nc"),
         ("1-DS-4", "11", 'say "ah" \n'),
     ]
@@ -188,3 +188,74 @@ def test_mimic_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read to its end") as caught:
         read_mimic3(tmp_path / "NOTEEVENTS.csv.gz")
     assert "secret" not in str(caught.value)
+
+
+HEADER = "ROW_ID,SUBJECT_ID,CATEGORY,ISERROR,TEXT\n"
+LINES = [f'{number},{number % 7},Nursing,,"Note {number}: he said, ""no"",\nhas asthma."\n' for number in range(200)]
+
+
+def noteevents(folder: Path, content: bytes | str, name: str = "NOTEEVENTS.csv") -> Path:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def comma_to(mark: str) -> str:
+    """The table with another separator; commas within texts stay."""
+    rows = [HEADER, *LINES]
+    return "".join(row.replace(",", mark, HEADER.count(",")) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "written",
+    {
+        "semicolons": comma_to(";"),
+        "tabs": comma_to("\t"),
+        "bars": comma_to("|"),
+        "byte order mark": "\ufeff" + HEADER + "".join(LINES),
+        "Windows": (HEADER + "".join(LINES)).replace("\n", "\r\n"),
+        "old Macintosh": (HEADER + "".join(LINES)).replace("\n", "\r"),
+        "index": "," + HEADER + "".join(f"{nth},{line}" for nth, line in enumerate(LINES)),
+        "two of one name": "CATEGORY,category,category," + HEADER + "".join(f"a,b,c,{line}" for line in LINES),
+        "blank lines": "\n \n" + HEADER + "".join(LINES),
+        "name with marks": '"a ""name""",' + HEADER + "".join(f"1,{line}" for line in LINES),
+        "numbers with gaps": HEADER + "".join(line.replace(",", ".0,", 2) for line in LINES),
+        "packed without a word": gzip.compress((HEADER + "".join(LINES)).encode()),
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_a_table_of_notes_is_read_whatever_its_form(tmp_path: Path, written: tuple[str, str | bytes]) -> None:
+    corpus = read_mimic3(noteevents(tmp_path, written[1]))
+    assert [document.name for document in corpus.documents] == [str(number) for number in range(200)]
+    assert [document.subject for document in corpus.documents] == [str(number % 7) for number in range(200)]
+    assert corpus.documents[-1].text.splitlines() == ['Note 199: he said, "no",', "has asthma."]
+    assert not corpus.counts["malformed_lines"]
+
+
+@pytest.mark.parametrize(
+    ("written", "refusal"),
+    [
+        ((HEADER + "".join(LINES)).encode("utf-16"), "is written in UTF-16"),
+        ((HEADER + "".join(LINES)).encode("utf-16-le"), "is written in UTF-16"),
+        (b"PK\x03\x04" + bytes(100), "is a workbook or a zip archive"),
+        ((HEADER + "".join(LINES)).replace("asthma", "asthmä").encode("latin-1"), "200 of 200 rows.*not UTF-8"),
+        (HEADER + "".join(LINES).replace('""', '"'), "rows are malformed; most often a quotation mark within a text"),
+        (HEADER + "".join(LINES).replace('""', "").replace('"', ""), "have too (few|many) fields: a text with"),
+        ("".join(LINES), "first line is no line of column names"),
+        ("TEXT," + HEADER + "".join(f"a,{line}" for line in LINES), "two columns have the same name, text"),
+        (HEADER + "".join(LINES).replace("Nursing,,", "Nursing,maybe,"), "iserror says neither yes nor no"),
+        (HEADER + "".join(LINES).replace("1,1,", "1.2E+07,1,"), "has rounded the ids"),
+        ("", "column row_id, subject_id, text is missing"),
+    ],
+)
+def test_a_table_of_notes_that_is_not_read_names_the_cause(tmp_path: Path, written: str | bytes, refusal: str) -> None:
+    with pytest.raises(ValueError, match=refusal) as caught:
+        read_mimic3(noteevents(tmp_path, written))
+    assert not any(word in str(caught.value) for word in ("asthm", "said,", "maybe", "Nursing"))
+
+
+@pytest.mark.parametrize("yes", ["1", "1.0", "True", "true", "t", "Y", "YES", " yes "])
+@pytest.mark.parametrize("no", ["", "0", "0.0", "False", "F", "N", "no", "NaN", "None", "NULL"])
+def test_a_note_in_error_is_left_out_whatever_the_word_for_it(tmp_path: Path, yes: str, no: str) -> None:
+    rows = [line.replace("Nursing,,", f"Nursing,{yes if nth % 4 else no},") for nth, line in enumerate(LINES)]
+    corpus = read_mimic3(noteevents(tmp_path, HEADER + "".join(rows)))
+    assert (len(corpus.documents), corpus.counts["in_error"]) == (50, 150)
