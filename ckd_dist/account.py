@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MOST = 6  # parts of one kind that a line names; the rest is added up
+FEW = 3  # entries of the user's own files that a sentence quotes
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,12 @@ def counted(numbers: Mapping[str, int]) -> str:
     parts = [f"{number:,} {what}" for what, number in list(numbers.items())[:MOST]]
     rest = sum(list(numbers.values())[MOST:])
     return ", ".join([*parts, *([f"{rest:,} others"] if rest else [])])
+
+
+def some(items: Sequence[str]) -> list[str]:
+    """Return the first `FEW` of what a sentence quotes, and how many more there are.
+
+    >>> some(["a", "b"]), some(["a", "b", "c", "d", "e"])
+    (['a', 'b'], ['a', 'b', 'c', 'and 2 more'])
+    """
+    return [*items[:FEW], *([f"and {len(items) - FEW} more"] if len(items) > FEW else [])]

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ckd_dist.account import some
 from ckd_dist.ehr.codes import ccs_categories, ccs_names, icd9_targets, is_known, known_codes, title
 from ckd_dist.ehr.labelset import ICD9, ICD10, LabelSet
 from ckd_dist.schema import ANY_DIAGNOSIS, DIAGNOSIS, EICU_DIAGNOSIS, PROCEDURE
-
-FEW = 3  # codes that a sentence quotes
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,11 @@ def check_codes(labels: LabelSet, found: Collection[str], source: str) -> list[s
         remarks.append(f"{_codes(unmatched)} of the label set can match nothing: {_causes(unmatched, found)}")
     for vocabulary in sorted(vocabularies - {ICD9, ICD10}):
         listed = {code for codes in labels.written for code in codes if _vocabulary(code) == vocabulary}
-        if absent := len(listed - found):
-            remarks.append(f"{absent} of {_codes(listed)} of {vocabulary} in the label set occur in no event")
+        if absent := listed - found:
+            remarks.append(
+                f"{len(absent)} of {_codes(listed)} of {vocabulary} in the label set occur in no event:"
+                f" {_absent(absent, labels, found)}"
+            )
     return remarks
 
 
@@ -136,9 +138,27 @@ def _codes(codes: Collection[str]) -> str:
 
 
 def _causes(codes: Collection[str], found: Collection[str]) -> str:
-    causes = [_cause(code, found) for code in sorted(codes)]
-    rest = [f"and {len(causes) - FEW} more"] if len(causes) > FEW else []
-    return "; ".join([*causes[:FEW], *rest])
+    return "; ".join(some([_cause(code, found) for code in sorted(codes)]))
+
+
+def _absent(absent: Collection[str], labels: LabelSet, found: Collection[str]) -> str:
+    """Quote codes that no event has, of labels that nothing else sets first; say which are only spelled otherwise."""
+    spelled = {_spelling(code) for code in found}
+    lines = []
+    for names, codes in zip(labels.names, labels.written, strict=True):
+        alone = not any(code in found or is_known(code) for code in codes)
+        for code in codes & set(absent):
+            otherwise = ", which events spell with other zeros, marks or capitals" if _spelling(code) in spelled else ""
+            lines.append((not alone, f"{code.removeprefix(_vocabulary(code))} (of {names!r}{otherwise})"))
+    return ", ".join(some([line for _, line in sorted(lines)]))
+
+
+def _spelling(code: str) -> str:
+    """
+    >>> _spelling("DIAGNOSIS//OWN//AS01") == _spelling("DIAGNOSIS//OWN//as-1"), _spelling("AS10") == _spelling("AS1")
+    (True, False)
+    """
+    return re.sub(r"(?<![0-9])0+(?=[0-9])|[\W_]", "", code.lower())
 
 
 def _with_zeros(code: str) -> list[str]:

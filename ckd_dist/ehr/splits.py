@@ -46,12 +46,14 @@ def check_labels(
     names: Sequence[str],
     absent: Literal["refuse", "allow"],
     extracted: str = "",
+    remarks: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """Return, by split, the labels that never occur in it.
 
     labels_by_split: the samples' `labels` column, lists of K bits, null where unlabelled.  extracted: what extraction
-    kept and lost, which a refusal repeats, since a broken table is a likelier cause than few subjects.  Raises
-    ValueError where train has no labelled sample, or lacks a label and that is refused.
+    kept and lost, remarks: what is known of the label set's codes; a refusal repeats both, since a broken table or a
+    code that no event has is a likelier cause than few subjects.  Raises ValueError where train has no labelled sample,
+    or lacks a label and that is refused.
     """
     seen = f"; extract kept and lost: {extracted}" if extracted else ""
     missing = {split: _absent(labels, names) for split, labels in labels_by_split.items()}
@@ -61,9 +63,11 @@ def check_labels(
             f"tables were read aright, loosen select.* or bring more subjects{seen}"
         )
     if missing["train"] and absent == "refuse":
+        known = "".join(f"; {remark}" for remark in remarks)
+        mend = "mend the codes of the label set, or map the site's by extract.code_map; else " if remarks else ""
         raise ValueError(
             f"{len(missing['train'])} of {len(names)} labels never occur in train, the first is "
-            f"{missing['train'][0]!r}: bring more subjects, leave them out of the "
+            f"{missing['train'][0]!r}{known}: {mend}bring more subjects, leave them out of the "
             f"label set, or set select.absent_labels=allow{seen}"
         )
     return missing

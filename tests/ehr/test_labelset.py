@@ -147,8 +147,22 @@ def test_a_code_that_matches_nothing_beside_others_is_said(tmp_path: Path):
 def test_codes_without_a_table_are_judged_by_their_events(tmp_path: Path):
     labels = own(tmp_path, 'a: {codes: {SNOMED: ["84114007", "1"]}}\nb: {codes: {SNOMED: ["2"]}}')
     assert check_codes(labels, {f"{SNOMED}84114007"}, "x") == [
-        f"2 of 3 codes of {SNOMED} in the label set occur in no event"
-    ]
+        f"2 of 3 codes of {SNOMED} in the label set occur in no event: 2 (of 'b'), 1 (of 'a')"
+    ], "a label that nothing else sets comes first"
+
+
+@pytest.mark.parametrize(
+    ("event", "otherwise"),
+    [("AS01", True), ("as1", True), ("AS-1", True), ("A.S_1", True), ("AS10", False), ("AS11", False), ("BS1", False)],
+)
+def test_own_codes_that_no_event_has_are_quoted(tmp_path: Path, event: str, otherwise: bool):
+    """The label could be set here, so it is for check_labels to refuse; but the sentence names the cause."""
+    labels = own(tmp_path, 'Asthma: {codes: {OWN: ["AS1"]}}\nGout: {codes: {OWN: ["G1", "G2", "G3", "G4"]}}')
+    (remark,) = check_codes(labels, {f"DIAGNOSIS//OWN//{event}"}, "x")
+    assert remark.startswith("5 of 5 codes of DIAGNOSIS//OWN// in the label set occur in no event: AS1 (of 'Asthma'")
+    assert remark.endswith("G1 (of 'Gout'), G2 (of 'Gout'), and 2 more")
+    assert ("spell with other zeros" in remark) == otherwise
+    assert event == "AS1" or event not in remark.split("no event: ")[1], "an event's code is not quoted"
 
 
 def test_a_vocabulary_that_no_label_knows(tmp_path: Path):

@@ -55,6 +55,9 @@ def test_label_that_never_occurs():
     by_split = {"train": labels([1, 0], None, [1, 0]), "tuning": labels([1, 1]), "held_out": labels(None)}
     with pytest.raises(ValueError, match="1 of 2 labels never occur in train, the first is 'gout'"):
         check_labels(by_split, ["asthma", "gout"], absent="refuse")
+    remarks = ["1 of 1 code of DIAGNOSIS//OWN// in the label set occur in no event: G1 (of 'gout')"]
+    with pytest.raises(ValueError, match=r"'gout'; 1 of 1 code of .*G1 .of 'gout'.: mend the codes .*code_map; else"):
+        check_labels(by_split, ["asthma", "gout"], absent="refuse", remarks=remarks)
     missing = check_labels(by_split, ["asthma", "gout"], absent="allow")
     assert missing == {"train": ["gout"], "tuning": [], "held_out": ["asthma", "gout"]}
 

@@ -99,6 +99,7 @@ def select(context: Context) -> Outcome:
         labels.names,
         settings.absent_labels,
         extracted.said if extracted else "",
+        remarks,
     )
     for split, frame in samples.items():
         with replacing(run.samples(split)) as temporary:
