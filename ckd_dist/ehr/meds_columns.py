@@ -2,11 +2,13 @@
 
 MEDS fixes the columns' types; tools do not keep them.  An id that is whole is read from any type of number or text.
 A visit's id may also be any name, a UUID: such visits are numbered in the order of their names.  A number that is
-not whole, or too large for a float to be exact, names nobody and is refused.
+not whole, or too large for a float of its width to be exact, names nobody and is refused; so is one that a spreadsheet
+has rounded, 2.00E+07.  A text's time is read as a table's cell is (cells.py): a cast would drop the word behind it, PM.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -14,24 +16,30 @@ import meds
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ckd_dist.ehr.cells import USUAL
 from ckd_dist.ehr.staging import Connection, number
 
 ASKED = ("subject_id", "time", "code")
+IDS_OF_VISITS = ("hadm_id", "visit_id")  # meds_etl calls OMOP's visit_occurrence_id so
+IDS = ("subject_id", *IDS_OF_VISITS)
 WHOLE = re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)")
 FLOAT = re.compile(r"FLOAT|DOUBLE|DECIMAL.*")
 TEXT = re.compile(r"VARCHAR|ENUM.*")
 MOMENT = re.compile(r"DATE|TIMESTAMP.*")
 EMPTY = "'', 'nan', 'none', 'null', '<na>', 'nat', 'unk'"  # how tools write an empty cell
 ROW, FILE = "file_row_number", "meds_file"  # columns that the reader adds
-LARGEST = 2**53  # whole numbers up to it are exact in a float
+EXACT_BELOW = {"halffloat": 2**11, "float": 2**24, "double": 2**53}  # whole numbers, in a float of arrow's name
+ROUNDED = r"^[+-]?\d([.,]\d+[eE][+]?|[eE][+])\d+$"  # a number that has lost digits, if not all of them are there
+ZONES = "UTC|GMT|BST|CES?T|WES?T|EES?T|[ECMP][SD]T|AK[SD]T|HST|AES?T"  # behind a clock time, which is kept
 
 
 @dataclass(frozen=True)
 class Columns:
-    """types: of the data's columns, by name in lower case."""
+    """types: of the data's columns, by name in lower case.  below: of ids in floats, what all files have exactly."""
 
     place: Path
     types: dict[str, str]
+    below: Mapping[str, int] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
         return self.types.get(name, '"NULL"') != '"NULL"'
@@ -42,19 +50,26 @@ class Columns:
         if WHOLE.fullmatch(kind):
             return f"TRY_CAST({name} AS BIGINT)"
         if FLOAT.fullmatch(kind):
-            return f"CASE WHEN {name} = trunc({name}) AND abs({name}) <= {LARGEST} THEN TRY_CAST({name} AS BIGINT) END"
+            below = self.below.get(name, EXACT_BELOW["float" if kind == "FLOAT" else "double"])
+            return f"CASE WHEN {name} = trunc({name}) AND abs({name}) < {below} THEN TRY_CAST({name} AS BIGINT) END"
         if TEXT.fullmatch(kind):
-            return f"TRY_CAST(regexp_extract({name}::VARCHAR, '^\\s*([+-]?\\d+)([.]0*)?\\s*$', 1) AS BIGINT)"
+            signed = f"TRY_CAST(regexp_extract({name}::VARCHAR, '^\\s*([+-]?\\d+)([.]0*)?\\s*$', 1) AS BIGINT)"
+            return f"coalesce({signed}, whole(cleared({name}::VARCHAR)))"
         raise ValueError(f"{self.place}: column {name} is {kind}, and holds no ids: MEDS has whole numbers there")
 
     def time_of(self, name: str) -> str:
-        """SQL of a clock time: an instant's in UTC; a text's as it stands, null where it is none."""
+        """SQL of a clock time: an instant's in UTC; a text's as it stands, null where it has not one reading."""
         kind, cell = self.types[name], f'"{name}"'  # `end` is a word of SQL's own
         if MOMENT.fullmatch(kind):
             is_instant = kind.startswith("TIMESTAMPTZ") or kind.endswith("WITH TIME ZONE")
             return f"{cell}::TIMESTAMPTZ::TIMESTAMP" if is_instant else f"{cell}::TIMESTAMP"
-        if TEXT.fullmatch(kind) or kind == '"NULL"':
+        if kind == '"NULL"':
             return f"TRY_CAST({cell} AS TIMESTAMP)"
+        if TEXT.fullmatch(kind):
+            usual, value = (each.format(f"{cell}::VARCHAR") for each in USUAL["TIMESTAMP"])
+            half = f"regexp_replace(cleared({cell}::VARCHAR), '([ap])[.] ?m[.]$', '\\1m', 'i')"
+            other = f"moment(unwrapped(regexp_replace({half}, ' ?[(]?({ZONES})[)]?$', '')))"
+            return f"CASE WHEN {usual} THEN {value} ELSE {other} END"
         raise ValueError(f"{self.place}: column {name} is {kind}, and holds no times: MEDS has timestamps there")
 
     def first_of(self, names: tuple[str, ...]) -> str | None:
@@ -123,6 +138,32 @@ def columns_of(con: Connection, table: str, place: Path, asked: tuple[str, ...])
             f"{place}: column {', '.join(missing)} is missing, which every such file has; found {found}{old}"
         )
     return Columns(place, types)
+
+
+def with_bounds(columns: Columns, files: list[Path]) -> Columns:
+    """Say what all files hold exactly of ids that any of them has as floats: one type stands for all files' columns."""
+    floats = [name for name in IDS if FLOAT.fullmatch(columns.types.get(name, ""))]
+    if not floats:
+        return columns
+    below: dict[str, int] = {}
+    for path in files:
+        for column in pq.read_schema(path):
+            if (name := column.name.lower()) in floats and str(column.type) in EXACT_BELOW:
+                below[name] = min(EXACT_BELOW[str(column.type)], below.get(name, 2**63))
+    return replace(columns, below=below)
+
+
+def check_rounded(con: Connection, table: str, columns: Columns, name: str) -> None:
+    """Raise ValueError where an id of text has lost its last digits: it may be another's."""
+    if not TEXT.fullmatch(columns.types[name]):
+        return
+    cell = f"trim({name}::VARCHAR)"
+    rounded = f"regexp_matches({cell}, '{ROUNDED}') AND ({columns.id_of(name)}) IS NULL"
+    if num := number(con, f"SELECT count(*) FROM {table} WHERE {rounded}"):
+        raise ValueError(
+            f"{columns.place}: column {name} reads 9.99E+99 (9 a digit) {num:,} times: a spreadsheet has rounded the"
+            " ids; write them as whole numbers"
+        )
 
 
 def blamed(con: Connection, files: list[Path], place: Path, error: duckdb.Error) -> ValueError:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from ckd_dist.ehr.meds_columns import Columns, check_whole, columns_of, count_bad, literal
+from ckd_dist.ehr.meds_columns import Columns, check_rounded, check_whole, columns_of, count_bad, literal, with_bounds
 from ckd_dist.ehr.staging import Connection, Report, number
 from ckd_dist.schema import SPLITS
 
@@ -25,6 +25,8 @@ def load_splits(con: Connection, path: Path, report: Report) -> None:
     if not path.is_file():
         return
     columns = _open(con, "splits_file", path, ("subject_id", "split"))
+    columns = with_bounds(columns, [path])
+    check_rounded(con, "splits_file", columns, "subject_id")
     whole = columns.id_of("subject_id")
     if num_bad := count_bad(con, "splits_file", columns.is_given("subject_id"), whole):
         raise ValueError(f"{path}: {num_bad:,} cells of column subject_id are no whole numbers; MEDS has no other ids")

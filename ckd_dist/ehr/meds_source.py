@@ -21,7 +21,20 @@ from ckd_dist.ehr.cells import BLANKS
 from ckd_dist.ehr.codemap import CodeMap
 from ckd_dist.ehr.events import UNREAD_VISITS
 from ckd_dist.ehr.meds_codes import NO_PREFIX, is_prefix, prefix_of, read_code
-from ckd_dist.ehr.meds_columns import ASKED, FILE, Columns, blamed, columns_of, count_bad, find_files, literal
+from ckd_dist.ehr.meds_columns import (
+    ASKED,
+    FILE,
+    FLOAT,
+    IDS_OF_VISITS,
+    Columns,
+    blamed,
+    check_rounded,
+    columns_of,
+    count_bad,
+    find_files,
+    literal,
+    with_bounds,
+)
 from ckd_dist.ehr.meds_metadata import load_splits, load_titles
 from ckd_dist.ehr.meds_spelling import respell
 from ckd_dist.ehr.meds_visits import CODED, ENDED, VISIT_KINDS, ranks
@@ -46,7 +59,6 @@ from ckd_dist.schema import (
 
 FILES = f"read_parquet(getvariable('files'), union_by_name = true, filename = '{FILE}', file_row_number = true)"
 CODES_AT_ONCE = 1 << 16
-IDS_OF_VISITS = ("hadm_id", "visit_id")  # meds_etl calls OMOP's visit_occurrence_id so
 ENDS_OF_VISITS = ("end", "visit_end_datetime")
 PREFIXES = 8  # that a sentence names
 
@@ -78,7 +90,7 @@ FORM = f"""SELECT regexp_replace(regexp_replace(left(trim(time::VARCHAR), 30), '
 
 # Visits whose ids are no numbers, in the order of their names.
 VISIT_NAMES = f"""CREATE TABLE visit_names AS SELECT name, row_number() OVER (ORDER BY name) AS id
-    FROM (SELECT DISTINCT trim({{name}}::VARCHAR) AS name FROM {FILES} WHERE {{given}})"""
+    FROM (SELECT DISTINCT {{name}} AS name FROM {FILES} WHERE {{given}})"""
 
 JUDGED = f"""CREATE TABLE judged AS
     WITH here AS (SELECT found.* REPLACE (coalesce(found.hadm_id, placed.hadm_id) AS hadm_id)
@@ -156,7 +168,7 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track, code
     report["remarks"] = [f"{num_hidden} hidden files passed over"] if num_hidden else []
     con.execute("SET VARIABLE files = ?", [[literal(file) for file in files]])
     try:
-        columns = columns_of(con, FILES, place, ASKED)
+        columns = with_bounds(columns_of(con, FILES, place, ASKED), files)
         _check_subjects(con, columns)
         columns.check_codes("code")
         others = _read_codes(con, code_map)
@@ -194,9 +206,12 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track, code
 
 def _check_subjects(con: Connection, columns: Columns) -> None:
     """Raise ValueError where a subject's id is no number, or a subject is in two files."""
+    check_rounded(con, FILES, columns, "subject_id")
     if num_bad := count_bad(con, FILES, columns.is_given("subject_id"), columns.id_of("subject_id")):
+        kind = columns.types["subject_id"]
+        why = f", or too large for a {kind} to be exact" if FLOAT.fullmatch(kind) else ""
         raise ValueError(
-            f"{columns.place}: {num_bad:,} cells of column subject_id are no whole numbers; MEDS has no other ids:"
+            f"{columns.place}: {num_bad:,} cells of column subject_id are no whole numbers{why}; MEDS has no other ids:"
             " number the subjects"
         )
     if num_torn := number(con, TORN):
@@ -234,6 +249,7 @@ def _find(con: Connection, columns: Columns, report: Report) -> None:
     """Make table `found`: every event of a kind that we know, spelled as we do."""
     hadm_id, named = "NULL::BIGINT", ""
     if column := columns.first_of(IDS_OF_VISITS):
+        check_rounded(con, FILES, columns, column)
         hadm_id = columns.id_of(column)
         if count_bad(con, FILES, columns.is_given(column), hadm_id):
             hadm_id, named = _name_visits(con, columns, column, report)
@@ -270,9 +286,10 @@ def _name_visits(con: Connection, columns: Columns, name: str, report: Report) -
             f" {columns.types[name]} to be exact: write visits' ids as whole numbers or as text"
         )
     given = columns.is_given(name)
-    con.execute(VISIT_NAMES.format(given=given, name=name))
+    said = f"coalesce(({columns.id_of(name)})::VARCHAR, trim({name}::VARCHAR))"  # 11 and 11.0 are one, V12 another
+    con.execute(VISIT_NAMES.format(given=given, name=said))
     report["remarks"].append("ids of visits are no numbers: visits are numbered in the order of their ids")
-    return "visit_names.id", f"LEFT JOIN visit_names ON {given} AND visit_names.name = trim({name}::VARCHAR)"
+    return "visit_names.id", f"LEFT JOIN visit_names ON {given} AND visit_names.name = {said}"
 
 
 def _stage(con: Connection, file: str, num_nameless: int, report: Report) -> Report:

@@ -136,6 +136,10 @@ AS_GOOD = {
     "code binary": cast("code", pl.Binary),
     "time ns": cast("time", pl.Datetime("ns")),
     "time text": clean().with_columns(pl.col("time").dt.to_string("%Y-%m-%dT%H:%M:%S")),
+    "time with PM": clean().with_columns(pl.col("time").dt.to_string("%Y-%m-%d %I:%M:%S %p")),
+    "time with p.m.": clean().with_columns(pl.col("time").dt.to_string("%F %I:%M %P").str.replace("m$", ".m.")),
+    "time of SAS": clean().with_columns(pl.col("time").dt.to_string("%d%b%Y:%H:%M:%S")),
+    "time with a zone's name": clean().with_columns(pl.col("time").dt.to_string("%F %T (EST)")),
     "time with a zone": clean().with_columns(pl.col("time").dt.replace_time_zone("UTC")),
     "no numeric_value": clean().drop("numeric_value"),
     "numeric_value of text": clean().with_columns(numeric_value=pl.lit("high")),
@@ -153,6 +157,10 @@ def test_columns_of_other_types_say_the_same(case: str, tmp_path: Path):
     assert events.equals(clean())
 
 
+def long_ids(column: str) -> pl.DataFrame:
+    return clean().with_columns(pl.col(column) + 20_000_000)
+
+
 FRACTIONS = pl.col("hadm_id") + 0.5
 REFUSED = {
     "column subject_id are no whole numbers": clean().with_columns(subject_id=pl.format("0e8f-{}", "subject_id")),
@@ -162,7 +170,12 @@ REFUSED = {
     "column code is BIGINT, and MEDS' codes are text": clean().with_columns(code=pl.lit(7, pl.Int64)),
     "column time is BIGINT, and holds no times": clean().with_columns(pl.col("time").dt.epoch("s")),
     "such as 99/99/9999 99:99 ": clean().with_columns(pl.col("time").dt.to_string("%m/%d/%Y %H:%M")),
-    "such as 99 AAA 9999 ": clean().with_columns(pl.col("time").dt.to_string("%d %b %Y")),
+    "such as 99 AAA 99 ": clean().with_columns(pl.col("time").dt.to_string("%d %b %y")),
+    "such as 9999-99-99 99:99 AAAA ": clean().with_columns(pl.col("time").dt.to_string("%F %I:%M noon")),
+    "column hadm_id .* too large for a FLOAT to be exact": long_ids("hadm_id").cast({"hadm_id": pl.Float32}),
+    "column subject_id .* too large for a FLOAT to be exact": long_ids("subject_id").cast({"subject_id": pl.Float32}),
+    "column hadm_id reads 9.99E.99": clean().with_columns(hadm_id=pl.lit("2.00E+07")),
+    "column subject_id reads 9.99E.99": clean().with_columns(subject_id=pl.lit("2,0e+07")),
     "column subject_id is missing.* of MEDS before 0.3": clean().rename({"subject_id": "patient_id"}),
     "none of 8 events of kind admission can be used: 8 no time": clean().with_columns(time=pl.lit(None)),
     "rename its column file_row_number": clean().with_columns(file_row_number=pl.lit(1)),
@@ -175,6 +188,25 @@ def test_a_column_that_cannot_be_read_is_named(sentence: str, tmp_path: Path):
         read(write(tmp_path / "meds", [REFUSED[sentence]]), tmp_path / "events")
     assert "0e8f" not in str(refusal.value) and "2100" not in str(refusal.value)
     assert not (tmp_path / "events").exists()
+
+
+def test_ids_that_one_shard_has_as_short_floats_are_refused(tmp_path: Path):
+    """One type stands for the columns of all shards: ids that a float of 32 bits rounded would pass as another's."""
+    shards = [long_ids("hadm_id"), long_ids("hadm_id").with_columns(pl.col("subject_id") + 100)]
+    for dtype in (pl.Int64, pl.Float64):
+        other = shards[0].cast({"hadm_id": dtype})
+        folder = write(tmp_path / str(dtype), [other, shards[1].cast({"hadm_id": pl.Float32})])
+        with pytest.raises(ValueError, match=r"column hadm_id .* to be exact"):
+            read(folder, tmp_path / "events")
+
+
+def test_a_visit_written_in_two_ways_is_one(tmp_path: Path):
+    """Beside names of letters, 11 and 11.0 are one visit."""
+    name = pl.when(pl.col("subject_id") == 1).then(pl.format("V{}", "hadm_id"))
+    name = name.when(pl.col("code").str.starts_with("DIAG")).then(pl.format("{}.0", "hadm_id"))
+    rows = clean().with_columns(hadm_id=name.otherwise(pl.col("hadm_id").cast(pl.String)))
+    events, _ = read(write(tmp_path / "meds", [rows]), tmp_path / "events")
+    assert events.drop("hadm_id").equals(clean().drop("hadm_id"))
 
 
 def test_a_few_times_that_cannot_be_read_are_said(tmp_path: Path):
