@@ -4,6 +4,8 @@
     HF01,DIAGNOSIS//ICD//10//I50.9                     HF01: DIAGNOSIS//ICD//10//I50.9
     SNOMED/,DIAGNOSIS//SNOMED//                        SNOMED/: DIAGNOSIS//SNOMED//
 
+A CSV file (.csv, .tsv, .txt) may have semicolons, tabs or bars in place of commas.
+
 Where ours ends in // theirs is the beginning of codes, whose rest is kept; the longest beginning counts, and a whole
 code before any.  Of a MEDS data set every code is looked up as it stands there; of tables, a diagnosis, a procedure
 or a drug, by its event code or by the table's own code, dots and case apart.  Descriptions go with their
@@ -19,12 +21,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ckd_dist.account import some
 from ckd_dist.ehr.meds_codes import Reading, read_code
 from ckd_dist.ehr.staging import KIND, Connection, Report, number
 from ckd_dist.ehr.yamlmap import load_mapping
 from ckd_dist.schema import ANY_DIAGNOSIS, ANY_PROCEDURE, DIAGNOSIS, MEDICATION, PROCEDURE
 
 COLUMNS = ["code", "event_code"]
+CSV, MARKS = (".csv", ".tsv", ".txt"), ",;\t|"  # endings of such files, and what may stand between their fields
 CODED = (DIAGNOSIS, ANY_DIAGNOSIS, PROCEDURE, ANY_PROCEDURE, MEDICATION)  # kinds of tables that a map may change
 
 
@@ -34,7 +38,8 @@ class CodeMap:
 
     entries: Mapping[str, str] = field(default_factory=dict)
     required: bool = True  # whether a source that holds none of its codes is refused
-    met: set[str] = field(default_factory=set, init=False)  # the entries that `ours` was asked for
+    met: set[str] = field(default_factory=set, init=False)  # the entries that renamed something
+    crossed: set[str] = field(default_factory=set, init=False)  # those that would make another kind of a table's code
 
     def ours(self, theirs: str) -> str:
         """Return what a code is called here: itself, where no entry is of it.
@@ -43,32 +48,50 @@ class CodeMap:
         >>> of_site.ours("HF01"), of_site.ours("SNOMED/84114007"), of_site.ours("HF012")
         ('DIAGNOSIS//ICD//10//I50.9', 'DIAGNOSIS//SNOMED//84114007', 'HF012')
         """
+        entry = self.entry_of(theirs)
+        if entry is None:
+            return theirs
+        ours = self.renamed_by(entry, theirs)
+        if _read(ours):
+            self.met.add(entry)
+        return ours
+
+    def entry_of(self, theirs: str) -> str | None:
+        """Return the entry that is of a code: the whole code, or its longest beginning; None where there is none."""
         code = theirs.strip()
         if code in self.entries:
-            self.met.add(code)
-            return self.entries[code]
-        beginnings = [each for each in self._beginnings if code.startswith(each)]
-        if not beginnings:
-            return theirs
-        longest = max(beginnings, key=len)
-        self.met.add(longest)
-        return self.entries[longest] + code.removeprefix(longest)
+            return code
+        return max((each for each in self._beginnings if code.startswith(each)), key=len, default=None)
+
+    def renamed_by(self, entry: str, theirs: str) -> str:
+        """Return what an entry that is of a code makes of it."""
+        rest = theirs.strip().removeprefix(entry) if entry in self._beginnings else ""
+        return self.entries[entry] + rest
 
     @cached_property
     def _beginnings(self) -> list[str]:
         return [theirs for theirs, ours in self.entries.items() if ours.endswith("//")]
 
     def check_met(self, report: Report) -> None:
-        """Say how many entries the source holds.  Raise ValueError where it should hold some and has none."""
+        """Say which entries renamed nothing.  Raise ValueError where some should have and none has."""
         if not self.entries:
             return
+        crossed = sorted(self.crossed - self.met)
+        others = sorted(self.entries.keys() - self.met - self.crossed)
+        across = (
+            f"{', '.join(some(crossed))} would make another kind of code (a drug of a diagnosis)" if crossed else ""
+        )
         if self.required and not self.met:
             raise ValueError(
-                f"the code map has {len(self.entries)} entries, and the source none of their codes: a MEDS data set's"
-                " codes are mapped as they stand in its column code, a table's by the table's own code"
+                f"the code map has {len(self.entries)} entries, and "
+                + (f"none was applied: {across}; " if crossed else "the source none of their codes: ")
+                + "a MEDS data set's codes are mapped as they stand in its column code, a table's by the table's own"
+                " code, a diagnosis to DIAGNOSIS//, a procedure to PROCEDURE//, a drug to MEDICATION//"
             )
-        met = f"{len(self.met)} of {len(self.entries)} entries of the code map were met"
-        report["remarks"] = [*report.get("remarks", ()), met]
+        said = [f"{len(self.met)} of {len(self.entries)} entries of the code map were met"]
+        said += [f"not met: {', '.join(some(others))}"] * bool(others)
+        said += [f"not applied: {across}"] * bool(crossed)
+        report["remarks"] = [*report.get("remarks", ()), ", ".join(said)]
 
 
 def load_code_map(path: str | None, required: bool = True) -> CodeMap:
@@ -80,7 +103,7 @@ def load_code_map(path: str | None, required: bool = True) -> CodeMap:
         raise ValueError(f"{where} is no file: give the path of a CSV or YAML file")
     try:
         text = Path(path).read_text("utf-8-sig")
-        entries = _of_csv(text) if Path(path).suffix.lower() == ".csv" else load_mapping(text)
+        entries = _of_csv(text) if Path(path).suffix.lower() in CSV else load_mapping(text)
     except UnicodeDecodeError:
         raise ValueError(f"{where} is not UTF-8 text: save it as UTF-8") from None
     except ValueError as error:
@@ -96,9 +119,11 @@ def load_code_map(path: str | None, required: bool = True) -> CodeMap:
 
 
 def _of_csv(text: str) -> dict[str, str]:
-    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
-    header = [name.strip().lower() for name in rows[0]] if rows else []
-    if header != COLUMNS:
+    for mark in MARKS:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(cell.strip() for cell in row)]
+        if rows and [name.strip().lower() for name in rows[0]] == COLUMNS:
+            break
+    else:
         raise ValueError(f"its first line must name two columns: {','.join(COLUMNS)}")
     if wrong := [k for k, row in enumerate(rows, start=1) if len(row) != 2]:
         raise ValueError(f"row {wrong[0]} has no two fields, a code and an event code")
@@ -125,7 +150,10 @@ def map_staged(con: Connection, code_map: CodeMap, report: Report) -> None:
         return
     kinds = ", ".join(str(KIND[kind]) for kind in CODED)
     staged = [code for (code,) in con.execute(f"SELECT DISTINCT code FROM events WHERE kind IN ({kinds})").fetchall()]
-    own = {_bare(theirs): theirs for theirs in code_map.entries}
+    own: dict[str, str] = {}
+    for theirs, ours in code_map.entries.items():
+        if code_map.entries[own.setdefault(_bare(theirs), theirs)] != ours:
+            raise ValueError(f"the code map maps {own[_bare(theirs)]!r} and {theirs!r}, of tables one code, to two")
     renamed = {code: ours for code in sorted(staged) if (ours := _renamed(code, own, code_map))}
     table = {
         "theirs": pa.array(list(renamed), pa.string()),
@@ -146,9 +174,13 @@ def _renamed(code: str, own: Mapping[str, str], code_map: CodeMap) -> tuple[str,
     """Return the new event code and its kind: by the event code, else by the table's own code within it."""
     word, _, rest = code.partition("//")
     for theirs in (code, own.get(_bare(rest.rpartition("//")[2]), "")):
-        ours = code_map.ours(theirs)
-        if ours != theirs and (reading := _read(ours)) and reading.kind.startswith(f"{word}//"):
+        entry = code_map.entry_of(theirs)
+        if entry is None or not (reading := _read(code_map.renamed_by(entry, theirs))):
+            continue
+        if reading.kind.startswith(f"{word}//"):
+            code_map.met.add(entry)
             return _spelled(reading), reading.kind
+        code_map.crossed.add(entry)
     return None
 
 

@@ -58,7 +58,7 @@ def test_a_meds_data_set_of_a_site_s_own_codes(tmp_path: Path):
     ]
     said = account_of(report).sentence()
     assert "1 admissions, 3 diagnoses" in said and "6 of 7 entries of the code map were met" in said
-    assert "LOINC/ 1" in said
+    assert "entries of the code map were met, not met: never" in said and "LOINC/ 1" in said
     named = dict(read_codes(tmp_path / "events").select("code", "description").iter_rows())
     assert named["DIAGNOSIS//ICD//10//I509"] == "Heart failure, own words", "descriptions go with their codes"
     assert named["DIAGNOSIS//SNOMED//84114007"] == "Heart failure"
@@ -97,6 +97,48 @@ def test_a_map_of_codes_that_the_source_has_not(mimic3: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("line", "kept", "said"),
+    [
+        ("4280,MEDICATION//asa", 0, "none was applied: 4280 would make another kind of code"),
+        ("0014,DIAGNOSIS//OWN//X", 0, "none was applied: 0014 would make"),  # a procedure
+        ("aspirin,PROCEDURE//ICD//9//3961", 0, "none was applied: aspirin would make"),
+        ("DIAGNOSIS//ICD//9//,MEDICATION//", 0, "none was applied: DIAGNOSIS//ICD//9// would make"),
+        ("4280,HOSPITAL_ADMISSION//X", 0, "none was applied: 4280 would make"),
+        (
+            "xyz,DIAGNOSIS//OWN//XYZ\n4280,MEDICATION//asa",
+            1,
+            "1 of 2 entries of the code map were met, not applied: 4280",
+        ),
+        ("xyz,DIAGNOSIS//OWN//XYZ\na,MEDICATION//b", 1, "1 of 2 entries of the code map were met, not met: a"),
+        ("xyz,DIAGNOSIS//OWN//XYZ", 1, "1 of 1 entries of the code map were met"),
+    ],
+)
+def test_an_entry_is_met_where_it_renamed_something(mimic3: Path, tmp_path: Path, line: str, kept: int, said: str):
+    """A diagnosis mapped to a drug counted as met, and the events were as before."""
+    code_map = written(tmp_path, f"code,event_code\n{line}\n", "map.csv")
+    if not kept:
+        with pytest.raises(ValueError, match=said):
+            extract(f"mimic3:{mimic3}", tmp_path / "events", by_parity, 1.0, code_map=code_map)
+        return
+    report = extract(f"mimic3:{mimic3}", tmp_path / "events", by_parity, 1.0, code_map=code_map)
+    assert report["remarks"][-1].startswith(said)
+
+
+def test_two_entries_that_are_one_code_of_a_table(mimic3: Path, tmp_path: Path):
+    code_map = written(tmp_path, "'428.0': DIAGNOSIS//OWN//A\n'4280': DIAGNOSIS//OWN//B")
+    with pytest.raises(ValueError, match=r"'428\.0' and '4280', of tables one code, to two"):
+        extract(f"mimic3:{mimic3}", tmp_path / "events", by_parity, 1.0, code_map=code_map)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["map.csv", "map.TSV", "map.txt"])
+def test_a_table_of_codes_with_other_marks(tmp_path: Path, mark: str, name: str):
+    text = f'code{mark}event_code\nHF 01{mark}DIAGNOSIS//OWN//HF01\n"a,b;c|d"{mark}MEDICATION//b\n'
+    entries = written(tmp_path, text, name).entries
+    assert entries == {"HF 01": "DIAGNOSIS//OWN//HF01", "a,b;c|d": "MEDICATION//b"}
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("m.yaml", "", "holds no entry"),
@@ -111,7 +153,8 @@ def test_a_map_of_codes_that_the_source_has_not(mimic3: Path, tmp_path: Path):
         ("m.yaml", "a: 4280", "must be text"),
         ("m.csv", "a,DIAGNOSIS//ICD//9//4280\n", "first line must name two columns: code,event_code"),
         ("m.csv", "", "first line must name two columns"),
-        ("m.csv", "code;event_code\na;b\n", "first line must name two columns"),
+        ("m.csv", "code;event_code\na;b\n", "'b' is no event code"),
+        ("m.csv", "code event_code\na b\n", "first line must name two columns"),
         ("m.csv", "code,event_code\na,DIAGNOSIS//ICD//9//4280,x\n", "row 2 has no two fields"),
         ("m.csv", "code,event_code\na,MEDICATION//b\na,MEDICATION//c\n", "row 3 maps a code that an earlier row"),
         ("m.csv", "code,event_code\n,MEDICATION//b\n", "must be text"),
