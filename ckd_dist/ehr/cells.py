@@ -21,8 +21,7 @@ TYPES = {  # of our columns; all others are text
     "time_of_day": "TIME",
 }
 NULLS = (  # words for nothing; the last line: what a spreadsheet shows where it could not compute, or had no room
-    "NULL|null|Null|NaN|nan|NAN|NaT|None|none|NONE|NA|N/A|n/a|<NA>|[\\\\]N"
-    "|#N/A|#NV|#[A-ZÄÖÜ/0]+[!?]|#+"
+    "NULL|null|Null|NaN|nan|NAN|NaT|None|none|NONE|NA|N/A|n/a|<NA>|[\\\\]N|#N/A|#NV|#[A-ZÄÖÜ/0]+[!?]|#+"
 )
 BLANKS = r"[ \t\x{a0}\x{2000}-\x{200b}\x{202f}\x{3000}\x{feff}]+"  # all are one blank within a cell; a line end is not
 QUOTES = "[\"'`=\u201c\u201d\u2018\u2019\u00ab\u00bb]"  # around a value, or before it, as spreadsheets write ="11"

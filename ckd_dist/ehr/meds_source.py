@@ -37,7 +37,7 @@ from ckd_dist.ehr.meds_columns import (
 )
 from ckd_dist.ehr.meds_metadata import load_splits, load_titles
 from ckd_dist.ehr.meds_spelling import respell
-from ckd_dist.ehr.meds_visits import CODED, ENDED, VISIT_KINDS, ranks
+from ckd_dist.ehr.meds_visits import CODED, ENDED, FILLED, VISIT_KINDS, ranks
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, counts, insert, number
 from ckd_dist.progress import Track
 from ckd_dist.schema import (
@@ -253,14 +253,17 @@ def _find(con: Connection, columns: Columns, report: Report) -> None:
         hadm_id = columns.id_of(column)
         if count_bad(con, FILES, columns.is_given(column), hadm_id):
             hadm_id, named = _name_visits(con, columns, column, report)
-    end = columns.first_of(ENDS_OF_VISITS)
-    ended = columns.time_of(end) if end else "NULL::TIMESTAMP"
+    ends = [columns.time_of(name) for name in ENDS_OF_VISITS if columns.has(name)]  # shards may have either
+    ended = f"coalesce({', '.join(ends)})" if ends else "NULL::TIMESTAMP"
     time = columns.time_of("time")
     _check_times(con, columns, time, report)
     places = "".join(f", trim({name}::VARCHAR) AS {name}" for name in PLACES if columns.has(name))
     subject_id, value = columns.id_of("subject_id"), columns.number_of("numeric_value")
     cells = {"subject_id": subject_id, "time": time, "numeric_value": value, "hadm_id": hadm_id, "ended": ended}
     con.execute(FOUND.format(**cells, named=named, places=places))
+    if num_filled := number(con, FILLED):
+        said = f"{num_filled:,} events have a {column} that fills empty cells (0, -1, 9999): placed by their times"
+        report["remarks"].append(said)
     if num_ended := number(con, ENDED):
         report["notes"]["discharges that a column of admissions says"] = num_ended
 

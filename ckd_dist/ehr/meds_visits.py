@@ -9,8 +9,8 @@ subject carries a hadm_id, its hadm_ids are not used.  An admission and the disc
 visit, where both are without a name; they are numbered over all subjects in order of subject and time, behind the
 largest hadm_id.  Where one of the two is without, it completes the other's visit, if that lacks it.
 
-A data set may have no events of discharge, and say in a column `end` of an admission when it ended: then that is its
-discharge.
+A visit may have no event of discharge, and say in a column `end` of its admission when it ended: then that is its
+discharge.  A number that fills empty cells, 0 or -1, names no visit.
 """
 
 from ckd_dist.ehr.staging import KIND, Connection
@@ -36,14 +36,25 @@ def ranks(*kinds: str) -> str:
 
 
 CODED = (EICU_DIAGNOSIS, DIAGNOSIS, PROCEDURE, ANY_DIAGNOSIS, ANY_PROCEDURE)
+FILLERS = ", ".join(map(str, (2**31 - 1, 2**32 - 1, 2**63 - 1, *(10**n - 1 for n in range(4, 19)))))
 STAY_KINDS = ranks(ADMISSION, DISCHARGE)
 VISIT_KINDS = ranks(ADMISSION, DISCHARGE, MEDICATION, ICU_ADMISSION, ICU_DISCHARGE, TREATMENT, HISTORY, *CODED)
 
-# Of a visit that one event tells of, with its end in a column, as meds_etl writes OMOP's: the discharge.
-ENDED = f"""INSERT INTO found SELECT * REPLACE (ended AS time, '{DISCHARGE}UNKNOWN' AS code,
-        {KIND[DISCHARGE]}::TINYINT AS kind, -row - 1 AS row) FROM found
-    WHERE kind = {KIND[ADMISSION]} AND reason IS NULL AND ended IS NOT NULL
-    AND NOT EXISTS (FROM found WHERE kind = {KIND[DISCHARGE]})"""
+# An id that stands for none, 0 or -1, where no one admission of the subject carries it.
+FILLED = f"""UPDATE found SET hadm_id = NULL WHERE (hadm_id <= 0 OR hadm_id IN ({FILLERS}))
+    AND (subject_id, hadm_id) NOT IN (SELECT (subject_id, hadm_id) FROM found
+        WHERE kind = {KIND[ADMISSION]} AND hadm_id IS NOT NULL GROUP BY subject_id, hadm_id HAVING count(*) = 1)"""
+
+# Of a visit that one event tells of, with its end in a column, as meds_etl writes OMOP's: the discharge, where none of
+# that visit is told, nor one without a name before the subject's next admission.
+ENDED = f"""INSERT INTO found SELECT ends.* EXCLUDE (until) REPLACE (ended AS time, '{DISCHARGE}UNKNOWN' AS code,
+        {KIND[DISCHARGE]}::TINYINT AS kind, -row - 1 AS row)
+    FROM (SELECT *, coalesce(lead(time) OVER (PARTITION BY subject_id ORDER BY time, row), 'infinity') AS until
+        FROM found WHERE kind = {KIND[ADMISSION]} AND reason IS NULL AND time IS NOT NULL) AS ends
+    WHERE ended IS NOT NULL AND NOT EXISTS (FROM found AS other
+        WHERE other.subject_id = ends.subject_id AND other.kind = {KIND[DISCHARGE]}
+        AND (other.hadm_id = ends.hadm_id OR ((other.hadm_id IS NULL OR ends.hadm_id IS NULL)
+            AND other.time BETWEEN ends.time AND ends.until)))"""
 
 UNNAMED = f"""UPDATE found SET hadm_id = NULL WHERE hadm_id IS NOT NULL AND subject_id NOT IN
     (SELECT subject_id FROM found WHERE kind = {KIND[ADMISSION]} AND hadm_id IS NOT NULL)"""
@@ -52,13 +63,21 @@ NAMED = f"""CREATE TABLE named_visits AS SELECT subject_id, hadm_id, min(time) F
     AS admitted, max(time) FILTER (kind = {KIND[DISCHARGE]}) AS discharged
     FROM found WHERE hadm_id IS NOT NULL GROUP BY subject_id, hadm_id"""
 
-# An admission and the discharge next to it, at least one of them without a name.
+# An admission and the discharge next to it, at least one of them without a name.  Of those of one time, the discharge
+# comes first where a visit is open by then, and they take turns: files are ordered by code, too.
 PAIRS = f"""CREATE TABLE pairs AS
-    WITH steps AS (SELECT subject_id, row, time, kind, hadm_id, lead(kind) OVER following AS next_kind,
+    WITH balance AS (SELECT subject_id, time, sign(count(*) FILTER (kind = {KIND[ADMISSION]})
+            - count(*) FILTER (kind = {KIND[DISCHARGE]})) AS more FROM found
+        WHERE kind IN ({STAY_KINDS}) AND time IS NOT NULL GROUP BY subject_id, time),
+    opened AS (SELECT subject_id, time, coalesce(last_value(nullif(more, 0) IGNORE NULLS) OVER (PARTITION BY subject_id
+            ORDER BY time ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1) AS was FROM balance),
+    turns AS (SELECT found.*, row_number() OVER (PARTITION BY subject_id, time, kind ORDER BY row) AS turn,
+            CASE WHEN (kind = {KIND[DISCHARGE]}) = (was > 0) THEN 0 ELSE 1 END AS second
+        FROM found JOIN opened USING (subject_id, time) WHERE kind IN ({STAY_KINDS})),
+    steps AS (SELECT subject_id, row, time, kind, hadm_id, lead(kind) OVER following AS next_kind,
             lead(time) OVER following AS next_time, lead(row) OVER following AS next_row,
             lead(hadm_id) OVER following AS next_id
-        FROM found WHERE kind IN ({STAY_KINDS}) AND time IS NOT NULL
-        WINDOW following AS (PARTITION BY subject_id ORDER BY time, row)),
+        FROM turns WINDOW following AS (PARTITION BY subject_id ORDER BY time, turn, second)),
     next_to AS (SELECT *, coalesce(hadm_id, next_id) AS name FROM steps
         WHERE kind = {KIND[ADMISSION]} AND next_kind = {KIND[DISCHARGE]}
         AND (hadm_id IS NULL OR next_id IS NULL))
