@@ -19,6 +19,7 @@ COUNTS = (  # every corpus has every one of them
     "duplicates_across_splits",  # one text in two official splits: kept where it is scored, dropped where it is learned
     "renamed",  # different documents of one name: from the second on they are called name#2, name#3
     "scored",  # documents whose mentions have scores: a tagger found them, such as ours
+    "disagreeing",  # texts that are there more than once, with different mentions
     "in_error",  # notes that the hospital marked as written in error: left out
     "empty",  # documents without a word: left out
 )

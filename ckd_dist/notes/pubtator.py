@@ -15,7 +15,8 @@ from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.files import SourceFile, find_files, lines
 from ckd_dist.notes.note import Mention
 
-LINE = re.compile(r"\s+\d+\s+\d+\s")  # of a mention, after its document's name
+LINE = re.compile(r"\s+\d+(?:\.0+)?\s+\d+(?:\.0+)?\s")  # of a mention, after its document's name
+PLACE = re.compile(r"(\d+)(?:\.0+)?")  # 14.0 is 14: so a data frame writes numbers of a column with a gap
 TEXT = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 
 
@@ -64,8 +65,9 @@ def _mentions(title: str, abstract: str, rows: list[list[str]], counts: Counter[
     for _, start, end, *rest in rows:
         if not start[:1].isdigit():  # a relation: id, its name, two identifiers
             continue
-        if not (start.isdecimal() and end.isdecimal()) or len(rest) < 2 or not rest[1]:
+        places = [PLACE.fullmatch(place.strip()) for place in (start, end)]
+        if not all(places) or len(rest) < 2 or not rest[1]:
             counts["malformed_lines"] += 1
         else:
-            claims.append(Claim(((int(start), int(end)),), rest[1].strip(), rest[0]))
+            claims.append(Claim(((int(places[0][1]), int(places[1][1])),), rest[1].strip(), rest[0]))
     return mentions_of(f"{title} {abstract}", claims, counts, joint=len(title))

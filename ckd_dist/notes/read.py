@@ -1,6 +1,7 @@
 """A source, `form:PATH` -> a corpus, and its documents as notes.
 
-There is a form per file format.  What all corpora need is done here: a document that is there twice is kept once, of a
+There is a form per file format.  What all corpora need is done here: where documents are lost it is refused above a
+twentieth, a document that is there twice is kept once (the annotated copy before one that nobody annotated), of a
 text in two official splits the copy that would be learned from is dropped (those that are scored on stay), and every
 name is made unique.
 """
@@ -11,6 +12,8 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
 from ckd_dist.notes.brat import read_brat
 from ckd_dist.notes.columns import columns_of
 from ckd_dist.notes.document import Corpus, Document, corpus_of
@@ -20,6 +23,7 @@ from ckd_dist.notes.jsonl import read_jsonl
 from ckd_dist.notes.mimic import read_mimic3, read_mimic4
 from ckd_dist.notes.note import Mention, Note
 from ckd_dist.notes.pubtator import read_pubtator
+from ckd_dist.notes.spans import WANTED
 from ckd_dist.notes.splits import text_key
 from ckd_dist.notes.text import read_folder
 from ckd_dist.notes.words import cut_sentences, cut_words
@@ -37,12 +41,17 @@ FORMS = {  # a reader is called with the path
     "mimic4": Source(read_mimic4, "MIMIC-IV discharge notes", "PATH"),
 }
 
+MOST_LOST = 1 / 20  # share of the objects or rows that may be no document
+DOCUMENT_A_ROW = ("jsonl", "hf")  # what is malformed there is a whole document
+
 
 def read_corpus(source: str) -> Corpus:
     """Read `form:PATH`, e.g. brat:~/maccrobat.  Raises ValueError where that is no corpus or holds no document."""
     form, where = find_source(source, FORMS)
     corpus = form.read(Path(where).expanduser())
     counts = Counter(corpus.counts)
+    num_lost, num_kept = counts["malformed_lines"], len(corpus.documents)
+    counts["disagreeing"] = _num_disagreeing(corpus.documents)
     documents = _with_words(corpus.documents, counts)
     documents = _once(documents, counts)
     documents = _without_leaks(documents, counts)
@@ -51,6 +60,11 @@ def read_corpus(source: str) -> Corpus:
         raise ValueError(
             f"{source} holds no document ({counts['empty']} empty, {counts['malformed_lines']} malformed lines"
             f"{f', {n} marked as in error' if (n := counts['in_error']) else ''}): is it {source.partition(':')[0]}?"
+        )
+    if source.partition(":")[0] in DOCUMENT_A_ROW and num_kept and num_lost > MOST_LOST * (num_lost + num_kept):
+        raise ValueError(
+            f"{source}: {num_lost:,} of {num_lost + num_kept:,} objects or rows are no document: "
+            f"a document has {WANTED}"
         )
     return corpus_of(documents, counts)
 
@@ -91,9 +105,28 @@ def _with_words(documents: list[Document], counts: Counter[str]) -> list[Documen
 
 def _once(documents: list[Document], counts: Counter[str]) -> list[Document]:
     """Drop second copies of name and text within one part of the corpus."""
-    kept = {(d.name, d.subject, d.split, text_key(d.text)): d for d in reversed(documents)}
+    kept: dict[tuple[str, str | None, str | None, str], Document] = {}
+    for document in documents:
+        key = (document.name, document.subject, document.split, text_key(document.text))
+        if key not in kept or (kept[key].mentions is None and document.mentions is not None):
+            kept[key] = document
     counts["duplicates"] += len(documents) - len(kept)
-    return list(kept.values())[::-1]
+    return list(kept.values())
+
+
+def _num_disagreeing(documents: list[Document]) -> int:
+    """Count the texts that are annotated more than once and not alike, as by two annotators."""
+    copies: dict[str, list[Document]] = {}
+    for document in documents:
+        if document.mentions is not None:
+            copies.setdefault(text_key(document.text), []).append(document)
+    return sum(len(set(map(_marked, alike))) > 1 for alike in copies.values() if len(alike) > 1)
+
+
+def _marked(document: Document) -> frozenset[tuple[int, int, str]]:
+    """Return what is marked in a text, in characters that are no white space: copies may differ in that."""
+    before = np.cumsum([0, *(not character.isspace() for character in document.text)])
+    return frozenset((int(before[start]), int(before[end]), kind) for start, end, kind in document.mentions or ())
 
 
 def _without_leaks(documents: list[Document], counts: Counter[str]) -> list[Document]:

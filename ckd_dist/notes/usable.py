@@ -1,8 +1,9 @@
 """What is kept and lost of a corpus, in one line; and whether enough is kept to go on.
 
 Somebody annotated a document and nothing of it can be used: that is never what was wanted, and it looks like a document
-in which nothing was found.  So a corpus of which no mention is kept is refused, with what it holds, and one of whose
-mentions more than a twentieth lie outside the text, because then its offsets mean something else.
+in which nothing was found.  So a corpus of which no mention is kept is refused, with what it holds, and so is one of
+whose mentions more than a twentieth lie outside the text (its offsets mean something else) or are written as their form
+does not allow, or of whose texts more than a twentieth are annotated in two ways.
 """
 
 from collections import Counter
@@ -18,6 +19,12 @@ from ckd_dist.notes.note import Note
 NO_TYPE = "of no type"  # what a type that a corpus does not say is called
 MOST_OUTSIDE = 1 / 20  # share of mentions that may lie outside their text
 MOST_WITHIN = 1 / 2  # share of mentions that may begin or end within a word
+MOST_MALFORMED = 1 / 20  # share of the lines of mentions that may be malformed
+MOST_DISAGREEING = 1 / 20  # share of the annotated documents whose text may be annotated in another way too
+LINES = {  # a form with a line a mention -> how such a line is written
+    "brat": "T1, a tab, a type without blanks, start and end, a tab, the characters",
+    "pubtator": "id, start, end, characters and type, tabs between; title and abstract are one line each",
+}
 LOST = {  # a count of the corpus -> in words
     "out_of_text": "mentions that are not in their text",
     "discontinuous": "mentions in several pieces",
@@ -66,6 +73,7 @@ def account_of(corpus: Corpus, kept: Kept, untagged: Mapping[str, int]) -> Accou
     remarks = {
         "mentions begin or end within a word": kept.within,
         "mentions are at the place and of the column of another": kept.merged,
+        "texts are annotated in two ways": corpus.counts["disagreeing"],
         "documents have no annotation": nobody if annotated else 0,
         "documents are annotated by a tagger: their mentions have scores": corpus.counts["scored"],
         "documents are renamed, because another has their name": corpus.counts["renamed"],
@@ -85,6 +93,8 @@ def account_of(corpus: Corpus, kept: Kept, untagged: Mapping[str, int]) -> Accou
 def check_usable(source: str, corpus: Corpus, kept: Kept) -> None:
     """Raise ValueError where a corpus that somebody annotated keeps no mention, or its offsets mean something else."""
     num_annotated, outside, within = corpus.counts["annotated"], corpus.counts["out_of_text"], kept.within
+    form, malformed, pieces = source.partition(":")[0], corpus.counts["malformed_lines"], corpus.counts["discontinuous"]
+    disagreeing = corpus.counts["disagreeing"]
     num_read, num_kept = corpus.counts["mentions"] + outside, sum(kept.columns.values())
     if outside > MOST_OUTSIDE * num_read:
         raise ValueError(
@@ -102,11 +112,21 @@ def check_usable(source: str, corpus: Corpus, kept: Kept) -> None:
             f"({named(kept.unnamed, most=20)}), none of which notes.types names: say which column each is, "
             "e.g. notes.types={Problem: disease, Drug: medication}"
         )
+    if disagreeing > MOST_DISAGREEING * num_annotated:
+        raise ValueError(
+            f"{source}: {disagreeing:,} texts are there more than once with different mentions, as two annotators "
+            "write them: give what one of them wrote, or what they agreed on"
+        )
     if num_annotated and not num_kept:
         lost = counted({words: n for what, words in LOST.items() if (n := corpus.counts[what])})
         raise ValueError(
             f"{source}: {num_annotated:,} documents are annotated and no mention can be used"
             f"{f' (lost: {lost})' if lost else ''}: are the annotations whole, and in this form?"
+        )
+    if form in LINES and malformed > MOST_MALFORMED * (num_lines := malformed + num_read + pieces):
+        raise ValueError(
+            f"{source}: {malformed:,} of {num_lines:,} lines of mentions are malformed, and their mentions would count "
+            f"as none; a line is {LINES[form]}"
         )
     if within > MOST_WITHIN * num_kept:
         raise ValueError(
