@@ -55,12 +55,15 @@ def read_code(said: str) -> list[Reading]:
     (['9//428.0', '10//I50.9'], [])
     """
     said = said.strip()
-    if said.upper() in FACTS:
-        return [Reading(FACTS[said.upper()], "")]
+    fact, _, detail = said.upper().partition("//")  # MEDS_DEATH//DOD
+    if fact in FACTS and detail.strip() not in NO:
+        return [Reading(FACTS[fact], "")]
     head, between, rest = re.fullmatch(r"([^/]*)(//|/|)(.*)", said, re.DOTALL).groups()
     word = head.strip().upper()
     if between == "/":
         return OF_OMOP[word](rest) if word in OF_OMOP else []
+    if word == "MEDICATION":
+        return [Reading(MEDICATION, *read_drug(rest, is_ours=head.strip() == word))]
     if word in READERS:
         return READERS[word](rest)
     return OF_OMOP[word](rest) if between and word in OF_OMOP else []
@@ -102,6 +105,8 @@ READ_AS = {DIAGNOSIS: r"(?:ICD)?(9|10)(?:CM)?", PROCEDURE: r"(?:ICD)?(9|10)(?:CM
 ANY_OF = {DIAGNOSIS: ANY_DIAGNOSIS, PROCEDURE: ANY_PROCEDURE}
 SPANS = ("START", "END")  # PROCEDURE//START//item of MIMIC-IV's ICU: what is charted, no code
 ICD9 = r"(\d{3}|V\d{2}|E\d{3})(\.\d{0,2})?"
+THOUSANDS = r"\d{1,2},\d{3}(\.0+)?"  # 4,280 is a number, and no list: codes have three digits at least
+DECIMAL = r"(\d{2,3}|[A-Z]\d[0-9A-Z]{1,2}),(\d{1,2}|\d{1,3}[A-Z][0-9A-Z]*)"  # 428,0 and S72,001A
 ICD10 = r"[A-Z]\d[0-9A-Z](\.[0-9A-Z]{0,4})?"
 
 
@@ -120,11 +125,20 @@ def _coded(kind: str, rest: str) -> list[Reading]:
         return []
     if kind == DIAGNOSIS and word == "EICU":
         return [Reading(EICU_DIAGNOSIS, code)]
-    return [Reading(ANY_OF[kind], f"{word}//{code}")]  # its own letters, dots and zeros may all mean something
+    beside = code.partition("//")[2]
+    return [
+        Reading(ANY_OF[kind], f"{word}//{code}", DENIED if DENIES.fullmatch(beside) else None)
+    ]  # its own letters, dots and zeros may all mean something
 
 
 def _of_icd(kind: str, version: str, code: str) -> list[Reading]:
-    parts = [part.strip() for part in code.split(",") if not is_nothing(part)]
+    code, _, beside = code.partition("//")
+    if DENIES.fullmatch(beside):
+        return [Reading(kind, f"{version}//{code}", DENIED)]
+    if re.fullmatch(THOUSANDS, code.strip()):
+        code = code.replace(",", "")
+    parts = [code] if re.fullmatch(DECIMAL, code.strip().upper()) else code.split(",")
+    parts = [part.strip() for part in parts if not is_nothing(part)]
     if len(parts) < 2:
         return [Reading(kind, f"{version}//{''.join(parts)}", None if parts else NO_CODE)]
     return [Reading(kind, f"{_version_of(part) or version}//{part}") for part in dict.fromkeys(parts)]
@@ -140,10 +154,6 @@ def _gender(rest: str) -> list[Reading]:
     return [Reading(GENDER, {"FEMALE": "F", "MALE": "M"}.get(rest.strip().upper(), rest))]
 
 
-def _drug(rest: str) -> list[Reading]:
-    return [Reading(MEDICATION, *read_drug(rest))]
-
-
 def _as_it_is(kind: str) -> Callable[[str], list[Reading]]:
     return lambda rest: [Reading(kind, rest or "UNKNOWN")]
 
@@ -153,14 +163,24 @@ FACTS = {
     DEATH: DEATH,
     "SNOMED/3950001": BIRTH,  # as femr and early meds_etl wrote them
     "SNOMED/419620001": DEATH,
+    "SNOMED/419099009": DEATH,
+    **dict.fromkeys(
+        ("DEATH", "DEAD", "DIED", "DECEASED", "DOD", "DATE_OF_DEATH", "DEATH_DATE", "HOSPITAL_DEATH"), DEATH
+    ),
+    **dict.fromkeys(("DOB", "DATE_OF_BIRTH", "BIRTH_DATE"), BIRTH),
 }
+NO = {"0", "N", "NO", "F", "FALSE", "ALIVE"}  # behind a fact: it is denied
+DENIED = "diagnosis or procedure that is denied"
+DENIES = re.compile(
+    r".*\b(ruled? out|excluded|refuted|negated|negative|absent|denied|not|no|in error|family|cancell?ed)\b.*",
+    re.I | re.S,
+)
 READERS: dict[str, Callable[[str], list[Reading]]] = {
     **{
         kind.removesuffix("//"): _as_it_is(kind)
         for kind in (SITE, ADMISSION, DISCHARGE, ICU_ADMISSION, ICU_DISCHARGE, TREATMENT, HISTORY)
     },
     "GENDER": _gender,
-    "MEDICATION": _drug,
     "DIAGNOSIS": lambda rest: _coded(DIAGNOSIS, rest),
     "PROCEDURE": lambda rest: _coded(PROCEDURE, rest),
 }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ckd_dist.ehr.extract import extract
 from ckd_dist.ehr.kept import account_of
-from ckd_dist.ehr.meds_codes import NO_CODE, NO_PREFIX, NO_VERSION, prefix_of, read_code
+from ckd_dist.ehr.meds_codes import DENIED, NO_CODE, NO_PREFIX, NO_VERSION, prefix_of, read_code
 from tests.ehr.test_meds import codes_of, held_out, write_meds
 
 # What a code says, as our event codes say it (dots are taken out later, for tables and MEDS alike).
@@ -49,6 +49,14 @@ SAYS = {
     "diagnosis//icd//9//4280": "DIAGNOSIS//ICD//9//4280",
     " DIAGNOSIS//ICD//9//4280 ": "DIAGNOSIS//ICD//9//4280",
     "Meds_Death": "MEDS_DEATH",
+    "MEDS_DEATH//DOD": "MEDS_DEATH",
+    "DEATH": "MEDS_DEATH",
+    "Death//": "MEDS_DEATH",
+    "MEDS_BIRTH//": "MEDS_BIRTH",
+    "DIAGNOSIS//ICD//9//25,000": "DIAGNOSIS//ICD//9//25000",
+    "DIAGNOSIS//ICD//9//428,0": "DIAGNOSIS//ICD//9//428,0",
+    "PROCEDURE//ICD//9//3,961": "PROCEDURE//ICD//9//3961",
+    "DIAGNOSIS//ICD//9//428.0//N": "DIAGNOSIS//ICD//9//428.0",
     "GENDER//Female": "GENDER//F",
     "medication//start//Aspirin": "MEDICATION//aspirin",
     # eICU_MEDS
@@ -101,6 +109,13 @@ def test_codes_that_are_none():
     assert {read_code(f"DIAGNOSIS//ICD//{rest}")[0].reason for rest in ("11//5A11", "UNK//4280", "I50.9")} == {
         NO_VERSION
     }
+
+
+@pytest.mark.parametrize("beside", ["RULED OUT", "Ruled out", "not present", "entered in error", "Family history"])
+def test_what_is_denied_is_no_diagnosis(beside: str):
+    for code in ("DIAGNOSIS//ICD//10//I50.9", "ICD10CM/I50.9", "DIAGNOSIS//SNOMED//84114007"):
+        assert read_code(f"{code}//{beside}")[0].reason == DENIED
+    assert read_code("DEATH//0") == []
 
 
 @pytest.mark.parametrize("said", ["428.0, I50.9", "428.0,I50.9", " 428.0 , I50.9, UNK", "428.0, I50.9, 428.0"])

@@ -111,3 +111,32 @@ def test_both_releases_of_mimic_iv_meds_in_one_visit(tmp_path: Path):
         "drug events of unknown kind": 2,
         "no drug": 2,
     }
+
+
+VOCABULARY_CODES = {
+    "NDC//00409189001": ("ndc//00409189001", None),
+    "ndc//00409189001": ("ndc//00409189001", None),
+    "RXNORM//1191": ("rxnorm//1191", None),
+    "START//NDC//00409189001": ("ndc//00409189001", None),
+    "NDC//00409189001//Administered": ("ndc//00409189001", None),
+    "Aspirin//Administered//6332354011.0": ("aspirin", None),
+    "Aspirin//Administered//[63323-540-11]": ("aspirin", None),
+}
+
+
+@pytest.mark.parametrize("said", VOCABULARY_CODES)
+def test_the_code_of_a_vocabulary_is_the_drug_where_there_is_no_name(said: str):
+    assert read_drug(said) == VOCABULARY_CODES[said]
+
+
+def test_a_vocabulary_without_a_code_is_no_drug():
+    assert {read_drug(f"NDC//{rest}")[1] for rest in ("UNK", "", "0")} == {NO_DRUG}
+
+
+@pytest.mark.parametrize("event", ["held", "refused", "primed", "missed", "on hold", "cancelled"])
+def test_a_dose_that_was_not_given_is_none_in_any_case(event: str):
+    assert read_drug(f"aspirin//{event}") == ("aspirin", NO_START)
+
+
+def test_in_a_data_set_of_lower_case_an_unknown_word_is_no_name():
+    assert read_drug("aspirin//vortexed", is_ours=False) == ("aspirin", UNKNOWN)
