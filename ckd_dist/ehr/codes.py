@@ -13,6 +13,7 @@ The map is of 2018.  Later ICD-10 codes have a title but set no label: `labelche
 
 import csv
 import re
+from bisect import bisect_right
 from collections import Counter
 from functools import cache
 from importlib.resources import files
@@ -50,6 +51,18 @@ def is_known(code: str) -> bool:
     return title(code) is not None or bool(icd9_targets(code)) or bool(_ccs_of(code))
 
 
+def is_heading(code: str) -> bool:
+    """Say whether a diagnosis or procedure event code is no code itself, but what codes of ICD begin with.
+
+    >>> is_heading("DIAGNOSIS//ICD//9//389"), is_heading("DIAGNOSIS//ICD//9//4280"), is_heading("DIAGNOSIS//ICD//9//88")
+    (True, False, False)
+    """
+    kind, version, bare = _split(code)
+    every, shortest = _in_order(kind, version), 2 if kind == PROCEDURE else 3
+    after = bisect_right(every, bare)
+    return not is_known(code) and after < len(every) and len(bare) >= shortest and every[after].startswith(bare)
+
+
 def known_codes(vocabulary: str) -> list[str]:
     """List the codes that the tables have of a vocabulary ("DIAGNOSIS//ICD//9//"), in order.
 
@@ -58,6 +71,13 @@ def known_codes(vocabulary: str) -> list[str]:
     """
     kind, version, _ = _split(vocabulary)
     return sorted(_titles(kind, version))
+
+
+@cache
+def _in_order(kind: str, version: str) -> list[str]:
+    """Return the codes that any of the tables has of a vocabulary, in order."""
+    others = {(DIAGNOSIS, "9"): ccs_of_icd9, (DIAGNOSIS, "10"): icd9_of_icd10}.get((kind, version), dict)
+    return sorted({*_titles(kind, version), *others()})
 
 
 def _split(code: str) -> tuple[str, str, str]:

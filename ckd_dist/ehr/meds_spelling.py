@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ckd_dist.ehr import codes
-from ckd_dist.ehr.spelling import read_spelling
+from ckd_dist.ehr.spelling import BEFORE_DOT, read_spelling
 from ckd_dist.ehr.staging import Connection
-from ckd_dist.ehr.visits import BEFORE_DOT
 
 SPELT = """SELECT split_part(rest, '//', 1), split_part(rest, '//', 2), sum(num)::BIGINT
     FROM readings JOIN said USING (said)
@@ -24,15 +22,9 @@ def respell(con: Connection, place: Path) -> dict[str, int]:
     Raises ValueError where codes have two readings.
     """
     restored: Counter[str] = Counter()
-    for prefix, before_dot in BEFORE_DOT.items():
+    for prefix in BEFORE_DOT:
         rows = con.execute(SPELT, [prefix]).fetchall()
-
-        def known(version: str, code: str, prefix: str = prefix) -> bool:
-            return codes.is_known(f"{prefix}{version}//{code}")
-
-        spelling = read_spelling(
-            {(version, code): num for version, code, num in rows}, known, before_dot, f"{place}, {prefix}"
-        )
+        spelling = read_spelling({(version, code): num for version, code, num in rows}, prefix, f"{place}, {prefix}")
         restored.update(spelling.restored)
         new = {"//".join(was): "//".join(code) for was, code in spelling.codes.items() if was != code}
         con.register(

@@ -1,17 +1,20 @@
 """How a column spells ICD codes, and what each of its codes is: restored where one reading is left, else refused.
 
 What programs do to codes: 4280.0 (a column read as numbers), 389 for 0389 (leading zeros lost), ="4280", '4280',
-4 280, 38.9 for 038.9, codes of both versions told as one.  The tables of codes decide, and the column as a whole: a
-code that is in no table but would be with a zero before it shows that zeros were lost; then 4109 may be 04109 as well.
+4 280, 3,961, 38.9 for 038.9, 39.5 for 39.50 (zeros.py), both versions told as one.  The tables of codes decide,
+and the column as a whole.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ckd_dist.ehr.codes import is_known
+from ckd_dist.ehr.zeros import Spelt, with_zeros_before, with_zeros_behind
+from ckd_dist.schema import DIAGNOSIS, PROCEDURE
+
 Known = Callable[[str, str], bool]  # whether a table of the version ("9" or "10") has the code, written without a dot
-Spelt = tuple[str, str]  # version, code as the column has it
+BEFORE_DOT = {DIAGNOSIS: 3, PROCEDURE: 2}  # most digits of an ICD-9 code before its dot
 
 AROUND = re.compile(r"[\s\u200b\ufeff\"'`=\u201c\u201d\u2018\u2019\u00ab\u00bb]+")
 FEW = 0.01  # share of a column's codes below which a fault is a slip of single rows, and speaks of no others
@@ -20,6 +23,7 @@ OTHER = {"9": "10", "10": "9"}
 
 FLOATS = "codes with .0 behind them, as numbers are written"
 ZEROS = "codes without their leading zeros"
+BEHIND = "codes without the zero behind their dot"
 VERSIONS = "codes of the other ICD version than was told"
 
 
@@ -31,25 +35,44 @@ class Spelling:
     restored: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_spelling(rows_of: Mapping[Spelt, int], known: Known, before_dot: int, where: str) -> Spelling:
+def read_spelling(rows_of: Mapping[Spelt, int], prefix: str, where: str) -> Spelling:
     """Say what each code of a column is.
 
-    rows_of: spelt code -> rows.  before_dot: most digits of an ICD-9 code before its dot, 3 of a diagnosis, 2 of a
-    procedure.  where: what a refusal names.  Raises ValueError where codes have two readings.
+    rows_of: spelt code -> rows.  prefix: DIAGNOSIS or PROCEDURE.  where: what a refusal names.  Raises ValueError where
+    codes have two readings.
 
-    >>> known = {("9", "4280"), ("9", "4019"), ("10", "I509")}
-    >>> read_spelling({("9", "4280.0"): 2, ("9", "I50.9"): 1}, lambda *code: code in known, 3, "DIAGNOSES").codes
+    >>> read_spelling({("9", "4280.0"): 2, ("9", "I50.9"): 1}, DIAGNOSIS, "DIAGNOSES").codes
     {('9', '4280.0'): ('9', '4280'), ('9', 'I50.9'): ('10', 'I509')}
     """
-    cleaned = {spelt: AROUND.sub("", spelt[1]).upper().replace(",", ".") for spelt in rows_of}
+
+    def known(version: str, code: str) -> bool:
+        return is_known(f"{prefix}{version}//{code}")
+
+    before_dot = BEFORE_DOT[prefix]
+    cleaned = {spelt: _cleaned(spelt[1]) for spelt in rows_of}
     whole = _without_floats(cleaned, known, before_dot, rows_of, where)
     codes = {spelt: (spelt[0], _bare(code, spelt[0], before_dot)) for spelt, code in whole.items()}
-    restored = Counter({FLOATS: sum(rows_of[spelt] for spelt in whole if whole[spelt] != cleaned[spelt])})
-    for mend, what in ((_with_zeros, ZEROS), (_with_versions, VERSIONS)):
-        changed = mend(codes, known, rows_of, where)
-        restored[what] = sum(rows_of[spelt] for spelt in changed)
-        codes |= changed
+    floats = [spelt for spelt in whole if whole[spelt] != cleaned[spelt]]
+    changed = {FLOATS: floats, BEHIND: with_zeros_behind(codes, whole, prefix, before_dot, bool(floats))}
+    codes |= changed[BEHIND]
+    complete = {spelt for spelt, code in whole.items() if re.search(r"\.\d", code)}  # before the dot nothing is missing
+    undotted = {spelt: code for spelt, code in codes.items() if spelt not in complete}
+    changed[ZEROS] = with_zeros_before(undotted, rows_of, prefix, where)
+    codes |= changed[ZEROS]
+    changed[VERSIONS] = _with_versions(codes, known, rows_of, where)
+    codes |= changed[VERSIONS]
+    restored = {what: sum(rows_of[spelt] for spelt in spelts) for what, spelts in changed.items()}
     return Spelling(codes, {what: number for what, number in restored.items() if number})
+
+
+def _cleaned(code: str) -> str:
+    """Take away what stands around a code.  A comma is a dot, but where three digits follow it parts thousands.
+
+    >>> _cleaned(' ="428,0"'), _cleaned("25,000"), _cleaned("3,961")
+    ('428.0', '25000', '3961')
+    """
+    code = AROUND.sub("", code).upper()
+    return code.replace(",", "" if re.fullmatch(r"\d{1,2},\d{3}", code) else ".")
 
 
 def _bare(code: str, version: str, before_dot: int) -> str:
@@ -82,32 +105,6 @@ def _without_floats(
             " and numbers: export it again as text"
         )
     return dict(cleaned) | taken
-
-
-def _with_zeros(
-    codes: Mapping[Spelt, tuple[str, str]], known: Known, rows_of: Mapping[Spelt, int], where: str
-) -> dict[Spelt, tuple[str, str]]:
-    """Give back the leading zeros that a column of numbers has lost."""
-    lost, twofold, kept = {}, 0, 0
-    for spelt, (version, code) in codes.items():
-        if not code.isdecimal():
-            continue
-        longest = 5 if version == "9" else 7  # of ICD-10, only codes of procedures are all digits
-        padded = [("0" * n + code) for n in range(1, longest - len(code) + 1) if known(version, "0" * n + code)]
-        if known(version, code):
-            twofold += rows_of[spelt] * bool(padded)
-            kept += rows_of[spelt] * code.startswith("0")
-        elif padded:
-            lost[spelt] = padded
-    num_lost = sum(rows_of[spelt] for spelt in lost)
-    several = sum(rows_of[spelt] for spelt, padded in lost.items() if len(padded) > 1)
-    if several or (twofold and num_lost > FEW * (num_lost + kept)):
-        raise ValueError(
-            f"{where}: {num_lost:,} codes are in no table but would be with a zero before them, so the column was"
-            f" opened as numbers, and {twofold + several:,} others have two readings: export it again, with the column"
-            " read as text"
-        )
-    return {spelt: (spelt[0], padded[0]) for spelt, padded in lost.items()}
 
 
 def _with_versions(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ckd_dist.ehr import codes, tables
+from ckd_dist.ehr import tables
 from ckd_dist.ehr.mimic import Site
 from ckd_dist.ehr.spelling import read_spelling
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, insert, number
@@ -103,7 +103,6 @@ DEATHS = f"""SELECT subject_id, {DIED_AT}, '{DEATH}', NULL, NULL, {LAST}, {KIND[
 
 TITLES_OF = {"diagnosis_titles": DIAGNOSIS, "procedure_titles": PROCEDURE}
 PREFIX_OF = {"diagnoses": DIAGNOSIS, "procedures": PROCEDURE} | TITLES_OF
-BEFORE_DOT = {DIAGNOSIS: 3, PROCEDURE: 2}  # most digits of an ICD-9 code
 
 # One row a hadm_id, skipped visits too, so that their rows differ from rows of no visit.
 HADM = """CREATE TABLE hadm AS SELECT subject_id, hadm_id, admitted, discharged, admission_type, discharge_location,
@@ -169,10 +168,7 @@ def _respell(con: Connection, name: str, path: Path, table: Report) -> None:
     ).fetchall()
     rows_of = {(version, code): number for version, code, number in rows if version}
 
-    def known(version: str, code: str) -> bool:
-        return codes.is_known(f"{prefix}{version}//{code}")
-
-    spelling = read_spelling(rows_of, known, BEFORE_DOT[prefix], str(path))
+    spelling = read_spelling(rows_of, prefix, str(path))
     if spelling.restored:
         table["restored"] = dict(spelling.restored)
     new = [(*was, *code) for was, code in spelling.codes.items() if code != (was[0], was[1].replace(".", "").upper())]

@@ -190,11 +190,11 @@ def with_codes(folder: Path, *codes: str) -> Path:
 
 def test_codes_that_were_read_as_numbers_are_restored(tmp_path: Path):
     spoilt = with_codes(
-        tmp_path / "meds", "DIAGNOSIS//ICD//9//4280.0", "DIAGNOSIS//ICD//9//389", "PROCEDURE//ICD//9//3961.0"
+        tmp_path / "meds", "DIAGNOSIS//ICD//9//4280.0", "DIAGNOSIS//ICD//9//7054", "PROCEDURE//ICD//9//3961.0"
     )
     report = extract(f"meds:{spoilt}", tmp_path / "events", held_out, 1.0)
     codes = [code for code, _ in codes_of(tmp_path / "events", "held_out")]
-    assert codes[1:4] == ["DIAGNOSIS//ICD//9//4280", "DIAGNOSIS//ICD//9//0389", "PROCEDURE//ICD//9//3961"]
+    assert codes[1:4] == ["DIAGNOSIS//ICD//9//4280", "DIAGNOSIS//ICD//9//07054", "PROCEDURE//ICD//9//3961"]
     assert sum(report["tables"]["data"]["restored"].values()) == 3
     assert "restored in data: 2 codes with .0 behind them" in account_of(report).sentence()
 
@@ -207,7 +207,7 @@ def test_codes_of_lost_zeros_that_may_be_others_are_refused(tmp_path: Path):
 
 
 def test_good_codes_stay_what_they_are(tmp_path: Path):
-    good = ["4280", "401.9", "V10.3", "E878.8", "e8780", "0389", "XYZ", "5849 "]
+    good = ["4280", "401.9", "V10.3", "E878.8", "e8780", "07054", "XYZ", "5849 "]
     folder = with_codes(tmp_path / "meds", *(f"DIAGNOSIS//ICD//9//{code}" for code in good))
     report = extract(f"meds:{folder}", tmp_path / "events", held_out, 1.0)
     codes = [code for code, _ in codes_of(tmp_path / "events", "held_out")][1:-2]

@@ -5,17 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckd_dist.ehr import codes
-from ckd_dist.ehr.spelling import FLOATS, VERSIONS, ZEROS, read_spelling
+from ckd_dist.ehr.spelling import BEHIND, FLOATS, VERSIONS, ZEROS, read_spelling
 from ckd_dist.schema import DIAGNOSIS, PROCEDURE
 
 TABLES = [(DIAGNOSIS, "9", 3), (PROCEDURE, "9", 2), (DIAGNOSIS, "10", 3), (PROCEDURE, "10", 2)]
 
 
 def spell(column: list[str], kind: str = DIAGNOSIS, version: str = "9"):
-    def known(version: str, code: str) -> bool:
-        return codes.is_known(f"{kind}{version}//{code}")
-
-    return read_spelling({(version, code): 1 for code in column}, known, 3 if kind == DIAGNOSIS else 2, "TABLE")
+    return read_spelling({(version, code): 1 for code in column}, kind, "TABLE")
 
 
 def read(column: list[str], **of) -> list[str]:
@@ -29,7 +26,13 @@ def read(column: list[str], **of) -> list[str]:
         (["4280.0", "486.0"], ["9/4280", "9/486"]),  # its three-digit codes are floats, too
         (["486.0", "428.0"], ["9/486", "9/4280"]),  # the tables tell a float from a code with a dot
         (["401.9", "V10.3", "E878.8", "v1582"], ["9/4019", "9/V103", "9/E8788", "9/V1582"]),
-        (["4280", "389"], ["9/4280", "9/0389"]),  # mimic-code#1433: zeros are lost, and 4280 has one reading
+        (["4280", "7054"], ["9/4280", "9/07054"]),  # mimic-code#1433: zeros are lost, and 4280 has one reading
+        (["428", "250", "401", "389", "380"], ["9/428", "9/250", "9/401", "9/389", "9/380"]),  # categories on purpose
+        (["428.0", "250.0", "401.9"], ["9/4280", "9/2500", "9/4019"]),  # a heading on purpose, or 250.00
+        (["38.9", "250.0", "296.2"], ["9/0389", "9/25000", "9/29620"]),  # 38.9 proves that the column was of numbers
+        (["486.0", "250.0", "401.9"], ["9/486", "9/25000", "9/4019"]),
+        (["38.9", "250.0", "250.00"], ["9/0389", "9/2500", "9/25000"]),  # zeros are kept: a heading
+        (["25,000", "4,280", "428,0"], ["9/25000", "9/4280", "9/4280"]),
         (["38.9", "8.45"], ["9/0389", "9/00845"]),  # what stands before the dot has three digits
         (['="4280"', "'4280'", "4280.", "\u201c4280\u201d"], ["9/4280"] * 4),
         (["\u00a04280", " 4 280", "428,0", "\ufeff4280"], ["9/4280"] * 4),
@@ -42,8 +45,10 @@ def test_one_reading_is_restored(column, right):
 
 
 def test_other_tables_suffer_alike():
-    assert read(["3961.0", "14.0"], kind=PROCEDURE) == ["9/3961", "9/0014"]
+    assert read(["3961.0", "3950.0"], kind=PROCEDURE) == ["9/3961", "9/3950"]
     assert read(["39.61", "00.14"], kind=PROCEDURE) == ["9/3961", "9/0014"]
+    assert read(["39.5", "96.7", "3.9", "99.1"], kind=PROCEDURE) == ["9/3950", "9/9670", "9/0390", "9/9910"]
+    assert read(["3,961", "10-Jan"], kind=PROCEDURE) == ["9/3961", "9/10-JAN"]
     assert read(["210093"], kind=PROCEDURE, version="10") == ["10/0210093"]
     assert read(["4280"], version="10") == ["9/4280"]
 
@@ -53,6 +58,7 @@ def test_other_tables_suffer_alike():
     [
         ["4109", "389", "845"],  # F3: 4109 may be 04109
         ["4109.0", "389.0"],
+        ["4280", "389"],  # 0389, or the heading of hearing loss
         ["I509", "E8310"],  # both versions have E8310
     ],
 )
@@ -63,9 +69,24 @@ def test_two_readings_are_refused(column):
 
 def test_what_was_restored_is_counted():
     assert spell(["4280.0", "486.0"]).restored == {FLOATS: 2}
-    assert spell(["4280", "389"]).restored == {ZEROS: 1}
+    assert spell(["4280", "7054"]).restored == {ZEROS: 1}
+    assert spell(["39.5"], kind=PROCEDURE).restored == {BEHIND: 1}
     assert spell(["I509"]).restored == {VERSIONS: 1}
     assert spell(["4280", "0389", "V103", "401.9"]).restored == {}
+
+
+@pytest.mark.parametrize("slip", ["389", "88", "401"])
+def test_one_slip_in_thousands_is_left(slip):
+    rows = dict.fromkeys((("9", code) for code in ("4280", "4109", "41401", "4019")), 1000) | {("9", slip): 1}
+    spelling = read_spelling(rows, DIAGNOSIS, "TABLE")
+    assert (spelling.codes["9", slip], spelling.restored) == (("9", slip), {})
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(sorted(codes._titles(PROCEDURE, "9"))), min_size=1, max_size=20, unique=True))
+def test_procedures_with_a_dot_opened_as_numbers_come_back(every):
+    numbers = [str(float(f"{code[:2]}.{code[2:]}")) for code in every]
+    assert read(numbers, kind=PROCEDURE) == [f"9/{code}" for code in every]
 
 
 @st.composite
