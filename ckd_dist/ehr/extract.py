@@ -37,6 +37,7 @@ from ckd_dist.schema import (
     ICU_ADMISSION,
     ICU_DISCHARGE,
     MEDICATION,
+    PROCEDURE,
     SITE,
     SPLITS,
 )
@@ -155,12 +156,13 @@ def _write_unread(con: Connection, path: Path) -> None:
 
 
 def _write_codes(con: Connection, path: Path, report: Report) -> None:
-    """Every code with a description and its CCS categories as parents; count the diagnosis codes no table knows."""
+    """Every code with a description and its CCS categories as parents; count the codes that no table knows."""
     rows = con.execute(
         "SELECT code, count(*), min(title) FROM events LEFT JOIN titles USING (code) GROUP BY code ORDER BY code"
     ).fetchall()
-    unknown = [number for code, number, _ in rows if code.startswith(DIAGNOSIS) and not codes.is_known(code)]
-    report["unknown_diagnosis_codes"] = {"codes": len(unknown), "events": sum(unknown)}
+    for name, prefix in (("diagnosis", DIAGNOSIS), ("procedure", PROCEDURE)):
+        unknown = [number for code, number, _ in rows if code.startswith(prefix) and not codes.is_known(code)]
+        report[f"unknown_{name}_codes"] = {"codes": len(unknown), "events": sum(unknown)}
     table = {
         "code": [code for code, _, _ in rows],
         "description": [described or _describe(code) for code, _, described in rows],

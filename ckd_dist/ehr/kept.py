@@ -34,6 +34,7 @@ NAMES = {  # of what the line counts; the first three are said even where there 
     ANY_PROCEDURE: "procedures",
 }
 MANY_UNKNOWN = 0.05  # share of diagnoses; open data have less, and a site's own version of ICD may have half
+WHOLE = ": is their ICD version right, are they whole (no headings), are they a site's own?"
 ALWAYS = ("admissions", "diagnoses", "drugs")
 GIVES = {  # what records hold none of where a table is missing; titles come from the code tables instead
     "PROCEDURES_ICD": "procedures",
@@ -65,11 +66,12 @@ def account_of(report: Report) -> Account:
         for reason, number in table["skipped"].items():
             lost[f"rows of {name} ({reason}{f': {why}' if why and reason == 'malformed row' else ''})"] = number
     remarks = [*_missing(report["missing_tables"]), *_restored(report["tables"]), *report.get("remarks", ())]
-    if number := report["unknown_diagnosis_codes"]["events"]:
-        share = number / max(report["kept"]["diagnoses"], 1)
-        codes = counted({"codes": report["unknown_diagnosis_codes"]["codes"]})
-        why = ": is their ICD version right, are they whole, are they a site's own?" if share > MANY_UNKNOWN else ""
-        remarks.append(f"{number:,} diagnoses ({share:.1%}) have one of {codes} that no table knows{why}")
+    for name, kind in (("diagnosis", "diagnoses"), ("procedure", "procedures")):
+        if number := report[f"unknown_{name}_codes"]["events"]:
+            share = number / max(report["kept"].get(kind, 0), 1)
+            codes = counted({"codes": report[f"unknown_{name}_codes"]["codes"]})
+            why = WHOLE if share > MANY_UNKNOWN else ""
+            remarks.append(f"{number:,} {kind} ({share:.1%}) have one of {codes} that no table knows{why}")
     return Account(report["kept"], dict(sorted(lost.items(), key=lambda item: -item[1])), remarks)
 
 

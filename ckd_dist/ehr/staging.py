@@ -37,8 +37,10 @@ KINDS = (  # in order within a time
     *(EICU_DIAGNOSIS, DIAGNOSIS, ANY_DIAGNOSIS, PROCEDURE, ANY_PROCEDURE, ICU_DISCHARGE, DISCHARGE, DEATH),
 )  # a longer prefix before the shorter one that it starts with
 KIND = {prefix: rank for rank, prefix in enumerate(KINDS)}
-SAYS_DIED = """regexp_matches(lower(place), '(^|[^a-z])(died|dead|death|expired|deceased)([^a-z]|$)')
-    AND NOT regexp_matches(lower(place), '(^|[^a-z])(not|alive)([^a-z]|$)')"""
+DEAD = "(died|dead|death|expired|deceased|morgue|mortuary|coroner|medical examiner)"
+SAYS_DIED = rf"""(regexp_matches(lower(place), '(^|[^a-z]){DEAD}([^a-z]|$)')
+    AND NOT regexp_matches(lower(place), '(^|[^a-z])((not|never|non|no)[^a-z]+{DEAD}|alive)([^a-z]|$)'))
+    OR regexp_full_match(trim(place), '(20|40|41|42)([.]0*)?')"""  # UB-04's status of a discharge: expired
 ORDER = "subject_id, time NULLS FIRST, visit, kind, seq, code"
 
 

@@ -24,6 +24,13 @@ SAID = [
     ("EXPIRED IN MEDICAL FACILITY", 0, None, True),
     ("Death", 0, None, True),
     ("Deceased", 0, None, True),
+    ("Died, not resuscitated", 0, None, True),  # "not" is of something else
+    ("EXPIRED (not DNR)", 0, None, True),
+    ("NOT EXPIRED", 0, None, False),
+    ("MORGUE", 0, None, True),
+    ("Coroner/Medical Examiner", 0, None, True),
+    ("20", 0, None, True),  # UB-04's status of a discharge
+    ("01", 0, None, False),
     (None, 1, None, True),  # mimic-code#1406: flag without a time
     ("HOME", "1.0", None, True),
     ("HOME", "Y", None, True),

@@ -20,5 +20,11 @@ def test_the_line_names_what_was_kept_skipped_missing_and_unknown(tmp_path: Path
         "3 admissions, 5 diagnoses, 0 drugs; lost: 1 rows of DIAGNOSES_ICD (hadm_id not in ADMISSIONS); "
         "no PROCEDURES_ICD, no PRESCRIPTIONS, no ICUSTAYS: records will hold no procedures, no drugs, no sites; "
         "1 diagnoses (20.0%) have one of 1 codes that no table knows: "
-        "is their ICD version right, are they whole, are they a site's own?"
+        "is their ICD version right, are they whole (no headings), are they a site's own?"
     )
+
+
+def test_unknown_procedures_are_counted_as_diagnoses_are(tmp_path: Path):
+    dates = [row | {"ICD9_CODE": "3-Jan"} for row in MIMIC3["PROCEDURES_ICD"][:1]]
+    folder = write(tmp_path / "dates", MIMIC3 | {"PROCEDURES_ICD": [*dates, MIMIC3["PROCEDURES_ICD"][1]]})
+    assert "1 procedures (50.0%) have one of 1 codes that no table knows" in said(f"mimic3:{folder}", tmp_path / "e")
