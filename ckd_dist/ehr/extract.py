@@ -22,7 +22,7 @@ import ckd_dist
 from ckd_dist.ehr import cells, codes, staging
 from ckd_dist.ehr.codemap import CodeMap
 from ckd_dist.ehr.events import UNREAD_VISITS, write_events
-from ckd_dist.ehr.kept import count_kept
+from ckd_dist.ehr.kept import check_known, count_kept, say_days
 from ckd_dist.ehr.sources import REAL
 from ckd_dist.ehr.staging import Connection, Report, number
 from ckd_dist.files import replacing_folder
@@ -73,6 +73,7 @@ def extract(
             code_map = code_map or CodeMap()
             found.read(con, Path(place).expanduser(), report, track, code_map)
             code_map.check_met(report)
+            say_days(con, report)
             _assign_splits(con, split_of)
             _write(con, new, report, track)
     except (duckdb.OutOfMemoryException, duckdb.IOException):
@@ -163,6 +164,8 @@ def _write_codes(con: Connection, path: Path, report: Report) -> None:
     for name, prefix in (("diagnosis", DIAGNOSIS), ("procedure", PROCEDURE)):
         unknown = [number for code, number, _ in rows if code.startswith(prefix) and not codes.is_known(code)]
         report[f"unknown_{name}_codes"] = {"codes": len(unknown), "events": sum(unknown)}
+    num_of_icd = sum(number for code, number, _ in rows if code.startswith(DIAGNOSIS))
+    check_known(**report["unknown_diagnosis_codes"], num_diagnoses=num_of_icd)
     table = {
         "code": [code for code, _, _ in rows],
         "description": [described or _describe(code) for code, _, described in rows],

@@ -181,7 +181,7 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track, code
     except duckdb.Error as error:  # its message may quote a value
         raise blamed(con, files, place, error) from None
     track(1, 3)
-    table = report["tables"]["data"] = _stage(con, f"{len(files)} parquet files", num_nameless, report)
+    table = report["tables"]["data"] = _stage(con, "data", num_nameless, report)
     if restored:
         table["restored"] = restored
     _refuse_nothing(con, place, table["rows"], others)

@@ -103,7 +103,7 @@ def test_the_dialect_of_mimic_iv_meds(tmp_path: Path):
         ("MEDS_DEATH", None),
     ]
     assert report["tables"]["data"] == {
-        "file": "1 parquet files",
+        "file": "data",
         "rows": 15,
         "kept": 10,
         "merged": 1,
