@@ -27,7 +27,7 @@ def read_brat(path: Path) -> Corpus:
     files = find_files(path, (".txt", ".ann"))
     texts, annotations = (_by_stem(path, [f for f in files if f.ending == ending]) for ending in (".txt", ".ann"))
     if alone := sorted(annotations.keys() - texts.keys()):
-        raise ValueError(f"{path}: {len(alone)} .ann files lack their .txt, the first is {alone[0]}.ann: add the texts")
+        raise ValueError(f"{path}: {len(alone)} .ann files lack their .txt: add the texts")
     documents = []
     for stem, file in texts.items():
         text = read_text(file)
@@ -40,7 +40,7 @@ def _by_stem(path: Path, files: list[SourceFile]) -> dict[str, SourceFile]:
     """Return the files of one ending by their stem.  Raises ValueError where two have the same, as a.txt, a.txt.gz."""
     if doubled := [stem for stem, times in Counter(file.stem for file in files).items() if times > 1]:
         raise ValueError(
-            f"{path}: {len(doubled)} names stand for two files each, the first is {doubled[0]}{files[0].ending} (with "
+            f"{path}: {len(doubled)} names stand for two {files[0].ending} files each (with "
             ".gz and without, or in capitals): leave one of them"
         )
     return {file.stem: file for file in files}

@@ -12,7 +12,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -31,6 +31,7 @@ class SourceFile:
     name: str
     split: str | None
     open: Callable[[], BinaryIO]
+    place: str = "the file"  # what messages call it: a name may be a patient's
 
     @property
     def stem(self) -> str:
@@ -63,7 +64,10 @@ def find_files(path: Path, endings: tuple[str, ...]) -> list[SourceFile]:
         raise ValueError(f"there is no file or folder {path}: give the path of the corpus")
     if not files:
         raise ValueError(f"{path} holds no file that ends in {' or '.join(endings)}: is it the folder of this corpus?")
-    return files
+    return [
+        replace(file, place=f"file {nth:,} of {len(files):,} in the order of names ({file.ending})")
+        for nth, file in enumerate(files, 1)
+    ]
 
 
 def split_of_name(name: str) -> str | None:
@@ -100,7 +104,7 @@ def read_text(file: SourceFile) -> str:
 
     Raises ValueError where it is damaged or not UTF-8.
     """
-    with _reading(file.name), file.open() as opened:
+    with _reading(file.place), file.open() as opened:
         return opened.read().decode("utf-8-sig")
 
 
@@ -110,7 +114,7 @@ def lines(file: SourceFile) -> Iterator[str]:
     In a file without line feeds it is a carriage return, as on the old Macintosh.  Raises ValueError where the file is
     damaged or not UTF-8.
     """
-    with _reading(file.name), file.open() as opened:
+    with _reading(file.place), file.open() as opened:
         for number, line in enumerate(opened):
             text = line.rstrip(b"\r\n").decode("utf-8-sig" if number == 0 else "utf-8")
             yield from text.split("\r") if number == 0 and not line.endswith(b"\n") else (text,)

@@ -56,7 +56,7 @@ def read_iob(path: Path) -> Corpus:
         for number, sentences in enumerate(_documents(_sentences(rows, columns, counts)), 1):
             text, mentions = join(sentences)
             documents.append(Document(f"{file.stem}:{number}", text, mentions, split=file.split))
-        malformed[file.name] = counts["malformed_lines"] - before
+        malformed[file.place] = counts["malformed_lines"] - before
     num_tagged = counts.pop("tagged", 0) + counts["malformed_lines"]
     if counts["malformed_lines"] > MOST * num_tagged:
         raise ValueError(

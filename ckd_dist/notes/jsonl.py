@@ -12,7 +12,11 @@ from typing import Any
 
 from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.files import SourceFile, find_files, lines, read_text
-from ckd_dist.notes.spans import WANTED, document_of, is_pair
+from ckd_dist.notes.spans import NAMES, SPANS, SUBJECTS, WANTED, document_of, is_pair
+
+# Fields that a message may name: any other may be a patient's name or number.
+WORDS = "text data note notes content body report tokens tokenized_text documents meta"
+KNOWN = (*NAMES, *SUBJECTS, *SPANS, *WORDS.split())
 
 
 def read_jsonl(path: Path) -> Corpus:
@@ -32,7 +36,7 @@ def read_jsonl(path: Path) -> Corpus:
             else:
                 documents.append(document)
     if not documents and fields:
-        found = ", ".join(field for field in fields if field.isidentifier()) or "no names"
+        found = ", ".join([field for field in fields if field.lower() in KNOWN][:8]) or "of no name that is known"
         raise ValueError(f"{path} holds no document: its objects have the fields {found}; a document has {WANTED}")
     return corpus_of(documents, counts)
 

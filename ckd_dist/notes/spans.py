@@ -1,7 +1,7 @@
 """A document as an object of JSON, in the shapes in which tools write texts with spans.
 
     ours, and what `annotate` writes  {"name", "text", "mentions" or "entities": [{"start", "end", "type", "text"}]}
-    spaCy                             ["...", {"entities": [[0, 4, "X"]]}]
+    spaCy                             ["...", {"entities": [[0, 4, "X"]]}];  {"text", "ents": [{"start", ...}]}
     Prodigy                           {"text", "spans": [{"start", "end", "label"}], "answer": "accept"}
     doccano                           {"text", "label": [[0, 4, "X"]]};  {"text", "entities": [{"start_offset", ...}]}
     Label Studio                      {"data": {"text"}, "annotations": [{"result": [{"value": {"start", "labels"}}]}]}
@@ -25,7 +25,8 @@ WANTED = (
 )
 NAMES = ("name", "id", "document_id", "doc_id", "note_id")
 SUBJECTS = ("subject", "subject_id", "patient_id")
-SPANS = ("mentions", "entities", "spans", "label", "labels", "annotations")
+SPANS = ("mentions", "entities", "spans", "label", "labels", "annotations", "ents", "ner", "annotation", "tags")
+LOOSE = ("label", "labels", "ner", "annotation", "tags")  # may also be said of the document, or of its tokens
 STARTS, ENDS = ("start", "start_offset", "begin", "start_char"), ("end", "end_offset", "stop", "end_char")
 TYPES = ("type", "label", "labels", "entity_type", "entity_group", "entity", "class")
 
@@ -82,7 +83,7 @@ def _claims(row: Mapping[str, Any]) -> list[Claim] | None:
 def _may_be_spans(name: str, value: Any) -> bool:
     """Say whether a field holds spans: a label, or a list of labels, may also be of the document."""
     return not isinstance(value, str | int | float) and not (
-        "label" in name and isinstance(value, list) and any(isinstance(one, str | int) for one in value)
+        name in LOOSE and (not isinstance(value, list) or any(isinstance(one, str | int) for one in value))
     )
 
 

@@ -62,6 +62,10 @@ SHAPES = {
     "brat's page": {"entities": [["T1", "S", [[3, 8]]]]},
     "BigBIO": {"entities": [{"id": "1", "type": "S", "text": ["fever"], "offsets": [[3, 8]]}]},
     "Label Studio, small": {"id": 3, "label": [{**FEVER, "text": "fever", "labels": ["S"]}]},
+    "spaCy's Doc.to_json": {"ents": [{**FEVER, "label": "S"}], "tokens": [{"id": 0, "start": 0, "end": 2}]},
+    "ner": {"ner": [[3, 8, "S"]]},
+    "annotation": {"annotation": [{**FEVER, "label": "S"}]},
+    "tags": {"tags": [[3, 8, "S"]]},
     "UTF-16 units": {"entities": [{"start": 4, "end": 9, "type": "S", "text": "fever"}], "text": "😀o fever"},
 }
 STUDIO = {

@@ -83,3 +83,20 @@ def test_of_two_copies_the_annotated_one_is_kept(tmp_path: Path, order: int) -> 
     rows = [{"id": 1, "text": "He has asthma"}, {"id": 1, "text": "He has asthma", "entities": [[7, 13, "disease"]]}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows[::order])))
     assert "1 documents (1 annotated), 1 mentions" in said(f"jsonl:{tmp_path}")
+
+
+def test_no_name_of_a_file_or_key_of_an_object_is_said(tmp_path: Path) -> None:
+    """A file is often called by its patient's number, and objects are keyed by it (security.md, S7)."""
+    (tmp_path / "Smithson.ann").write_text("T1\tdisease 0 1\ta")
+    with pytest.raises(ValueError, match=r"1 \.ann files lack") as orphan:
+        read_corpus(f"brat:{tmp_path}")
+    (tmp_path / "Smithson.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"file 2 of 2 in the order of names \(\.txt\) is not UTF-8") as foreign:
+        read_corpus(f"brat:{tmp_path}")
+    (tmp_path / "Smithson.txt").write_text("fever xx\n" * 3)
+    with pytest.raises(ValueError, match="most of them in file 1 of 1") as untagged:
+        read_corpus(f"iob:{tmp_path}")
+    (tmp_path / "a.json").write_text('{"Smithson": {"text": "fever"}, "note": ""}')
+    with pytest.raises(ValueError, match="the fields note; a document") as keyed:
+        read_corpus(f"jsonl:{tmp_path}")
+    assert not any("Smithson" in str(caught.value) for caught in (orphan, foreign, untagged, keyed))
