@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 PACKED = {
     b"\x1f\x8b": "a gzip file",
-    b"PK": "a zip file or a spreadsheet (.xlsx)",
+    b"PK\x03\x04": "a zip file or a spreadsheet (.xlsx)",
     b"\xd0\xcf\x11": "a spreadsheet (.xls)",
 }
 SEPARATORS = (",", ";", "\t", "|")
@@ -44,11 +44,11 @@ def read_header(path: Path, needs: Sequence[str]) -> Header:
     if line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in line:
         raise ValueError(f"{path} is written in UTF-16 (a spreadsheet's 'Unicode text'): save it as CSV in UTF-8")
     text = line.decode("utf-8-sig", errors="replace")
+    if "\r" in text.strip("\r\n"):
+        raise ValueError(f"{path} ends its lines as an old Macintosh did (CR alone): write it anew with LF or CRLF")
     headers = [Header(_names(text, separator), separator) for separator in SEPARATORS]
     if not any(headers[0].names):
         raise ValueError(f"{path} is empty, or its first line is: a table begins with a line of column names")
-    if "\r" in text.strip("\r\n"):
-        raise ValueError(f"{path} ends its lines as an old Macintosh did (CR alone): write it anew with LF or CRLF")
     header = min(headers, key=lambda each: len(set(needs) - set(each.names)))  # the first of equals: commas
     if missing := [column for column in needs if column not in header.names]:
         raise ValueError(
@@ -69,7 +69,7 @@ def _first_line(path: Path) -> bytes:
 
 
 def _names(text: str, separator: str) -> tuple[str, ...]:
-    return tuple(name.strip().lower() for name in next(csv.reader([text.replace("\r", "\n")], delimiter=separator), []))
+    return tuple(name.strip().lower() for name in next(csv.reader([text], delimiter=separator), []))
 
 
 def _likely_cause(header: Header, missing: Sequence[str]) -> str:

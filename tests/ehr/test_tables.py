@@ -57,6 +57,7 @@ def test_dialects_are_read_alike(tmp_path: Path):
         "floats": text([[f"{row[0]}.0", *row[1:]] for row in ROWS]),
         "another column twice": text([[*row, "x", "y"] for row in ROWS], [*HEADER, "NOTE", "NOTE"]),
         "lines within a cell": text([[*row, "a\nb, c"] for row in ROWS], [*HEADER, "NOTE"]),
+        "a first column of keys": text([["x", *row] for row in ROWS], ["PK", *HEADER]),
         "words for nothing": text([[*row[:3], "NULL"] for row in ROWS]),
     }
     for what, raw in same.items():
@@ -74,6 +75,10 @@ def test_dialects_are_read_alike(tmp_path: Path):
         (text(header=["GENDER", *HEADER[:3]], rows=[]), "column dod is missing"),
         (text(header=[*HEADER[:3], "DOD", "DOD"], rows=[]), "same name, dod"),
         (text(rows=[]), "holds no row"),
+        (text(lineterminator="\r"), "old Macintosh"),
+        (b"\x1f\x8b" + text().encode(), "gzip"),
+        (b"PK\x03\x04" + text().encode(), "spreadsheet"),
+        ("\n" + text(), "or its first line is"),
         (
             text([[f"{number}E+08", *row[1:]] for number, row in zip("123456789", ROWS, strict=False)]),
             "rounded the ids",
