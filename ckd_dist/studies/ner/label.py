@@ -135,6 +135,16 @@ def _gazetteer(options: DictionaryOptions, run: NerRun, types: Sequence[str]) ->
     return Gazetteer(options, [read_terms(_placed(spec, run)) for spec in wanted])
 
 
+def check_own(specs: Sequence[str], types: Sequence[str]) -> None:
+    """Raise ValueError where a vocabulary of `types` is the synthetic hospital's: other notes' run has none."""
+    made = [spec for spec in specs if spec.partition("=")[0] in types and is_synthetic(spec.partition("=")[2])]
+    if made:
+        raise ValueError(
+            f"vocabulary {made[0]!r} of label.ontologies is the synthetic hospital's, and notes.source is not: give"
+            f" label.ontologies your own, such as {made[0].partition('=')[0]}=tsv:FILE, a name a line"
+        )
+
+
 def _placed(spec: str, run: NerRun) -> str:
     """Return a vocabulary with its place: the synthetic hospital's are in the run."""
     kind, _, where = spec.partition("=")

@@ -31,7 +31,7 @@ from ckd_dist.report.bootstrap import Bootstrap
 from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plans import finish_all, still_missing
-from ckd_dist.source import find_source
+from ckd_dist.source import find_source, is_synthetic
 from ckd_dist.studies.ner import predict
 from ckd_dist.studies.ner.accounts import labels_said, refuse_unread, vocabularies_said
 from ckd_dist.studies.ner.combine import combine_labelers
@@ -39,7 +39,16 @@ from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.describe import card_of, provenance_of
 from ckd_dist.studies.ner.distill import Arm, TaggerTraining, arms, train_student
 from ckd_dist.studies.ner.evaluate import annotated_elsewhere, score_elsewhere, score_held_out
-from ckd_dist.studies.ner.label import Labeler, Labelling, Plans, dictionaries, labeling_costs, plan_tags, text_labelers
+from ckd_dist.studies.ner.label import (
+    Labeler,
+    Labelling,
+    Plans,
+    check_own,
+    dictionaries,
+    labeling_costs,
+    plan_tags,
+    text_labelers,
+)
 from ckd_dist.studies.ner.labelers.asking import Asking
 from ckd_dist.studies.ner.labelers.gazetteer import DictionaryOptions
 from ckd_dist.studies.ner.report.costs import costs_of, outcomes_of
@@ -78,6 +87,8 @@ def read_source(context: Context) -> Outcome:
     known = list(dict.fromkeys(settings.types.values()))
     present = {mention.type for note in notes for mention in note.mentions or ()}
     types = [kind for kind in known if kind in present] or known  # a corpus that nobody annotated may hold any
+    if not is_synthetic(settings.source):
+        check_own([spec for each in context.recipe.label.ontologies for spec in each.vocabularies], types)
     run.write_tags(types, known)
     splits, count = {}, 0
     for done, split in enumerate(SPLITS, 1):

@@ -5,6 +5,7 @@ import pytest
 from ckd_dist.config import dump
 from ckd_dist.recipefile import load
 from ckd_dist.studies.ner import STUDY
+from ckd_dist.studies.ner.label import check_own
 from ckd_dist.studies.ner.recipes import ner_tiny
 from ckd_dist.studies.ner.runfolder import NerRun
 from tests.records import write_record
@@ -95,3 +96,12 @@ def test_without_a_local_teacher_nothing_of_it_is_made(tmp_path):
         do(run, wanted, name)
     assert redone(run, "label.teacher=false") == []
     assert redone(run) == ["window_teacher", "train_teacher", "label", "combine", "distill", "evaluate"]
+
+
+def test_dictionaries_of_the_synthetic_hospital_are_refused_for_other_notes(tmp_path):
+    """ner_tiny with a site's own corpus read it, and failed later for want of a file in the run folder."""
+    specs = [spec for each in ner_tiny().label.ontologies for spec in each.vocabularies]
+    with pytest.raises(ValueError, match=r"disease=synthetic:disease.*give label.ontologies your own"):
+        check_own(specs, ["disease"])
+    check_own(specs, ["gene"])  # its vocabularies are not asked for
+    check_own([f"disease=tsv:{tmp_path}/synthetic.tsv"], ["disease"])
