@@ -292,7 +292,7 @@ def test_a_language_model_labels_and_is_never_asked_twice(copy):
 
     def answer(body):
         """Says that the first word of every line is a disease, and invents one."""
-        lines = [line.partition(" ")[2] for line in body["messages"][-1]["content"].splitlines() if line[:1].isdigit()]
+        lines = [line.partition(" ")[2] for line in body["messages"][-1]["content"].splitlines() if line[:1] == "["]
         stated = [{"line": n, "text": line.split()[0], "type": "disease"} for n, line in enumerate(lines, 1)]
         return completion(json.dumps({"entities": [*stated, {"line": 1, "text": "plague", "type": "disease"}]}))
 

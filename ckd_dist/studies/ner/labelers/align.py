@@ -16,8 +16,10 @@ These ten add up to `entities`.  Beside them `broken_answers` counts answers tha
 `unread_answers` those of them from which nothing could be read.
 
 Unknown is not "no".  Of a stated mention that has no place here the words that it may have meant are unknown: the
-places of one that is ambiguous or of an unknown type; the words between the entries around one that is malformed, and
-those after the last entry of an answer whose end was not seen; all of them where entries come in no reading order.
+places of one that is ambiguous or of an unknown type; where there are none, the words of its line between the entries
+around it, and the whole line where these leave none ("SOB" stated as shortness of breath is a mention all the same);
+the words between the entries around one that is malformed, and those after the last entry of an answer whose end was
+not seen; all of them where entries come in no reading order.
 
 Sure places go first: exact before folded before edited, in the stated line before elsewhere, and of each kind the
 longest texts first, so that "pain" does not take the place of "chest pain".  An entity without a usable line is looked
@@ -26,7 +28,7 @@ lines make that unnecessary but for repeats within one line.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -35,18 +37,22 @@ from ckd_dist.studies.ner.labelers.answer import ExtractedEntity, read_answer
 from ckd_dist.studies.ner.labelers.places import Passage, Span, fold
 from ckd_dist.studies.ner.labelers.question import Line
 
-RULES = 2  # of this file, answer.py and places.py: raise it when an old answer would give other mentions
+RULES = 3  # of this file, answer.py and places.py: raise it when an old answer would give other mentions
 PLACED = ("aligned", "once_of_many", "moved", "respelled")
 DROPPED = ("overlapping", "extra", "ambiguous", "invented", "unknown_type", "malformed")
 OUTCOMES = ("entities", *PLACED, *DROPPED)
 
 
 class Aligned(NamedTuple):
-    """An answer's mentions in order, none overlapping; the parts of the note that it says nothing of; the counts."""
+    """An answer's mentions in order, none overlapping; the parts of the note that it says nothing of; the counts.
+
+    vague: those of the unknown parts where an entity may stand that was read, but has no place or no type here.
+    """
 
     mentions: list[Mention]
     unknown: list[Span]
     counts: Counter[str]
+    vague: list[Span]
 
 
 def align(answer: str, text: str, lines: Sequence[Line], types: Sequence[str], cut: bool = False) -> Aligned:
@@ -68,36 +74,37 @@ def align(answer: str, text: str, lines: Sequence[Line], types: Sequence[str], c
     found, outcomes = _place(entities, passage, lines)
     counts.update(outcomes)
     placed = {number: found[i] for i, number in enumerate(known) if i in found}
-    vague = [entity for entity, outcome in zip(entities, outcomes, strict=True) if outcome == "ambiguous"]
-    vague += [entry for number, entry in read.items() if number not in known]
+    lost = {n: entities[i] for i, n in enumerate(known) if outcomes[i] in ("ambiguous", "invented")}
+    lost |= {number: entry for number, entry in read.items() if number not in known}
+    vague = [span for number, entity in lost.items() for span in _places(entity, number, placed, passage, lines)]
     gaps = [number for number in range(len(stated.entries)) if number not in read]
     gaps += [] if stated.ended else [len(stated.entries)]
-    unknown = [*_places(vague, passage, lines), *_between(gaps, placed, passage)]
-    return Aligned(sorted(Mention(*span, entities[i].type) for i, span in found.items()), unknown, counts)
+    whole = Span(passage.start, passage.end)
+    unknown = [*vague, *(_between(gap, placed, whole) for gap in gaps)]
+    mentions = sorted(Mention(*span, entities[i].type) for i, span in found.items())
+    return Aligned(mentions, unknown, counts, vague)
 
 
-def _places(entities: Iterable[ExtractedEntity], passage: Passage, lines: Sequence[Line]) -> list[Span]:
-    """Return where entities may stand: in their lines, or else anywhere in the question."""
-    places = []
-    for entity in entities:
-        low, high = _scope(entity, lines)
-        spans = {*passage.exact(entity.text), *passage.folded(entity.text), *passage.edited(entity.text)}
-        places += [span for span in spans if low <= span.start < high] or spans
-    return places
+def _places(
+    entity: ExtractedEntity, number: int, placed: dict[int, Span], passage: Passage, lines: Sequence[Line]
+) -> list[Span]:
+    """Return where an entity may stand: in its line, or else anywhere in the question, or else around its number."""
+    line = Span(*_scope(entity, lines))
+    spans = {*passage.exact(entity.text), *passage.folded(entity.text), *passage.edited(entity.text)}
+    if found := [span for span in spans if line.start <= span.start < line.end] or list(spans):
+        return found
+    between = _between(number, placed, line)
+    return [between if any(map(str.isalnum, passage.text[between.start : between.end])) else line]
 
 
-def _between(gaps: Sequence[int], placed: dict[int, Span], passage: Passage) -> list[Span]:
-    """Return, for the number of each unreadable entry, what lies between the places of the entries around it."""
-    starts = [placed[number].start for number in sorted(placed)]
+def _between(number: int, placed: dict[int, Span], scope: Span) -> Span:
+    """Return what of a scope lies between the places of the entries before and after a number; all without an order."""
+    starts = [placed[each].start for each in sorted(placed)]
     if starts != sorted(starts):
-        return [Span(passage.start, passage.end)] if gaps else []
-    return [
-        Span(
-            max((span.end for number, span in placed.items() if number < gap), default=passage.start),
-            min((span.start for number, span in placed.items() if number > gap), default=passage.end),
-        )
-        for gap in gaps
-    ]
+        return scope
+    start = max((span.end for each, span in placed.items() if each < number), default=scope.start)
+    end = min((span.start for each, span in placed.items() if each > number), default=scope.end)
+    return Span(max(start, scope.start), min(end, scope.end))
 
 
 def _place(
@@ -130,7 +137,7 @@ def _place(
             low, high = scopes[i]
             if any(low <= s.start < high and not _meets(s, placed) for s in passage.exact(entity.text)):
                 outcome[i] = "once_of_many"
-    return placed, list(outcome.values())
+    return placed, [outcome[i] for i in range(len(entities))]
 
 
 def _scope(entity: ExtractedEntity, lines: Sequence[Line]) -> Line:

@@ -32,7 +32,18 @@ from ckd_dist.studies.ner.labelers.unread import HOPELESS, unread_sentence
 
 TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "cached_output_tokens", "untold")
 ANSWERS = ("broken_answers", "cut_answers", "unread_answers", "empty_answers")
-COUNTS = ("notes", "words", "questions", "cached", "requests", *TOKENS, *OUTCOMES, *ANSWERS, "unknown_words")
+COUNTS = (
+    "notes",
+    "words",
+    "questions",
+    "cached",
+    "requests",
+    *TOKENS,
+    *OUTCOMES,
+    *ANSWERS,
+    "unknown_words",
+    "vague_words",
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,8 @@ class EndpointLabeler:
         included; input_tokens, output_tokens and usd that this call spent, and cached_input_tokens and
         cached_output_tokens that kept answers once cost; untold: answers without token counts, so that the cost is
         higher; cut_answers: they did not end by themselves; empty_answers: without a letter; unknown_words: those of
-        which the answers say nothing; seconds of this call, wall-clock.
+        which the answers say nothing, and vague_words those of them that an entity without a place or a type of ours
+        may have meant; seconds of this call, wall-clock.
 
         An answer that cannot be read is not kept: asked again, a mended server may give another.
         """
@@ -102,10 +114,11 @@ class EndpointLabeler:
         counts.update(cached=num_questions - len(fresh), requests=num_requests)
         predictions, unknown = [], []
         for note, part in zip(notes, parts, strict=True):
-            mentions, silent = self._align(note, part, answer_of, counts)
+            mentions, silent, vague = self._align(note, part, answer_of, counts)
             predictions.append([Prediction(mention, self.asking.confidence) for mention in mentions])
             unknown.append(silent)
             counts["unknown_words"] += words_within(note, silent, mentions)
+            counts["vague_words"] += words_within(note, vague, mentions)
         usd = _count_tokens(counts, fresh.values(), kept.values(), self.asking)
         return Labelled(predictions, {**counts, "usd": usd, "seconds": perf_counter() - began}, unknown)
 
@@ -132,18 +145,19 @@ class EndpointLabeler:
 
     def _align(
         self, note: Note, part: list[Question], answer_of: dict[str, Answer], counts: Counter[str]
-    ) -> tuple[list[Mention], list[Span]]:
-        """Return a note's mentions, in order, and what stays unknown; add what became of the answers to `counts`."""
-        mentions, unknown = [], []
+    ) -> tuple[list[Mention], list[Span], list[Span]]:
+        """Return a note's mentions in order, what stays unknown, and what of that is vague; add to `counts`."""
+        mentions, unknown, vague = [], [], []
         for question in part:
             answer = answer_of[question.text]
             aligned = align(answer.text, note.text, question.lines, self.types, answer.cut)
             mentions += aligned.mentions
             unknown += aligned.unknown
+            vague += aligned.vague
             counts.update(aligned.counts)
             counts["cut_answers"] += answer.cut
             counts["empty_answers"] += not answer.text.strip()
-        return mentions, unknown
+        return mentions, unknown, vague
 
 
 def words_within(note: Note, unknown: Sequence[Span], mentions: Sequence[Mention]) -> int:

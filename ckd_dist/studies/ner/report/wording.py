@@ -28,9 +28,11 @@ def warnings(results: NerResults) -> list[str]:
     for name, counts in results.answers.items():
         if counts.get("unknown_words"):
             asked, unread, cut = (counts.get(what, 0) for what in ("questions", "unread_answers", "cut_answers"))
+            no_place = sum(counts.get(what, 0) for what in ("invented", "unknown_type"))
             sentences.append(
                 f"{titles[name]} left {number(counts['unknown_words'], 0)} words unknown, because {number(unread, 0)} "
-                f"of its {number(asked, 0)} answers could not be read and {number(cut, 0)} were cut: no student "
+                f"of its {number(asked, 0)} answers could not be read, {number(cut, 0)} were cut, and "
+                f"{number(no_place, 0)} entities stand nowhere in the text or are of an unknown type: no student "
                 "learned from its silence about them, and its own scores count them as missed."
             )
     labelers = [system for system in results.systems if system.role == "labeler"]

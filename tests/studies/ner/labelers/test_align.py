@@ -24,7 +24,7 @@ def aligned(answer, *sentences):
     asked = note(*sentences)
     (question,) = questions(asked, 1000)
     text = answer if isinstance(answer, str) else json.dumps({"entities": answer})
-    mentions, unknown, counts = align(text, asked.text, question.lines, TYPES)
+    mentions, unknown, counts, _ = align(text, asked.text, question.lines, TYPES)
     assert sum(counts[name] for name in (*PLACED, *DROPPED)) == counts["entities"]
     assert sum(counts[name] for name in PLACED) == len(mentions)
     assert all(0 <= start <= end <= len(asked.text) for start, end in unknown)

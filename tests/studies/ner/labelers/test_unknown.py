@@ -1,6 +1,7 @@
 """Unknown is not "no": what a language model's answer does not say labels nothing (notes_concepts N3, table 2.8)."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from ckd_dist.studies.ner.labelers.combine import RULES, Choice, Combination, se
 from ckd_dist.studies.ner.labelers.labelled import known_words, spread
 from ckd_dist.studies.ner.labelers.labelmodel import fit_label_model
 from ckd_dist.studies.ner.labelers.question import questions
-from ckd_dist.studies.ner.labelers.unread import HOPELESS
+from ckd_dist.studies.ner.labelers.unread import HOPELESS, too_unread
 from ckd_dist.studies.ner.task import UNKNOWN, NerTask, Reading, Tags, stood_in
 from ckd_dist.studies.ner.windows import Windows
 from tests.endpoints.server import Reply, completion, entities, note, serve
@@ -32,7 +33,7 @@ ALL = NOTE.words()
 def read(answer, cut=False, asked=NOTE):
     """Return the mentions' words, and the words of which nothing is known."""
     (question,) = questions(asked, 1000)
-    mentions, unknown, _ = align(answer, asked.text, question.lines, TYPES, cut)
+    mentions, unknown, *_ = align(answer, asked.text, question.lines, TYPES, cut)
     soft_UK = spread(asked, [Prediction(mention, 0.9) for mention in mentions], TYPES, unknown)
     known_U = known_words(soft_UK)
     return [asked.text[m.start : m.end] for m in mentions], [
@@ -97,6 +98,13 @@ BOTH = (["CKD", "fever"], [])
         (f'{{"entities": [{FEVER}, {CKD}, ', True, (["CKD", "fever"], [w for w in ALL if w not in ("CKD", "fever")])),
         # stated, but nobody knows what or where
         ('{"entities": [{"line": 2, "text": "fever", "type": "problem"}]}', False, ([], ["fever"])),
+        ('{"entities": [{"line": 2, "text": "zebra", "type": "disease"}]}', False, ([], ALL[4:8])),
+        ('{"entities": [{"text": "zebra", "type": "disease"}]}', False, NOTHING),
+        ('{"entities": [{"line": 2, "text": "zebra", "type": "problem"}]}', False, ([], ALL[4:8])),
+        (f'{{"entities": [{FEVER}, {{"line": 2, "text": "zebra", "type": "disease"}}]}}', False,
+         (["fever"], ALL[6:8])),
+        (f'{{"entities": [{{"line": 3, "text": "zebra", "type": "disease"}}, {CKD}, {FEVER}]}}', False,
+         (["CKD", "fever"], ALL[8:])),  # no reading order: its whole line
     ],
 )  # fmt: skip
 def test_what_an_answer_does_not_say_is_unknown(answer, cut, wanted):
@@ -251,3 +259,31 @@ def test_an_unread_answer_is_not_kept_and_a_server_that_never_answers_is_left_so
     with serve(lambda _: entities((1, "CKD", "disease"))) as server:
         labelled = labeler_of(tmp_path, TYPES, url=server.url, retries=0)(many[:5])
     assert labelled.counts["aligned"] == 5 and labelled.counts["cached"] == 0
+
+
+TOTAL = {"questions": 40, "entities": 80, "words": 1000, "malformed": 0, "cut_answers": 0}
+
+
+@pytest.mark.parametrize(
+    ("counts", "wanted"),
+    [
+        ({"unknown_type": 80, "unknown_words": 80, "vague_words": 80}, "80 are of a type that it was not asked for"),
+        ({"unknown_type": 80, "unknown_words": 800, "vague_words": 800}, "columns in notes.types"),
+        ({"invented": 63, "unknown_words": 500, "vague_words": 500}, "63 are invented .* copies the words of the text"),
+        ({"invented": 8, "unknown_words": 150, "vague_words": 150}, ""),  # a weak model: unknown there, and said
+        ({"cut_answers": 30, "unknown_words": 150, "vague_words": 20}, "cut in 30 of 40 answers.*max_output_tokens"),
+        ({"unread_answers": 4, "unknown_words": 100}, "4 of 40 answers of m hold no list of entities"),
+        ({"unknown_words": 90}, ""),
+    ],
+)
+def test_a_refusal_names_the_cause_that_weighs_most(counts, wanted):
+    """Types that were not asked for, and entities that stand nowhere, are no fault of the limits (N3)."""
+    assert re.search(wanted, said := too_unread("llm", "m", TOTAL | counts)) and bool(said) == bool(wanted)
+
+
+def test_a_model_of_other_types_or_other_words_is_refused_by_what_was_counted(tmp_path):
+    for reply, what in ((("CKD", "PROBLEM"), "of a type"), (("zebra stripes", "disease"), "invented")):
+        with serve(lambda _, reply=reply: entities((1, *reply))) as server:
+            labelled = labeler_of(tmp_path / what, TYPES, url=server.url, retries=0)([NOTE])
+        assert what in too_unread("llm", "m", labelled.counts)
+        assert 0 < labelled.counts["vague_words"] == labelled.counts["unknown_words"] < len(NOTE)
