@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -293,7 +294,8 @@ def test_a_language_model_labels_and_is_never_asked_twice(copy):
     def answer(body):
         """Says that the first word of every line is a disease, and invents one."""
         lines = [line.partition(" ")[2] for line in body["messages"][-1]["content"].splitlines() if line[:1] == "["]
-        stated = [{"line": n, "text": line.split()[0], "type": "disease"} for n, line in enumerate(lines, 1)]
+        first = {n: re.search(r"(?<!\S)[A-Za-z]+(?!\S)", line) for n, line in enumerate(lines, 1)}
+        stated = [{"line": n, "text": word[0], "type": "disease"} for n, word in first.items() if word]
         return completion(json.dumps({"entities": [*stated, {"line": 1, "text": "plague", "type": "disease"}]}))
 
     with serve(answer) as server:
