@@ -38,6 +38,7 @@ ALLOWED = {  # as printed, a class with all that is its own -> why it stays
     "ckd_dist.report.calibrate:fit_label(pull)": "a test compares the fit without it with plain maximum likelihood",
     "ckd_dist.report.timing:measure(clock)": GIVEN,
     "ckd_dist.world:World.from_environment(environment)": GIVEN,
+    "ckd_dist.ehr.codemap:CodeMap(crossed)": "it counts what the map is asked",
     "ckd_dist.ehr.codemap:CodeMap(met)": "it counts what the map is asked",
     "ckd_dist.ehr.yamlmap:_Loader.construct_mapping": "yaml calls it",
     "ckd_dist.report.bootstrap:Bootstrap.level": "metrics.json says it",
