@@ -104,8 +104,8 @@ REGIONS = f"""SELECT subject_id, NULL, '{SITE}region=' || region, NULL, hadm_id,
     FROM hadm JOIN hospitals USING (hospital) WHERE reason IS NULL AND region IS NOT NULL"""
 
 SUBJECTS = """CREATE TABLE subjects AS SELECT subject_id, arg_min(birth, visit) AS birth, min(discharged)
-        FILTER (died) AS died_at, CASE lower(arg_min(gender, visit)) WHEN 'female' THEN 'F' WHEN 'male' THEN 'M' END
-    AS gender FROM hadm GROUP BY subject_id"""
+        FILTER (died) AS died_at, arg_min(sex(gender), visit) FILTER (sex(gender) IN ('F', 'M')) AS gender
+    FROM hadm GROUP BY subject_id"""
 OF_SUBJECTS = f"""SELECT subject_id, NULL, '{GENDER}' || gender, NULL, NULL, 0, {KIND[GENDER]}, 0
         FROM subjects WHERE gender IS NOT NULL
     UNION ALL SELECT subject_id, birth, '{BIRTH}', NULL, NULL, 0, {KIND[BIRTH]}, 0

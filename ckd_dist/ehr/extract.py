@@ -22,7 +22,7 @@ import ckd_dist
 from ckd_dist.ehr import cells, codes, staging
 from ckd_dist.ehr.codemap import CodeMap
 from ckd_dist.ehr.events import UNREAD_VISITS, write_events
-from ckd_dist.ehr.kept import check_known, count_kept, say_days
+from ckd_dist.ehr.kept import check_known, count_kept, say_days, say_other_sexes
 from ckd_dist.ehr.sources import REAL
 from ckd_dist.ehr.staging import Connection, Report, number
 from ckd_dist.files import replacing_folder
@@ -74,6 +74,7 @@ def extract(
             found.read(con, Path(place).expanduser(), report, track, code_map)
             code_map.check_met(report)
             say_days(con, report)
+            say_other_sexes(con, report)
             _assign_splits(con, split_of)
             _write(con, new, report, track)
     except (duckdb.OutOfMemoryException, duckdb.IOException):

@@ -15,6 +15,7 @@ from ckd_dist.schema import (
     DIAGNOSIS,
     DISCHARGE,
     EICU_DIAGNOSIS,
+    GENDER,
     HISTORY,
     ICU_ADMISSION,
     MEDICATION,
@@ -81,6 +82,15 @@ def say_days(con: Connection, report: Report) -> None:
     if number(con, all_days):
         days = "all times of admissions and discharges are days: order within a day is unknown"
         report["remarks"] = [*report.get("remarks", ()), days]
+
+
+def say_other_sexes(con: Connection, report: Report) -> None:
+    """Remark where a gender is said that is neither F nor M: prompts then name no sex."""
+    known = f"('{GENDER}F', '{GENDER}M')"
+    others = f"SELECT count(DISTINCT subject_id) FROM events WHERE kind = {KIND[GENDER]} AND code NOT IN {known}"
+    if num_others := number(con, others):
+        said = f"{num_others:,} subjects have a gender that is neither F nor M: prompts name no sex"
+        report["remarks"] = [*report.get("remarks", ()), said]
 
 
 def account_of(report: Report) -> Account:

@@ -49,13 +49,15 @@ def create(con: Connection) -> None:
 
     bare(code): an ICD code as event codes spell it, without dot or blank.  says_died(place): whether a discharge's
     status or place says that the subject died, so that death is alike in every source: DEAD/EXPIRED, DIED, Expired,
-    Death; a hospice is for the living.
+    Death; a hospice is for the living.  sex(word): F or M, and any other word as it stands.
     """
     con.execute("""CREATE TABLE events (subject_id BIGINT, time TIMESTAMP, code VARCHAR, numeric_value FLOAT,
                                         hadm_id BIGINT, visit INTEGER, kind TINYINT, seq BIGINT)""")
     con.execute("CREATE TABLE titles (code VARCHAR, title VARCHAR)")
     con.execute("CREATE TABLE unread_visits (subject_id BIGINT, admitted TIMESTAMP)")  # begun, but no visit of ours
     con.execute(f"CREATE MACRO says_died(place) AS coalesce({SAYS_DIED}, false)")
+    con.execute("""CREATE MACRO sex(word) AS CASE upper(word) WHEN 'FEMALE' THEN 'F' WHEN 'MALE' THEN 'M'
+        ELSE upper(word) END""")
     con.execute("CREATE MACRO bare(code) AS upper(replace(replace(code, '.', ''), ' ', ''))")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from ckd_dist.ehr import cells
-from ckd_dist.ehr.enough import check_enough
+from ckd_dist.ehr.enough import UNMISSED, check_enough, check_unmissed
 from ckd_dist.ehr.header import read_header
 from ckd_dist.ehr.mimic import Site, TableMap
 from ckd_dist.ehr.quoting import check_quoting
@@ -77,6 +77,7 @@ def load(con: Connection, name: str, table: TableMap, path: Path, judge: str) ->
         if num_unread:
             report["unreadable"] = cells.forms(con, table.columns, source)
             _malformed(con)
+            _check_unmissed(con, name, table, path, report["unreadable"])
     except duckdb.IOException:  # messages may quote a row: none is passed on
         raise ValueError(f"{path} cannot be read to its end: is the file whole, is there room on the disk?") from None
     except duckdb.InvalidInputException:
@@ -87,6 +88,14 @@ def load(con: Connection, name: str, table: TableMap, path: Path, judge: str) ->
         report["malformed"] = malformed
     check_enough(path, table.required, report, {theirs: ours for ours, theirs in table.columns.items()})
     return report
+
+
+def _check_unmissed(con: Connection, name: str, table: TableMap, path: Path, unreadable: Report) -> None:
+    """Refuse births and deaths that cannot be read; the columns are named as the table does, where it is one."""
+    named = {expression if expression in unreadable else ours: ours for ours, expression in table.columns.items()}
+    unmissed = {column: ours for column, ours in named.items() if ours in UNMISSED and column in unreadable}
+    num_read = {column: number(con, f"SELECT count({ours}) FROM {name}") for column, ours in unmissed.items()}
+    check_unmissed(path, {column: sum(unreadable[column].values()) for column in unmissed}, num_read)
 
 
 def _count(con: Connection, name: str, path: Path, num_malformed: int) -> Report:

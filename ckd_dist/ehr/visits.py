@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ckd_dist.ehr import tables
+from ckd_dist.ehr.enough import check_join
 from ckd_dist.ehr.mimic import Site
 from ckd_dist.ehr.spelling import read_spelling
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, insert, number
@@ -90,7 +91,7 @@ EVENTS_OF = {
     "stays": f"""SELECT subject_id, NULL, '{SITE}' || CASE count(DISTINCT lower(site)) WHEN 1 THEN min(lower(site))
         ELSE 'both' END, NULL, hadm_id, min(visit), {KIND[SITE]}, 0
         FROM stays WHERE reason IS NULL GROUP BY subject_id, hadm_id""",
-    "patients": f"""SELECT subject_id, NULL, '{GENDER}' || upper(gender), NULL, NULL, 0, {KIND[GENDER]}, 0
+    "patients": f"""SELECT subject_id, NULL, '{GENDER}' || sex(gender), NULL, NULL, 0, {KIND[GENDER]}, 0
             FROM patients WHERE reason IS NULL AND gender IS NOT NULL
         UNION ALL SELECT subject_id, birth, '{BIRTH}', NULL, NULL, 0, {KIND[BIRTH]}, 0
             FROM patients WHERE reason IS NULL AND birth IS NOT NULL""",
@@ -115,6 +116,18 @@ UNREAD = """INSERT INTO unread_visits SELECT subject_id, coalesce(admitted, disc
 
 ODD_FLAGS = f"""SELECT count(*) FROM visits
     WHERE reason IS NULL AND expired IS NOT NULL AND NOT {SAYS_NO} AND NOT died"""
+
+OF_VISITS = (
+    "SELECT count(*) FROM hadm WHERE reason IS NULL",
+    "SELECT count(DISTINCT hadm_id) FROM {name} WHERE reason IS NULL",
+)
+MET = {  # table -> how many could have a row of it, and how many have
+    "visits": (
+        "SELECT count(*) FROM patients WHERE reason IS NULL",
+        "SELECT count(DISTINCT subject_id) FROM visits WHERE reason IS NULL",
+    ),
+    **dict.fromkeys(("diagnoses", "procedures", "medications", "stays"), OF_VISITS),
+}
 
 NOTES = {
     "subjects without a readable birth": "SELECT count(*) FROM patients WHERE reason IS NULL AND birth IS NULL",
@@ -146,6 +159,8 @@ def _stage_table(con: Connection, name: str, site: Site, path: Path) -> Report:
     if name == "visits":
         con.execute(HADM)
         con.execute(UNREAD)
+    if name in MET:
+        check_join(path, name, table, *(number(con, query.format(name=name)) for query in MET[name]))
     if name in PREFIX_OF:
         _respell(con, name, path, table)
     if name in TITLES_OF:

@@ -5,12 +5,17 @@ import io
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
 from ckd_dist.ehr import cells, staging
+from ckd_dist.ehr.events import read_events
+from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.kept import account_of
 from ckd_dist.ehr.mimic import MIMIC3, TableMap
 from ckd_dist.ehr.tables import find_tables, load
 from ckd_dist.ehr.visits import PATIENTS
+from tests.ehr import small
 
 HEADER = ["SUBJECT_ID", "GENDER", "DOB", "DOD"]
 ROWS = [[str(number), "F", f"20{number}-01-01 00:00:00", ""] for number in range(10, 40)]
@@ -142,3 +147,80 @@ def test_a_table_that_lies_near_by_is_named(tmp_path: Path):
     (tmp_path / "hosp" / "PATIENTS.xlsx").touch()
     with pytest.raises(ValueError, match=r"PATIENTS\.xlsx is not read"):
         find_tables(tmp_path / "hosp", MIMIC3)
+
+
+def tables_of(num: int = 24, **changes) -> dict[str, list[dict]]:
+    """Two visits a subject.  changes: table -> a function of its rows."""
+    visits = [(subject, 10 * subject + nth) for subject in range(1, num + 1) for nth in (1, 2)]
+    tables = {
+        "PATIENTS": [
+            {"SUBJECT_ID": s, "GENDER": "F", "DOB": "2050-01-01", "DOD": "2150-01-01"} for s in range(1, num + 1)
+        ],
+        "ADMISSIONS": [
+            small.MIMIC3["ADMISSIONS"][1]
+            | {"SUBJECT_ID": subject, "HADM_ID": hadm}
+            | {"ADMITTIME": f"2100-0{hadm % 10}-01 08:00:00", "DISCHTIME": f"2100-0{hadm % 10}-05 12:00:00"}
+            for subject, hadm in visits
+        ],
+        "DIAGNOSES_ICD": [{"SUBJECT_ID": s, "HADM_ID": h, "SEQ_NUM": 1, "ICD9_CODE": "4280"} for s, h in visits],
+        "PRESCRIPTIONS": [
+            {"SUBJECT_ID": s, "HADM_ID": h, "STARTDATE": f"2100-0{h % 10}-02", "DRUG": "aspirin"} for s, h in visits
+        ],
+    }
+    return tables | {name: [change(row) for row in tables[name]] for name, change in changes.items()}
+
+
+def extracted(folder: Path, **changes) -> dict:
+    source = small.write(folder / "mimic", tables_of(**changes))
+    return extract(f"mimic3:{source}", folder / "events", small.all_train, memory_gb=1.0)
+
+
+def other_ids(row: dict) -> dict:
+    """All ids but the first subject's are another export's."""
+    return row if row["SUBJECT_ID"] == 1 else row | {"HADM_ID": row["HADM_ID"] + 90_000}
+
+
+@pytest.mark.parametrize("name", ["DIAGNOSES_ICD", "PRESCRIPTIONS"])
+def test_rows_that_meet_hardly_a_visit_are_another_export_s(tmp_path: Path, name: str):
+    least = {"DIAGNOSES_ICD": 24, "PRESCRIPTIONS": 60}[name]  # subjects of whom one meets
+    with pytest.raises(ValueError, match=f"{name}.csv.gz: .* rows belong to none of the visits.*same ids"):
+        extracted(tmp_path, num=least, **{name: other_ids})
+
+
+def test_admissions_that_meet_hardly_a_patient_are_refused(tmp_path: Path):
+    def other(row):
+        return row if row["SUBJECT_ID"] == 1 else row | {"SUBJECT_ID": row["SUBJECT_ID"] + 90_000}
+
+    with pytest.raises(ValueError, match=r"ADMISSIONS.csv.gz: 46 of 48 rows belong to none of the patients"):
+        extracted(tmp_path, ADMISSIONS=other)
+
+
+def test_a_site_may_cut_its_visits_and_leave_other_tables_whole(tmp_path: Path):
+    tables = tables_of()
+    tables["PATIENTS"], tables["ADMISSIONS"] = tables["PATIENTS"][:2], tables["ADMISSIONS"][:4]
+    report = extract(f"mimic3:{small.write(tmp_path / 'mimic', tables)}", tmp_path / "events", small.all_train, 1.0)
+    assert report["kept"]["diagnoses"] == report["kept"]["drugs"] == 4
+
+
+@pytest.mark.parametrize(("name", "column"), [("PATIENTS", "DOD"), ("PATIENTS", "DOB"), ("ADMISSIONS", "DEATHTIME")])
+def test_births_and_deaths_that_cannot_be_read_are_refused(tmp_path: Path, name: str, column: str):
+    with pytest.raises(ValueError, match=f"{name}.csv.gz: .* cells of {column.lower()} cannot be read") as caught:
+        extracted(tmp_path, **{name: lambda row: row | {column: "05/06/2100 07:08"}})
+    assert "2100" not in str(caught.value)
+
+
+def test_a_slip_in_a_death_is_said(tmp_path: Path):
+    def slip(row):
+        return row | {"DOD": "05/06/2100" if row["SUBJECT_ID"] == 1 else ""}
+
+    said = account_of(extracted(tmp_path, PATIENTS=slip)).sentence()
+    assert "PATIENTS: dod not read 1 times, such as 99/99/9999" in said
+
+
+def test_sexes_are_read_alike_and_others_are_said(tmp_path: Path):
+    words = {1: "Female", 2: "male", 3: "f", 4: "M", 5: "U", 6: "1"}
+    report = extracted(tmp_path, num=6, PATIENTS=lambda row: row | {"GENDER": words[row["SUBJECT_ID"]]})
+    codes = read_events(tmp_path / "events", "train").filter(pl.col("code").str.starts_with("GENDER//"))
+    found = [code.removeprefix("GENDER//") for code in codes.sort("subject_id").collect()["code"]]
+    assert found == ["F", "M", "F", "M", "U", "1"]
+    assert "2 subjects have a gender that is neither F nor M: prompts name no sex" in account_of(report).sentence()
