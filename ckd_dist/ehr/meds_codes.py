@@ -74,10 +74,12 @@ def prefix_of(said: str) -> str:
 
     >>> prefix_of("LAB//50912//mg/dL"), prefix_of("SNOMED/84114007"), prefix_of("PROCEDURE//START//225752")
     ('LAB//', 'SNOMED/', 'PROCEDURE//START//')
+    >>> prefix_of("OPS:5-361.03")
+    'OPS:'
     >>> prefix_of("84114007//x"), prefix_of("Weight (Lbs)")
     ('codes without a prefix', 'codes without a prefix')
     """
-    found = re.match(r"\s*([A-Za-z][\w .+-]{0,29}(?://|/))([A-Z_]{2,20}//)?", said)
+    found = re.match(r"\s*([A-Za-z][\w .+-]{0,29}(?://|[/:|]))([A-Z_]{2,20}//)?", said)
     if not found:
         return NO_PREFIX
     return found[1] + (found[2] or "" if found[1].upper() in (ANY_DIAGNOSIS, ANY_PROCEDURE) else "")
@@ -89,7 +91,7 @@ def is_prefix(prefix: str, num_codes: int) -> bool:
     num_codes: different codes that begin so.  A kind is in capitals before //; a vocabulary is known, or has many.
     """
     is_kind = re.fullmatch(r"([A-Z][A-Z_]*//)+", prefix) is not None
-    return is_kind or prefix.strip("/").lower() in VOCABULARIES or num_codes >= MANY
+    return is_kind or prefix.strip("/:|").lower() in VOCABULARIES or num_codes >= MANY
 
 
 MANY = 11

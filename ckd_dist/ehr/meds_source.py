@@ -49,6 +49,7 @@ from ckd_dist.schema import (
     DIED,
     DISCHARGE,
     EICU_DIAGNOSIS,
+    FEWEST_SUBJECTS,
     GENDER,
     ICU_ADMISSION,
     ICU_DISCHARGE,
@@ -140,6 +141,10 @@ LATE_DRUGS = f"SELECT count(*) FROM judged WHERE reason IS NULL AND kind = {KIND
 
 
 # Codes that share their event with another: "428.0, I50.9" are two of one row.
+SHARED = f"""SELECT code::VARCHAR AS said FROM {FILES} AS cells ANTI JOIN readings ON said = code::VARCHAR
+    WHERE code IS NOT NULL GROUP BY said HAVING count(DISTINCT {{subject_id}}) >= {FEWEST_SUBJECTS}
+    ORDER BY count(*) DESC, said LIMIT {PREFIXES}"""
+
 BESIDE = """SELECT CASE WHEN (SELECT count(*) > count(DISTINCT said) FROM readings) THEN
     (SELECT count(*) - count(DISTINCT (subject_id, row)) FROM found) ELSE 0 END"""
 
@@ -184,7 +189,7 @@ def stage_meds(con: Connection, folder: Path, report: Report, track: Track, code
     table = report["tables"]["data"] = _stage(con, "data", num_nameless, report)
     if restored:
         table["restored"] = restored
-    _refuse_nothing(con, place, table["rows"], others)
+    _refuse_nothing(con, columns, table["rows"], others)
     if others:
         report["other_codes"] = dict(others.most_common())
         report["remarks"].append(f"codes that are not read: {_by_prefix(others)}")
@@ -314,16 +319,16 @@ def _stage(con: Connection, file: str, num_nameless: int, report: Report) -> Rep
     return table
 
 
-def _refuse_nothing(con: Connection, place: Path, num_rows: int, others: Counter[str]) -> None:
+def _refuse_nothing(con: Connection, columns: Columns, num_rows: int, others: Counter[str]) -> None:
     """Raise ValueError where no admission was understood, or no diagnosis though there are codes that were not, or
     none of them can be used."""
     found = {name: number(con, f"SELECT count(*) FROM found WHERE kind IN ({kinds})") for name, kinds, _ in NEEDED}
-    missing = [f"no {name}" for name, num in found.items() if not num]
+    missing, place = [f"no {name}" for name, num in found.items() if not num], columns.place
     if not found["admission"] or (missing and others):
         read = " and ".join(written for name, _, written in NEEDED if not found[name])
         raise ValueError(
             f"{place}: of {num_rows:,} events {' and '.join(missing)} was understood: {read} are read; found:"
-            f" {_by_prefix(others) or 'nothing else'}; write them so, or map the site's codes"
+            f" {_by_prefix(others) or 'nothing else'}{_shared(con, columns)}; write them so, or map the site's codes"
             " to event codes: extract.code_map"
         )
     for name, kinds, _ in NEEDED:
@@ -331,6 +336,12 @@ def _refuse_nothing(con: Connection, place: Path, num_rows: int, others: Counter
         if reasons and None not in reasons:
             why = counted(reasons)
             raise ValueError(f"{place}: none of {found[name]:,} events of kind {name} can be used: {why}")
+
+
+def _shared(con: Connection, columns: Columns) -> str:
+    """Name the most frequent codes that are not read, of those that too many subjects have to tell of one."""
+    rows = con.execute(SHARED.format(subject_id=columns.id_of("subject_id"))).fetchall()
+    return f"; among them {', '.join(code for (code,) in rows)}" if rows else ""
 
 
 def _by_prefix(others: Counter[str]) -> str:

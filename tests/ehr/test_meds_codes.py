@@ -128,7 +128,7 @@ def test_several_codes_in_one_event(said: str):
 def test_any_text_is_read_or_counted_and_a_prefix_says_nothing_of_a_record(said: str):
     for reading in read_code(said):
         assert reading.rest or reading.kind in ("MEDS_BIRTH", "MEDS_DEATH") or reading.reason
-    assert prefix_of(said) == NO_PREFIX or re.fullmatch(r"[A-Za-z][\w .+-]*//?([A-Z_]+//)?", prefix_of(said))
+    assert prefix_of(said) == NO_PREFIX or re.fullmatch(r"[A-Za-z][\w .+-]*(//?|[:|])([A-Z_]+//)?", prefix_of(said))
 
 
 STAY = [
@@ -173,6 +173,19 @@ def test_a_site_without_our_codes_is_told_what_was_found_and_what_is_read(tmp_pa
     said = str(refusal.value)
     assert "found: SNOMED/ 2, Visit/ 2, RxNorm/ 1" in said and "84114007" not in said
     assert all(prefix in said for prefix in ("HOSPITAL_ADMISSION//", "HOSPITAL_DISCHARGE//", "DIAGNOSIS//ICD//9|10//"))
+
+
+def test_a_site_s_own_codes_are_named_where_eleven_subjects_have_them(tmp_path: Path):
+    """Whoever has to map HF01 must read HF01; a code of fewer subjects tells of them."""
+    own = [
+        (subject, f"2100-01-0{day}", code, None)
+        for day, code in ((1, "AUFNAHME"), (2, "HF01"))
+        for subject in range(11)
+    ]
+    rows = sorted([*own, *((subject, "2100-01-03", "RARE7", None) for subject in range(10))])
+    with pytest.raises(ValueError, match="among them AUFNAHME, HF01; write them so") as refusal:
+        extract(f"meds:{write_meds(tmp_path / 'meds', rows)}", tmp_path / "events", held_out, 1.0)
+    assert "RARE7" not in str(refusal.value)
 
 
 def test_diagnoses_that_none_can_be_used_of_are_refused(tmp_path: Path):
