@@ -6,7 +6,7 @@
     medication=rxnorm:DIR     RXNCONSO.RRF: ingredients and brands
     disease=umls:DIR          MRCONSO.RRF; MRSTY.RRF, where it is there, tells diseases, symptoms, medications apart
     disease=snomed:DIR        RF2 snapshot of English descriptions and of concepts, anywhere below DIR
-    disease=tsv:FILE          every tab-separated field of every line is a name
+    disease=tsv:FILE          every tab-separated field of every line is a name, but for codes (word_lists.py)
 
 DIR may be the folder of the files, one above or below it, or a file in it (release_files.py); files may be gzipped.
 Obsolete and suppressed entries are left out, and so are broad synonyms ("lung disease" for pneumonia): a broad name is
@@ -35,7 +35,7 @@ from ckd_dist.studies.ner.labelers.release_files import (
     need_text,
     open_text,
 )
-from ckd_dist.studies.ner.labelers.word_lists import read_words
+from ckd_dist.studies.ner.labelers.word_lists import looks_like_code, read_words
 
 RRF_FIELDS = 19  # 18 columns and what follows the last bar
 RXNORM_TERMS = {"IN", "PIN", "MIN", "BN"}  # ingredient, its salt, several of them, brand; not strengths and forms
@@ -51,7 +51,6 @@ SNOMED_TAGS = {  # what a fully specified name ends in; other types take all nam
 }
 NEXT_TO_NONE = 1000  # rows of which a vocabulary must yield a name
 MOST_CODES = 0.9  # share of names that may look like codes
-CODE = re.compile(r"[A-Za-z]{0,8}[:._ -]?\d[\d.]*[A-Za-z]?")  # C0004096, DOID:2841, J45.909
 SNOMED_FULL_NAME, SNOMED_SYNONYM = "900000000000003001", "900000000000013009"
 SNOMED_COLUMNS = ("active", "conceptId", "languageCode", "typeId", "term")
 
@@ -94,7 +93,7 @@ def read_terms(spec: str) -> Vocabulary:
         raise ValueError(
             f"vocabulary {spec!r} yields {len(terms)} names of {tally.num_rows:,} rows: is it whole, and of {kind}?"
         )
-    num_codes = sum(bool(CODE.fullmatch(term)) or sum(map(str.isalpha, term)) < 2 for term in terms)
+    num_codes = sum(map(looks_like_code, terms))
     if num_codes > MOST_CODES * len(terms):
         raise ValueError(
             f"vocabulary {spec!r}: {num_codes:,} of {len(terms):,} names look like codes, which stand in no note: give "
