@@ -73,9 +73,14 @@ def check_enough(path: Path, required: bool, report: Report, names: Mapping[str,
     )
 
 
+def count_alone(report: Report) -> int:
+    """Count the rows that belong to no visit, or to none of their patient's."""
+    return sum(n for reason, n in report["skipped"].items() if " not in " in reason or "of another" in reason)
+
+
 def check_join(path: Path, name: str, report: Report, owners: int, met: int) -> None:
-    """Raise ValueError where most rows belong to nobody, and hardly one of the `owners` has a row (`met` have)."""
-    alone = sum(n for reason, n in report["skipped"].items() if " not in " in reason or "of another" in reason)
+    """Raise ValueError where most rows are alone, and hardly one of the `owners` has a row (`met` have)."""
+    alone = count_alone(report)
     if alone > report["rows"] / 2 and met < LEAST_MET.get(name, LEAST_MET_ELSE) * owners:
         whose = "patients" if name == "visits" else "visits"
         raise ValueError(

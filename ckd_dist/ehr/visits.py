@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ckd_dist.ehr import tables
-from ckd_dist.ehr.enough import check_join
+from ckd_dist.ehr.enough import check_join, count_alone
 from ckd_dist.ehr.mimic import Site
 from ckd_dist.ehr.spelling import read_spelling
 from ckd_dist.ehr.staging import KIND, LAST, Connection, Report, insert, number
@@ -159,7 +159,7 @@ def _stage_table(con: Connection, name: str, site: Site, path: Path) -> Report:
     if name == "visits":
         con.execute(HADM)
         con.execute(UNREAD)
-    if name in MET:
+    if name in MET and count_alone(table):  # who has a row is counted where somebody may have none
         check_join(path, name, table, *(number(con, query.format(name=name)) for query in MET[name]))
     if name in PREFIX_OF:
         _respell(con, name, path, table)
