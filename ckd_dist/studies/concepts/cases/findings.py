@@ -232,7 +232,7 @@ def _meet(
     to_case = ids.meet(findings["case_id"], written["own"]).rename({"theirs": "case_id"})
     to_concept = ids.meet(findings["concept"], concepts["concept"]).rename({"theirs": "concept"})
     met = findings.join(to_concept, on="concept", how="left", maintain_order="left").rename({"ours": "theirs"})
-    _refuse(path, met, pl.col("theirs").is_null(), "a concept that concepts.csv does not have")
+    _refuse(path, met, pl.col("theirs").is_null(), f"a concept that {_strange(met, concepts)}")
     met = met.join(to_case, on="case_id", how="left", maintain_order="left", suffix="_case")
     num_unknown = met["ours"].null_count()
     if 2 * num_unknown > len(met):
@@ -253,6 +253,18 @@ def _meet(
         "findings of a case that is left out": len(met) - num_unknown - len(kept),
     }
     return kept.select("case", "number", "state"), lost, remarks
+
+
+def _strange(met: pl.DataFrame, concepts: pl.DataFrame) -> str:
+    """Say that concepts.csv lacks a concept, and in which shapes the two files write it where most are lacking."""
+    strange = met.filter(pl.col("theirs").is_null())["concept"]
+    if 2 * len(strange) <= len(met):
+        return "concepts.csv does not have"
+    shapes = f"{ids.shape_of(strange)} and {ids.shape_of(concepts['concept'])}"
+    return (
+        "concepts.csv does not have: the two files write concept in two ways (mostly like "
+        f"{shapes}, 9 for a digit), or are of two data sets"
+    )
 
 
 def _stated(findings: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -33,14 +33,15 @@ def account_of(built: Built) -> Account:
 def check_joined(built: Built, codes: Sequence[str]) -> None:
     """Raise ValueError where no case has a concept, where none of a site has, or where no outcome ever differs.
 
-    codes: prefixes of the events that are concepts, of sources that have events.
+    codes: prefixes of the events that are concepts; none where no source has events.
     """
     num_cases = f"{len(built.cases):,} cases"
     if not len(built.concepts):
-        raise ValueError(
-            f"none of {num_cases} has a concept, so there is nothing to learn from: do findings name the cases, or "
-            f"does sites.codes ({', '.join(codes)}) name what the source records by then?"
+        asked = (
+            f"do findings name the cases, or does sites.codes ({', '.join(codes)}) name what the source records by then"
         )
+        cause = asked if codes else "has findings.csv a row, and do its rows name the cases"
+        raise ValueError(f"none of {num_cases} has a concept, so there is nothing to learn from: {cause}?")
     if empty := _with_concepts(built, least=0.0):
         raise ValueError(
             f"no case of site {_some(empty)} has a concept: mend what the site records, or leave it out by sites.keep"

@@ -122,6 +122,7 @@ def test_a_case_is_a_person_where_none_is_named_and_the_rest_is_as_given(tmp_pat
         ({"cases": "case_id,site,outcome:flu,split\na,n,0,test\n"}, "1 of 1 rows have a split"),
         ({"findings": FINDINGS + "b,f1,unknown\nb,f2,\n"}, "2 of 6 rows have a state that is none of"),
         ({"findings": FINDINGS + "b,secret,present\n"}, "1 of 5 rows have a concept that concepts.csv does not have"),
+        ({"concepts": "concept,system,text\nF01,s,t\n"}, r"4 of 4 rows have .*like a9 and a99, 9 for a"),
         ({"findings": FINDINGS + "b,f1,present,more,secret\n"}, "cannot be read as CSV"),
         ({"concepts": CONCEPTS + "f1,other,secret\n"}, "2 of 4 rows have a concept that is not theirs alone"),
         ({"concepts": CONCEPTS + "f4,,secret\n"}, "1 of 4 rows have no concept, system or text"),

@@ -9,6 +9,7 @@ import pytest
 from ckd_dist.studies.concepts.cases.built import Built, join_sources
 from ckd_dist.studies.concepts.cases.findings import read_findings
 from ckd_dist.studies.concepts.cases.kept import account_of, check_joined
+from ckd_dist.studies.concepts.cases.sources import Sources, read_sources
 from ckd_dist.studies.concepts.config import Sites
 from ckd_dist.studies.concepts.grid import check_pairs
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
@@ -131,6 +132,14 @@ GOOD = [(i, "ab"[i > 3], None, [i % 2]) for i in range(8)]
 def test_nothing_to_learn_from_is_refused(built, message):
     with pytest.raises(ValueError, match=message):
         check_joined(built, ("DRUG//",))
+
+
+def test_codes_are_no_advice_where_findings_are_all_that_is_read(tmp_path):
+    folder = write(tmp_path / "empty", findings="case_id,concept,state\n")
+    settings = Sources((f"A=findings:{folder}",), synthetic_seed=1, memory_gb=1.0)
+    with pytest.raises(ValueError, match=r"none of 3 cases has a concept.* has findings\.csv a row") as refusal:
+        read_sources(settings, Sites(), Sites(min_cases=1), ConceptsRun(tmp_path), lambda done, total: None)
+    assert "codes" not in str(refusal.value)
 
 
 def test_what_may_be_a_fault_is_said():
