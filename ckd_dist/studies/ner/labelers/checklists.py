@@ -5,9 +5,11 @@
 An answer is a word of ANSWERS behind a mark (a colon, a dash, a bracket, a column of a table ...) with nothing after it
 in its field: "Cough: no fever" and "Cough - denies chills" are headings before a denial of what follows, and so no
 answers; "Fever: no cough: yes" is two items, because the next one has a mark of its own.  Without a mark a word answers
-only where the field ends after it ("fever absent, cough present").  A sign in brackets, a box or a tick answers what
-stands before it where the line ends in one, else what stands after it, up to the next.  An answer holds for a whole
-"nausea/vomiting" or "nausea and vomiting"; for a list with commas only where nothing stands before the list.
+only where the field ends after it ("fever absent, cough present").  A remark may stand behind an answer: in brackets,
+or with a word that stands in no denial of what follows ("no since Monday", "no per wife").  A sign in brackets, a box
+or a tick answers what stands before it where the line ends in one, else what stands after it, up to the next.  An
+answer holds for a whole "nausea/vomiting" or "nausea and vomiting"; for a list with commas only where nothing stands
+before the list.
 """
 
 import re
@@ -21,7 +23,9 @@ ANSWERS = {  # word -> whether it denies
     **dict.fromkeys(("no", "n", "none", "not", "never", "nil", "neg", "negative", "absent", "absence", "false"), True),
     **dict.fromkeys(("0", "denies", "denied", "denying", "deny", "not present", "not seen", "not found"), True),
     **dict.fromkeys(("yes", "y", "pos", "positive", "present", "true", "1", "endorses", "endorsed", "reports"), False),
-    **dict.fromkeys(("reported", "admits", "noted", "confirmed", "+"), False),
+    **dict.fromkeys(("reported", "admits", "noted", "confirmed", "has", "does", "+"), False),
+    **dict.fromkeys(("n/a", "not applicable", "no evidence", "no history", "no hx"), True),
+    **dict.fromkeys(("does not", "doesn't", "does not have", "doesn't have", "has not", "hasn't"), True),
 }
 UNMARKED = ("no", "none", "neg", "negative", "absent", "denied", "denies", "yes", "pos", "positive", "present")
 WORDS = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(ANSWERS, key=len, reverse=True))
@@ -30,21 +34,33 @@ AFTERTHOUGHT = (
     r"|complaints?))*"
 )
 FIELD_END = r"(?=\s*(?:$|[,;!)\]}|\"'*<>\n]|\.(?!\d)|\t|\s{2}|\s(?:and|but|or)\b|\s[-–—]))"
-MARK = r"[ *_\"'\]]*(?:[:=?|→]|[ \t][-–—]|[-–—]|\.{2,}|[(\[]|\t|[ ]{2})[\s*_\"'<(\[]*"
-MARKED = re.compile(rf"(?P<mark>{MARK})(?<!\w)(?P<word>{WORDS})(?![\w/]){AFTERTHOUGHT}", re.IGNORECASE)
+# The cells of a table on a page; in bounds here and in MARK, so that a long run of one mark takes no time.
+TAGS = r"(?:</?\w[^<>\n]{0,40}>\s{0,60}){1,9}"
+MARK = rf"[ *_\"'\]]{{0,9}}(?:[:=?|→]|[ \t][-–—]|[-–—]|\.{{2,99}}|[(\[]|\t|[ ]{{2}}|_|{TAGS})[\s*_\"'<(\[]{{0,60}}"
+MARKED = re.compile(
+    rf"(?P<mark>{MARK})(?<![^\W_])(?P<word>{WORDS})(?![^\W_]|/|\s+(?:of|for)\b){AFTERTHOUGHT}", re.IGNORECASE
+)
+REMARK = re.compile(r"\s*(?:\([^()\n]{0,80}\)|\[[^\[\]\n]{0,80}\])")
+SINCE = re.compile(  # "no" before one of these denies nothing that follows: "no since Monday"
+    r"\s+(?:per|since|at|as|in|on|by|during|according|when|until|after|before|this|today|currently|now)(?![\w-])",
+    re.IGNORECASE,
+)
+BEFORE_SINCE = ("no", "n", "none", "nil", "neg", "negative", "absent", "false", "n/a", "yes", "y", "pos", "positive")
 BARE_WORD = rf"(?P<word>{'|'.join(UNMARKED)})(?!\w)"
 BARE = re.compile(rf"[ ]{BARE_WORD}(?=\s*(?:$|[,;)\n]|\.(?!\d)))", re.IGNORECASE)
 ALONE = re.compile(
     rf"(?:[,;]|[ \t\r]*\n)\s*{BARE_WORD}(?=[ \t\r.]*(?:\n|$))", re.IGNORECASE
 )  # on its line, or in its cell
 ENDS = re.compile(FIELD_END)
-ITEM = re.compile(r"[ *_\"']*(?:[:=?|(\[]|\s[-–—]|[-–—])")
-DENYING = r"\(\s*[-–−]\s*\)|\(\s+\)|\[\s*[-–−]?\s*\]|[☐□✗✘]|(?<!\w)[-−]ve\b"
-AFFIRMING = r"\(\s*\+\s*\)|\[\s*[+xX✓✔]\s*\]|\(\s*[xX]\s*\)|[☑☒■✓✔]|\+ve\b"
+ITEM = re.compile(r"[ *_\"']*(?:[:=?|(\[]|\s[-–—]|[-–—]|\.{2,}|_)")
+DENYING = r"\(\s*[-–−]\s*\)|\(\s+\)|\[\s*[-–−]?\s*\]|[☐□⬜✗✘✕✖❌]|(?<!\w)[-−]ve\b"
+AFFIRMING = r"\(\s*\+\s*\)|\[\s*[+xX✓✔]\s*\]|\(\s*[xX]\s*\)|[☑☒■✓✔✅]|\+ve\b"
 SIGN = re.compile(rf"(?P<no>{DENYING})|(?P<yes>{AFFIRMING})")
 PLAIN_SIGN = re.compile(r"[ :=]*(?:(?P<no>[-–−])|(?P<yes>\++))\s*(?=[,;)\n.]|$)")
-PREFIX = re.compile(r"(?:^|(?<=[\s,;:(]))(?P<sign>[-+−–])$")
-BLANK = re.compile(r"\s+")
+SIGN_LINE = rf"[ \t]*(?:{DENYING}|{AFFIRMING})[ \t\r]*"
+LINE = re.compile(rf"{SIGN_LINE}\n[^\n]+|[^\n]+(?:\n{SIGN_LINE}(?=\n|\Z))?")  # with the sign that has its own line
+PREFIX = re.compile(r"(?:^|(?<=[\s,;:(]))(?P<sign>[-+−–])(?P<gap> ?)$")
+BLANK = re.compile(r"\s*[/&\\_•·|+]\s*|\s+(?:(?:\d{1,2}|[a-z])[.)]\s+)?")
 BETWEEN = re.compile(r"[\s:=–-]*")
 JOINED = re.compile(r"\s*(?:/|&|,?\s*\b(?:and|or|nor)\b)\s*")
 LISTED = re.compile(r"\s*,\s*")
@@ -70,7 +86,7 @@ def read_answers(text: str, mentions: Sequence[Mention]) -> Answers:
             for number in _group(text, mentions, first, answers):
                 answers.denied.setdefault(number, denies)
     starts = [mention.start for mention in mentions]
-    for line in re.finditer(r"[^\n]+", text):
+    for line in LINE.finditer(text):
         first, last = bisect_left(starts, line.start()), bisect_left(starts, line.end())
         if first < last:
             answers.denied |= dict(_signs(text, mentions, starts, line, range(first, last)))
@@ -90,8 +106,13 @@ def _words(text: str, mentions: Sequence[Mention]) -> Iterator[tuple[int, bool |
         loose = any(mark in match["mark"] for mark in ":?=-–—")
         if FIELD_START.search(between) or len(between.split()) > (MOST_WORDS if loose else 0):
             continue
-        if ENDS.match(text, match.end()) or _begins_item(text, match.end(), mentions, starts):
-            yield number, ANSWERS[" ".join(match["word"].lower().split())], match.start("word"), match.end()
+        word, end = " ".join(match["word"].lower().split()), match.end()
+        remark = REMARK.match(text, end)
+        if remark and all(other.start >= remark.end() for other in mentions[number + 1 : number + 2]):
+            end = remark.end()
+        since = word in BEFORE_SINCE and SINCE.match(text, end)
+        if since or ENDS.match(text, end) or _begins_item(text, end, mentions, starts):
+            yield number, ANSWERS[word], match.start("word"), end
     for number, mention in enumerate(mentions):
         if match := BARE.match(text, mention.end) or ALONE.match(text, mention.end):
             word = match["word"].lower()
@@ -115,7 +136,7 @@ def _last_before(mentions: Sequence[Mention]):
 
 
 def _begins_item(text: str, at: int, mentions: Sequence[Mention], starts: dict[int, int]) -> bool:
-    """Say whether the next item of a checklist begins here: white space, a mention, a mark."""
+    """Say whether the next item of a checklist begins here: what parts it, a mention, a mark."""
     blank = BLANK.match(text, at)
     return bool(blank) and blank.end() in starts and bool(ITEM.match(text, mentions[starts[blank.end()]].end))
 
@@ -155,11 +176,15 @@ def _signs(
 def _plus_and_minus(
     text: str, mentions: Sequence[Mention], line: re.Match[str], mine: range
 ) -> Iterator[tuple[int, bool]]:
-    """Yield the mentions of one line right behind a + or a -, where there is a +: else a - is a bullet or a dash."""
-    signs = {}
+    """Yield the mentions of one line behind a + or a -, where there is a +: else a - is a bullet or a dash.
+
+    With a space between ("+ cough - fever") the first of the line has one too: else a + may mean "and".
+    """
+    signs: dict[str, dict[int, bool]] = {"": {}, " ": {}}
     for number in mine if "+" in line[0] else ():
         begin = mentions[number].start
-        if sign := PREFIX.search(text[max(line.start(), begin - 2) : begin]):
-            signs[number] = sign["sign"] != "+"
-    if not all(signs.values()):
-        yield from signs.items()
+        if sign := PREFIX.search(text[max(line.start(), begin - 3) : begin]):
+            signs[sign["gap"]][number] = sign["sign"] != "+"
+    for gap, denied in signs.items():
+        if not all(denied.values()) and (not gap or mine[0] in denied):
+            yield from denied.items()

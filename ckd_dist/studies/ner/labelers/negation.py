@@ -6,8 +6,9 @@ A denial of what follows reaches to the end of the sentence, to a word such as "
 stops after five words, its later releases go on, because lists of what a patient denies are long.  A denial of what
 precedes keeps the five words, since a sentence may begin with what is there ("fever and cough; three cultures were
 negative").  Either ends with its line, unless that is wrapped: it ends open ("fever,"), or is long and the next goes on
-in small letters.  A heading ("Negative: fever, cough") denies what follows.  What a checklist answers ("Fever: no,
-cough: yes") is read first, by checklists.py, and its words deny nothing else.
+in small letters.  What is said to be there behind a comma or a semicolon ("no fever; cough present") ends a denial,
+but "no fever; cough" goes on.  A heading ("Negative: fever, cough") denies what follows.  What a checklist answers
+("Fever: no, cough: yes") is read first, by checklists.py, and its words deny nothing else.
 
 Words that only look like a denial ("no change in", "not only") deny nothing.  The lists are the common ones of the
 paper and of its releases, kept short; `negspacy` has them too, but brings spaCy.  Possibility ("rule out", "cannot
@@ -16,19 +17,28 @@ exclude") and what happened to other people is no denial.
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ckd_dist.notes.note import Mention, Note
 from ckd_dist.studies.ner.labelers.checklists import Answers, read_answers
 
-RULES = 2  # raise it when a change of the code changes what is denied
+RULES = 3  # raise it when a change of the code changes what is denied
 WORDS_BEFORE = 5
 WRAPPED = 40  # letters of a line that may be wrapped
 GOES_ON = re.compile(r"(?:[,;:/?(&-]|\b(?:and|or|nor|with|of|in|the|any|for|to))\s*\Z", re.IGNORECASE)
 COMES_AFTER = re.compile(r"(?:and|or|nor)\b|[,;/&]")
 ALONE = ("no", "none", "nil", "absent", "neg", "negative", "yes", "positive", "present")  # answers, at a line's end
+PARTED = re.compile(
+    r"(?P<part>[,;])\s*(?:(?:and|also|now|he|she|pt|patient)\s+)*(?P<has>(?:has|have|having|positive)\s+)?\Z",
+    re.IGNORECASE,
+)
+IS_THERE = re.compile(
+    r"\s+(?:(?:is|are|was|were|(?:has|have)\s+been)\s+)?(?:present|noted|positive|yes)\b"
+    r"(?!\s+to\b)",
+    re.IGNORECASE,
+)
 HEADING = re.compile(r"\s*:")
 TRIGGERS = {
     "before": "no|not|none|never|nil|without|w/o|with no|neither|nor|absent|absence of|lack of|lacks|lacked|free of"
@@ -115,7 +125,10 @@ def _scopes(
         before = bisect_left(taken, (match.end(), 0)) - 1
         if before < 0 or taken[before][1] <= match.start():
             triggers.append((_kind(note.text, match), *match.span()))
-    triggers.sort(key=lambda trigger: trigger[1])
+    triggers += [
+        ("stop", place, place) for place in _affirmed_places(note.text, mentions, sorted(triggers, key=_begin))
+    ]
+    triggers.sort(key=_begin)
     untils, until = [], end
     for kind, begin, _ in reversed(triggers):
         untils.append(until)
@@ -129,6 +142,25 @@ def _scopes(
             scopes.append((bound, begin, int(note.start_U[nearest])))
         bound = stop
     return scopes
+
+
+def _begin(trigger: tuple[str, int, int]) -> int:
+    return trigger[1]
+
+
+def _affirmed_places(text: str, mentions: Sequence[Mention], triggers: Sequence[tuple[str, int, int]]) -> Iterator[int]:
+    """Yield where a mention is said to be there, in a part of its own: "no fever; cough present".
+
+    The second of its kind of comma goes on with a list: "no fever, chills, cough noted".
+    """
+    for mention in mentions:
+        lead = max(0, mention.start - 40)
+        parted = PARTED.search(text[lead : mention.start])
+        if parted and (parted["has"] or IS_THERE.match(text, mention.end)):
+            part = lead + parted.start()
+            before = bisect_left(triggers, part, key=_begin) - 1
+            if before >= 0 and text.rfind(parted["part"], triggers[before][2], part) < 0:
+                yield mention.start
 
 
 def _kind(text: str, match: re.Match[str]) -> str:
