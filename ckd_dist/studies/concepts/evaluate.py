@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from ckd_dist.engine.experiments import path_of
 from ckd_dist.studies.concepts.cases.cases import read_cases
 from ckd_dist.studies.concepts.grid import Experiment, GridOptions, list_experiments, model_names
 from ckd_dist.studies.concepts.report.baselines import site_baselines
 from ckd_dist.studies.concepts.report.results import Scored, Space, Target, target_of
-from ckd_dist.studies.concepts.result import Result, path_of
+from ckd_dist.studies.concepts.result import Result
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.tables import ONE_HOT, RANDOM, Table, keys_of
 

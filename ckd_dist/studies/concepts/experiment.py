@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit
 from torch import Tensor
 
+from ckd_dist.engine.experiments import is_done, path_of
 from ckd_dist.report.metrics import macro_ranking
 from ckd_dist.schedule import num_steps
 from ckd_dist.studies.concepts.cases.cases import read_cases
@@ -30,7 +31,7 @@ from ckd_dist.studies.concepts.patients import (
     weights_of,
 )
 from ckd_dist.studies.concepts.regimes import TUNED, SiteSplits, TrainingCases, training_cases
-from ckd_dist.studies.concepts.result import Result, is_done, path_of
+from ckd_dist.studies.concepts.result import Result
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.tables import ONE_HOT, Table, keys_of
 from ckd_dist.studies.concepts.task import CaseTask

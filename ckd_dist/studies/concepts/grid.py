@@ -7,13 +7,11 @@ A's own `local` one; where the source is all other sites, of the local one of th
 Source models come first, long ones before short ones, so that free workers seldom wait.
 """
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ckd_dist.config import Optim, result_fields
+from ckd_dist.engine.experiments import readable_name, running_order
 from ckd_dist.files import digest_of, hash_file
 from ckd_dist.studies.concepts.cases.cases import read_cases
 from ckd_dist.studies.concepts.pools import PatientOptions
@@ -59,8 +57,7 @@ class Experiment:
         """Readable, safe as a file's name, and different for different experiments."""
         parts = [self.regime, self.source, "to", self.target, self.embedding, self.model]
         parts += [str(self.size or "whole"), str(self.seed)]
-        readable = re.sub(r"[^A-Za-z0-9]+", "_", "-".join(p.replace("-", "_") for p in parts)).strip("_")[:80]
-        return f"{readable}-{hashlib.sha256(json.dumps(self._key()).encode()).hexdigest()[:12]}"
+        return readable_name(parts, self._key())
 
     def __lt__(self, other: "Experiment") -> bool:
         return self._key() < other._key()
@@ -154,11 +151,10 @@ def list_experiments(
     sources = {first for experiment in wanted if (first := source_experiment(experiment))}
     chosen = [*wanted, *(sources - wanted.keys())]
 
-    def place(experiment: Experiment) -> tuple:
-        cost = effort(experiment, grid, models[experiment.model], num_train)
-        return experiment not in sources, -cost, experiment
+    def cost(experiment: Experiment) -> float:
+        return effort(experiment, grid, models[experiment.model], num_train)
 
-    return sorted(chosen, key=place), list(left_out)
+    return running_order(chosen, cost, first=sources), list(left_out)
 
 
 def effort(experiment: Experiment, grid: GridOptions, model: PatientOptions, num_train: Mapping[str, int]) -> float:

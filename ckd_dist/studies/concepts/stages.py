@@ -15,6 +15,7 @@ import polars as pl
 
 from ckd_dist.account import Account
 from ckd_dist.config import Endpoint, values_of
+from ckd_dist.engine.experiments import costs_of, missing, path_of
 from ckd_dist.engine.export import exported_files
 from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.train import best_of
@@ -56,7 +57,7 @@ from ckd_dist.studies.concepts.report.measure import measure
 from ckd_dist.studies.concepts.report.page import write_report
 from ckd_dist.studies.concepts.report.results import Results
 from ckd_dist.studies.concepts.report.wording import sentences_of
-from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of
+from ckd_dist.studies.concepts.result import Result
 from ckd_dist.studies.concepts.tables import ONE_HOT
 from ckd_dist.studies.concepts.tabulate import agreement, embed_by_student, write_vector_tables
 from ckd_dist.studies.concepts.task import SpaceWeights
@@ -202,8 +203,7 @@ def planned_experiments(context: Context) -> GridPlan:
 
 def missing_experiments(context: Context) -> list[int]:
     """Return the experiments of the grid that are not done yet."""
-    folder, plans = context.run.experiments, planned_experiments(context).plans
-    return [number for number, plan in enumerate(plans) if not is_done(folder, plan.experiment, plan.digest)]
+    return missing(context.run.experiments, planned_experiments(context).plans)
 
 
 def experiment_worker(context: Context, device: str) -> ExperimentWorker:
@@ -218,8 +218,7 @@ def finish_experiments(context: Context) -> Outcome:
     results = [Result.read(file) for file in files]
     sweep(folder)
     numbers = {"experiments": len(results), "left_out": grid.left_out}
-    costs = {"seconds": sum(result.seconds for result in results), "idle_share": idle_share(results)}
-    return Outcome(files, numbers, costs)
+    return Outcome(files, numbers, costs_of(results))
 
 
 TRANSFER = Jobs(missing_experiments, experiment_worker, finish_experiments)

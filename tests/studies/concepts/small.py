@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.config import Tiny
+from ckd_dist.engine.experiments import path_of
 from ckd_dist.record import read
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.studies.concepts import STUDY
@@ -17,7 +18,7 @@ from ckd_dist.studies.concepts.config import ConceptRecipe, PatientModel
 from ckd_dist.studies.concepts.experiment import ExperimentWorker
 from ckd_dist.studies.concepts.grid import Experiment, ExperimentPlan
 from ckd_dist.studies.concepts.recipes import concepts_tiny
-from ckd_dist.studies.concepts.result import Result, path_of
+from ckd_dist.studies.concepts.result import Result
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.stages import missing_experiments, planned_experiments
 from ckd_dist.study import Context, begin_jobs, finish_jobs, resolve, run_stage

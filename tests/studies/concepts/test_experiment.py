@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 import torch
 
+from ckd_dist.engine.experiments import idle_share, path_of
 from ckd_dist.studies.concepts.cases.cases import read_concepts
 from ckd_dist.studies.concepts.experiment import ExperimentWorker
 from ckd_dist.studies.concepts.grid import source_experiment
 from ckd_dist.studies.concepts.patients import weights_of
-from ckd_dist.studies.concepts.result import idle_share, path_of
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.tables import Table, keys_of
 from ckd_dist.studies.concepts.task import CaseTask

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from ckd_dist import files
+from ckd_dist.engine.experiments import idle_share, is_done, path_of, write_unless_tidied
 from ckd_dist.studies.concepts.grid import Experiment
 from ckd_dist.studies.concepts.patients import build_patient, load_weights, weights_of
-from ckd_dist.studies.concepts.result import Result, idle_share, is_done, path_of, write_unless_tidied
+from ckd_dist.studies.concepts.result import Result
 from tests.studies.concepts.fakes import K, logits, random_cases, settings, trained, vectors
 
 EXPERIMENT = Experiment("a", "max", "north", "south", "full", None, 0)
