@@ -1,10 +1,13 @@
 """Train the student on the shards, data-parallel; and once more on hard labels alone, as a baseline of the report.
 
 The hard-label baseline starts from the same weights and reads as many rows in about as many updates as the student, so
-that what is left between them is the teacher.
+that what is left between them is the teacher.  The checkpoint is the one with the lowest loss on tuning, of whatever it
+learns from: where labels are few, a ranking of the few labelled tuning rows is noise, and lets a hard-label student
+through that is sure of itself and wrong.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +31,7 @@ from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.studies.disease.teach import fit_labels
 from ckd_dist.world import World
 
-SoftLabels = tuple[np.ndarray, np.ndarray]  # sample_id_N in plan order, logits_NK of the teacher
+SoftLabels = Mapping[str, tuple[np.ndarray, np.ndarray]]  # split -> sample_id_N in plan order, the teacher's logits_NK
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,25 @@ def train_student(
     run: DiseaseRun,
     training: StudentTraining,
     start: Start,
-    soft: SoftLabels | None,
+    soft: SoftLabels,
     phase: Phase,
     world: World,
     card: Card,
 ) -> Fitted | None:
     """Train, calibrate and export one student; return None where it was asked to stop.
 
-    soft: none: it learns from hard labels alone.
+    soft: empty: it learns from hard labels alone.
     """
     base, revision = start.base, start.revision
     tokenizer, names = load_tokenizer(base, revision), run.label_names()
     model = build_student(base, names, revision=revision, max_tokens=start.max_tokens, seed=phase.optim.seed)
     engine = data_parallel(training.engine, model, phase.optim, world, training.dtype)
-    tuning = disease_task(run, "tuning", "student", tokenizer.pad_token_id)
-    if soft is None:
-        task = disease_task(run, "train", "student", tokenizer.pad_token_id)
-    else:
-        task = distilled_task(run, "student", tokenizer.pad_token_id, soft, training.mixing)
+    task, tuning = (
+        distilled_task(run, split, tokenizer.pad_token_id, soft[split], training.mixing)
+        if split in soft
+        else disease_task(run, split, "student", tokenizer.pad_token_id)
+        for split in ("train", "tuning")
+    )
     fitted = fit_labels(engine, task, tuning, phase)
     if not fitted.complete:
         return None
@@ -86,5 +90,6 @@ def _calibrate(engine: Engine, tuning: DiseaseTask, phase: Phase, names: list[st
     slots = eval_slots(tuning.lengths, phase.optim.micro_tokens, engine.world)
     logits_NK = predict(engine, tuning, slots, len(names))
     if engine.world.is_leader:
-        fit_calibration(logits_NK, tuning.hard_NK, names).save(phase.folder / CALIBRATION)
+        known_N = tuning.labelled_N > 0
+        fit_calibration(logits_NK[known_N], tuning.hard_NK[known_N], names).save(phase.folder / CALIBRATION)
     engine.world.barrier()

@@ -61,16 +61,16 @@ def disease_task(run: DiseaseRun, split: str, role: str, pad_id: int) -> Disease
 
 
 def distilled_task(
-    run: DiseaseRun, role: str, pad_id: int, soft: tuple[np.ndarray, np.ndarray], mixing: Mixing
+    run: DiseaseRun, split: str, pad_id: int, soft: tuple[np.ndarray, np.ndarray], mixing: Mixing
 ) -> DiseaseTask:
-    """Read all rows of train that have soft labels, in the shards' order.
+    """Read all rows of a split that have soft labels, as the student reads them, in the shards' order.
 
     soft: sample_id_N and the teacher's raw logits_NK, by whose term alone an unlabelled row counts.
     """
     sample_id_N, soft_NK = soft
-    table = read_table(run, "train", role)
-    hard_MK, known_M = read_hard(run, "train")
+    table = read_table(run, split, "student")
+    hard_MK, known_M = read_hard(run, split)
     rows = np.searchsorted(table.sample_id_N, sample_id_N)
     if (rows >= len(table)).any() or not np.array_equal(table.sample_id_N[rows], sample_id_N):
-        raise ValueError("the soft labels are of other samples than train's: run label again")
+        raise ValueError(f"the soft labels are of other samples than {split}'s: run label again")
     return DiseaseTask(Chosen(table, rows), pad_id, hard_MK[rows], known_M[rows], soft_NK, mixing)

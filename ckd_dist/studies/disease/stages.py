@@ -204,11 +204,16 @@ def distill(context: Context) -> Outcome | None:
     """soft labels -> student: train it, and the hard-label baseline, the same student without soft labels."""
     recipe, run, world = context.recipe, context.run, context.world
     settings = recipe.student
-    soft = read_soft_labels(run, recipe.label.import_from, read(run, "label").numbers["train"])
+    plans = read(run, "label").numbers
+    soft = {
+        split: read_soft_labels(run, recipe.label.import_from, plans[split])
+        for split in ("train", "tuning")
+        if split in plans
+    }
     start = Start(base_model(run, "student", settings.base), settings.revision, recipe.prompt.student_tokens)
     arms = {"soft": (run.student, settings.optim, soft)}
     if settings.hard_baseline:
-        arms["hard"] = (run.hard_student, as_many_updates(run, settings.optim, len(soft[0])), None)
+        arms["hard"] = (run.hard_student, as_many_updates(run, settings.optim, len(soft["train"][0])), {})
     knowledge = Knowledge.load(run.knowledge) if recipe.prompt.efficacies else None
     if world.is_leader:
         reading = {"labels": run.label_names(), "select": dump(recipe.select), "prompt": dump(recipe.prompt)}
@@ -217,7 +222,7 @@ def distill(context: Context) -> Outcome | None:
     numbers, files = {}, []
     for arm, (folder, optim, labels) in arms.items():
         digest = context.digest(arm, without=["student.hard_baseline", "extract", "select", "prompt"])
-        phase = Phase(optim, folder, digest, "macro_auroc", context.callbacks, run.tensorboard / "student")
+        phase = Phase(optim, folder, digest, "negative_loss", context.callbacks, run.tensorboard / "student")
         card = student_card_of(recipe, packed=arm == "soft")
         fitted = train_student(run, training, start, labels, phase, world, card)
         if fitted is None:

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor
 
 from ckd_dist.engine.task import Batch, label_loss
-from ckd_dist.models.losses import Mixing, mixed_loss
+from ckd_dist.models.losses import HARD_ALONE, Mixing, mixed_loss
 from ckd_dist.models.rows import Tokens, pad
 from ckd_dist.report.metrics import macro_ranking
 
@@ -64,6 +64,22 @@ class DiseaseTask:
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
         """Return the mixed loss summed over units; without soft labels, plain BCE on the labelled units."""
         return label_loss(mixed_loss, logits_UK, batch, self.mixing)
+
+    def mean_loss(self, logits_NK: np.ndarray) -> float:
+        """Return the loss, a unit of weight, of predictions for all rows in order."""
+        hard_NK, labelled_N = (torch.as_tensor(each, dtype=torch.float32) for each in (self.hard_NK, self.labelled_N))
+        soft_NK = None if self.soft_NK is None else torch.as_tensor(self.soft_NK, dtype=torch.float32)
+        mixing = HARD_ALONE if soft_NK is None else self.mixing
+        loss = mixed_loss(
+            torch.as_tensor(logits_NK),
+            hard_NK,
+            soft_NK,
+            torch.ones(len(labelled_N)),
+            labelled_N,
+            soft_weight=mixing.soft_weight,
+            temperature=mixing.temperature,
+        )
+        return float(loss) / float(self.weights.sum())
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
         """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) of labelled rows; macros leave out labels of one class.

@@ -74,13 +74,17 @@ def train_classifier(
 
 
 def fit_labels(engine: Engine, task: DiseaseTask, tuning: DiseaseTask, phase: Phase) -> Fitted:
-    """Train a classifier on `task`, choosing the checkpoint by its macro-AUROC on `tuning`."""
+    """Train a classifier on `task`, choosing the checkpoint by the phase's metric on `tuning`.
+
+    negative_loss, beside the task's own metrics, is what is learnt, of tuning: for a student, soft labels included.
+    """
 
     def evaluate() -> dict[str, float]:
         if not len(tuning.lengths):
             return {}
         logits_NK = predict(engine, tuning, _slots(engine, tuning, phase), tuning.hard_NK.shape[1])
-        return tuning.metrics(np.arange(len(logits_NK)), logits_NK)
+        numbers = tuning.metrics(np.arange(len(logits_NK)), logits_NK)
+        return numbers | {"negative_loss": -tuning.mean_loss(logits_NK)}
 
     return train(engine, task, steps_of(phase.optim, engine.world, task.lengths, task.weights), phase, evaluate)
 

@@ -106,3 +106,12 @@ def test_a_model_that_has_diverged_is_refused():
 def test_tables_of_another_length_are_refused():
     with pytest.raises(ValueError, match="soft_NK has 3 rows, the token table 4"):
         task(SOFT[:3])
+
+
+@pytest.mark.parametrize("soft", [SOFT, None])
+def test_mean_loss_is_that_of_batches(soft):
+    """It is what training lowers: the loss of batches over their weight, with and without soft labels."""
+    this, logits_NK = task(soft), np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
+    batches = [[0, 2], [1], [3]]
+    loss = sum(float(this.loss(torch.as_tensor(logits_NK[rows]), this.collate(rows))) for rows in batches)
+    assert this.mean_loss(logits_NK) == pytest.approx(loss / this.weights.sum(), rel=1e-5)
