@@ -60,12 +60,17 @@ MIMIC3: Site = {
 }
 
 MIMIC4: Site = {
-    # only the year of birth is known: the age that a subject has in the anchor year; 91 means all above 89
+    # only the year of birth is known: the age that a subject has in the anchor year; 91 means all above 89.  A
+    # hospital that knows the day may give it beside, in a column dob
     "patients": TableMap(
         "PATIENTS",
         ("subject_id", "gender", "anchor_age", "anchor_year", "dod"),
-        {**PATIENT, "birth": "(TRY_CAST(anchor_year AS INT) - TRY_CAST(anchor_age AS INT)) || '-01-01'"},
+        {
+            **PATIENT,
+            "birth": "coalesce(dob, (TRY_CAST(anchor_year AS INT) - TRY_CAST(anchor_age AS INT)) || '-01-01')",
+        },
         required=True,
+        spare=("dob",),
     ),
     "visits": TableMap("ADMISSIONS", tuple(VISIT.values()), VISIT, required=True),
     "diagnoses": TableMap("DIAGNOSES_ICD", CODED_IV, {**CODED, **ICD}, required=True),

@@ -3,7 +3,7 @@
     mimic3:DIR  mimic4:DIR   CSV -> typed tables (tables.py, maps in mimic.py) -> staged events (visits.py)
     eicu:DIR                 CSV -> typed tables -> staged events (eicu.py)
     meds:DIR                 parquet -> staged events (meds_source.py)
-    synthetic:N              a synthetic hospital's tables, which are MIMIC-III's
+    synthetic:N              a synthetic hospital's tables, which are MIMIC-III's; MIMIC-IV's where it writes ICD-10
 
 A reader is called with a database connection, a folder, the report to fill, a callback of progress and the map of the
 site's own codes (codemap.py).
@@ -49,10 +49,16 @@ SOURCES = {
 REAL = {kind: source for kind, source in SOURCES.items() if not source.make}
 
 
-def with_tables(source: str, folder: Path, seed: int) -> str:
-    """Return a source of REAL for any of SOURCES: a synthetic hospital's tables are written into `folder` first."""
+SYNTHETIC_KINDS = {"icd9": "mimic3", "icd10": "mimic4"}  # codes that a synthetic hospital writes -> its tables' kind
+
+
+def with_tables(source: str, folder: Path, seed: int, codes: str = "icd9") -> str:
+    """Return a source of REAL for any of SOURCES: a synthetic hospital's tables are written into `folder` first.
+
+    codes: of SYNTHETIC_KINDS, what a synthetic hospital writes; other sources have their own.
+    """
     found, _ = find_source(source, SOURCES)
     if not found.make:
         return source
-    found.make(folder, num_subjects(source), seed)
-    return f"mimic3:{folder}"
+    write_tables(folder, num_subjects(source), seed, codes=codes)
+    return f"{SYNTHETIC_KINDS[codes]}:{folder}"

@@ -11,7 +11,7 @@
 
 The simulator (tables.py) draws the next visit from exactly these numbers, so a model can approach them and none can
 beat them: this is the oracle.  The law sees the recorded history alone: the index visit's codes, drugs and age, and the
-codes of the one visit before.  So a sample must keep `history_visits` >= 1; with 0 the term LASTING is unseen, and what
+codes of the one visit before, in either hospital's spelling (catalogue.py, catalogue_icd10.py).  So a sample must keep `history_visits` >= 1; with 0 the term LASTING is unseen, and what
 is returned is too low for chronic diseases of the visit before.
 """
 
@@ -22,6 +22,7 @@ import polars as pl
 
 from ckd_dist import schema
 from ckd_dist.hospital.catalogue import PHENOTYPES
+from ckd_dist.hospital.catalogue_icd10 import DIAGNOSES, DRUGS
 
 K = len(PHENOTYPES)
 PERSISTENCE_CHRONIC, PERSISTENCE_ACUTE = 4.6, 4.2
@@ -32,7 +33,18 @@ OLDEST = 90.0  # ages beyond count as this
 
 COLUMN = {p.name: k for k, p in enumerate(PHENOTYPES)}
 CODES = {f"{schema.DIAGNOSIS}9//{code}": k for k, p in enumerate(PHENOTYPES) for code, _ in p.codes}
-EFFICACY = {drug: (k, efficacy) for k, p in enumerate(PHENOTYPES) for drug, efficacy in p.effective}
+CODES |= {
+    f"{schema.DIAGNOSIS}10//{DIAGNOSES[code][0]}": k
+    for k, p in enumerate(PHENOTYPES)
+    for code, _ in p.codes
+    if code in DIAGNOSES
+}
+EFFICACY = {
+    name: (k, efficacy)
+    for k, p in enumerate(PHENOTYPES)
+    for drug, efficacy in p.effective
+    for name in (drug, DRUGS[drug])
+}
 
 CHRONIC_K = np.array([p.chronic for p in PHENOTYPES])
 BASE_K = np.array([np.log(p.base / (1 - p.base)) for p in PHENOTYPES])

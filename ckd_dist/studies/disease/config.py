@@ -28,6 +28,9 @@ class Extract(TablesPart):
         "synthetic:1000",
         "tables: mimic3:DIR, mimic4:DIR, eicu:DIR, meds:DIR, or synthetic:N, a synthetic hospital of N subjects",
     )
+    synthetic_codes: Literal["icd9", "icd10"] = what(
+        "icd9", "codes that a synthetic hospital writes: ICD-9, or ICD-10 and other names of the same drugs"
+    )
     code_map: str | None = what(
         None, "file that maps the source's own codes to event codes: CSV (code, event_code) or YAML; none: as they are"
     )

@@ -56,6 +56,7 @@ class Reading:
     diagnosis_names: str
     options: PromptOptions
     code_map: str | None  # file of the site's own codes
+    synthetic_codes: str  # what the hospital of synthetic:N writes, as the one that the student learned from
 
 
 def pack(folder: Path, reading: Mapping[str, Any], knowledge: Knowledge | None, code_map: str | None = None) -> None:
@@ -89,7 +90,8 @@ def predict(model: str, source: str, out: str, track: Callable[..., None]) -> st
     reading = _unpack(student)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    latest, name_of, said = _latest_visits(with_tables(source, folder / "tables", seed=1), folder, reading)
+    source = with_tables(source, folder / "tables", seed=1, codes=reading.synthetic_codes)
+    latest, name_of, said = _latest_visits(source, folder, reading)
     knowledge = Knowledge.load(student / KNOWLEDGE) if (student / KNOWLEDGE).is_file() else None
     rendering = Rendering(reading.names, name_of, reading.options, knowledge)
     logits_NK = _logits(student, latest, rendering, device, track)
@@ -157,6 +159,7 @@ def _unpack(model: Path) -> Reading:
             names=packed["labels"],
             criteria=Criteria(select["history_visits"], select["min_age"]),  # whoever comes next is not asked
             diagnosis_names=prompt["diagnosis_names"],
+            synthetic_codes=packed.get("synthetic_codes", "icd9"),
             code_map=next((str(file) for file in sorted(model.glob(CODE_MAP))), None),
             options=PromptOptions(**{each.name: prompt[each.name] for each in fields(PromptOptions)}),
         )

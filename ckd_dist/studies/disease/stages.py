@@ -72,7 +72,7 @@ def extract(context: Context) -> Outcome:
     """tables -> events: write them as MEDS, and split the subjects, once, by hash."""
     settings, run = context.recipe.extract, context.run
     splits = partial(split_of, train=settings.train_fraction, tuning=settings.tuning_fraction, seed=settings.split_seed)
-    source = with_tables(settings.source, run.tables, settings.synthetic_seed)
+    source = with_tables(settings.source, run.tables, settings.synthetic_seed, settings.synthetic_codes)
     code_map = load_code_map(settings.code_map)
     report = extract_events(source, run.events, splits, settings.memory_gb, context.callbacks.track, code_map)
     return Outcome(files_below(run.events), report, said=account_of(report).sentence())
@@ -217,6 +217,8 @@ def distill(context: Context) -> Outcome | None:
     knowledge = Knowledge.load(run.knowledge) if recipe.prompt.efficacies else None
     if world.is_leader:
         reading = {"labels": run.label_names(), "select": dump(recipe.select), "prompt": dump(recipe.prompt)}
+        if recipe.extract.synthetic_codes != "icd9":
+            reading["synthetic_codes"] = recipe.extract.synthetic_codes
         pack(run.student, reading, rendering_of(recipe, run, "student").knowledge, recipe.extract.code_map)
     training = StudentTraining(settings.engine, settings.dtype, values_of(settings.loss, Mixing))
     numbers, files = {}, []
