@@ -5,7 +5,7 @@ Titles are those of ICD-10-CM 2024; of codes that were split since the equivalen
 last edition.  Each diagnosis leads to the labels of the ICD-9 code that it stands for, by the rule of ehr/codes.py.
 
 Essential hypertension has no entry: its only ICD-10 code, I10, sets two labels by that rule.  So it stays ICD-9, as
-visits before October 2015 do in MIMIC-IV's tables.  Septic shock's own code, R6521, sets two as well: R578 stands there.
+visits before October 2015 do in MIMIC-IV's tables.  Septic shock's own code, R6521, sets two as well: R578 stands in.
 """
 
 DIAGNOSES = {  # ICD-9-CM code of catalogue.py -> (ICD-10-CM code, title)

@@ -11,8 +11,8 @@
 
 The simulator (tables.py) draws the next visit from exactly these numbers, so a model can approach them and none can
 beat them: this is the oracle.  The law sees the recorded history alone: the index visit's codes, drugs and age, and the
-codes of the one visit before, in either hospital's spelling (catalogue.py, catalogue_icd10.py).  So a sample must keep `history_visits` >= 1; with 0 the term LASTING is unseen, and what
-is returned is too low for chronic diseases of the visit before.
+codes of the one visit before, as ICD-9 or as ICD-10 (catalogue_icd10.py).  So a sample must keep `history_visits` >= 1;
+with 0 the term LASTING is unseen, and what is returned is too low for chronic diseases of the visit before.
 """
 
 from collections.abc import Sequence
