@@ -56,7 +56,7 @@ def check_labels(
     or lacks a label and that is refused.
     """
     seen = f"; extract kept and lost: {extracted}" if extracted else ""
-    missing = {split: _absent(labels, names) for split, labels in labels_by_split.items()}
+    missing = {split: absent_labels(labels, names) for split, labels in labels_by_split.items()}
     if labels_by_split["train"].null_count() == len(labels_by_split["train"]):
         raise ValueError(
             "the cohort has no labelled visit in train: no subject has two visits that pass the criteria; where the "
@@ -73,8 +73,8 @@ def check_labels(
     return missing
 
 
-def _absent(labels: pl.Series, names: Sequence[str]) -> list[str]:
-    """Labels without a single 1."""
+def absent_labels(labels: pl.Series, names: Sequence[str]) -> list[str]:
+    """Return the labels without a single 1 among a `labels` column's lists of K bits; all where every row is null."""
     known = labels.drop_nulls()
     if not len(known):
         return list(names)

@@ -51,7 +51,7 @@ STUDY = Study(
             f"{STAGES}:prompt_teacher",
             "Samples to the teacher's prompts: knowledge, text, tokens and spans.",
             part="prompt",
-            fields=(*TEXT, "prompt.teacher_tokens", *(f"teacher.{name}" for name in BASE)),
+            fields=(*TEXT, "prompt.teacher_tokens", *(f"teacher.{name}" for name in BASE), "teacher.labelled"),
             sources=("teacher.base",),
             reads={"extract": CODES, "select": ()},
             size=f"{SIZE}:of_teacher_prompts",
@@ -61,7 +61,7 @@ STUDY = Study(
             f"{STAGES}:prompt_student",
             "Samples to the student's texts: tokens and spans.",
             part="prompt",
-            fields=(*STUDENT_TEXT, *(f"student.{name}" for name in BASE)),
+            fields=(*STUDENT_TEXT, *(f"student.{name}" for name in BASE), "student.labelled"),  # it says whose it sees
             sources=("student.base",),
             reads={"extract": CODES, "select": (), "prompt_teacher": KNOWLEDGE},
             size=f"{SIZE}:of_student_prompts",

@@ -71,6 +71,24 @@ class Prompt:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Labelled:
+    """Subjects whose labels a role sees; a visit of another counts as unlabelled."""
+
+    train: int | float | None = what(
+        None,
+        "subjects of train whose labels are seen: a number, or a share below 1 of those with a label; none: all",
+        ge=0,
+    )
+    tuning: int | float | None = what(
+        None,
+        "subjects of tuning whose labels are seen: a number, or a share below 1 of those with a label; none: all",
+        ge=0,
+    )
+    seed: int = what(0, "seed of the hash that orders subjects: smaller sets lie within larger", ge=0)
+    noise: float = what(0.0, "share of the seen labels of train that are flipped, for experiments", ge=0, lt=1)
+
+
+@dataclass(frozen=True, config=STRICT)
 class Teacher(TeacherPart):
     """Settings of prompts -> teacher."""
 
@@ -79,6 +97,7 @@ class Teacher(TeacherPart):
     )
     sft_tuning: Literal["lora", "full"] = what("lora", "weights that supervised fine-tuning trains")
     labels: Optim = what(Optim(epochs=3, learning_rate=1e-4, batch_samples=32), "training of the classification")
+    labelled: Labelled = what(Labelled(), "subjects whose labels the teacher sees")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -95,6 +114,7 @@ class Loss(SoftLossPart):
 
     soft_weight: float = redeclared(SoftLossPart, "soft_weight", 0.7)
     temperature: float = redeclared(SoftLossPart, "temperature", 2.0)
+    unlabelled_weight: float = what(1.0, "weight of a visit without a seen label; a visit with one weighs 1", ge=0)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,6 +123,7 @@ class Student(StudentPart):
 
     loss: Loss = what(Loss(), "weights of the terms of hard and soft labels")
     optim: Optim = what(Optim(epochs=10, learning_rate=2e-5), "training of the student")
+    labelled: Labelled = what(Labelled(), "subjects whose labels the student's hospital has")
     hard_baseline: bool = what(True, "whether a hard-label baseline is trained: the same student without soft labels")
 
 

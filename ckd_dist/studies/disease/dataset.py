@@ -17,16 +17,19 @@ from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.label import teacher_of
 from ckd_dist.studies.disease.rows import read_hard
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import seen_by
 
 
 def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
-    """Return the samples of a split, in order; `soft_labels` are raw logits, null where imported labels lack a split.
+    """Return the samples of a split, in order, with the labels that the student's hospital has.
+
+    `soft_labels` are raw logits, null where imported labels lack a split.
 
     Raises ShardError where soft labels are of other prompts, another teacher or other labels, or are not whole.
     """
     names = run.label_names()
     samples = pl.read_parquet(run.samples(split), columns=["sample_id", "subject_id"])
-    hard_NK, known_N = read_hard(run, split)
+    hard_NK, known_N = read_hard(run, split, seen_by("student", recipe.student))
     plan_hash = read(run, "label").numbers.get(split)
     plan = plan_hash and open_plan(run.softlabels, plan_hash, names, teacher_of(run, recipe.label.import_from))
     soft = MappedLabels(run.softlabels, plan) if plan else None
@@ -64,7 +67,7 @@ def features_of(names: list[str]) -> Features:
             "answer": Value("string"),  # what a language model is taught to say to it; null: unlabelled
             "text": Value("string"),  # the student's
             "labels": soft_feature(len(names)),  # 0 or 1 of every disease; 0 where nobody knows
-            "known": Value("bool"),  # false: there is no next visit, so `labels` say nothing
+            "known": Value("bool"),  # false: no next visit, or its labels are hidden: `labels` say nothing
             "diseases": List(ClassLabel(names=names)),
             "soft_labels": soft_feature(len(names)),  # the teacher's raw logits
         }

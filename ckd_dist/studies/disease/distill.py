@@ -27,6 +27,7 @@ from ckd_dist.schedule import epochs_as_long
 from ckd_dist.softlabels.stream import eval_slots
 from ckd_dist.studies.disease.rows import disease_task, distilled_task, read_hard
 from ckd_dist.studies.disease.runfolder import CALIBRATION, DiseaseRun
+from ckd_dist.studies.disease.seen import Seen
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.studies.disease.teach import fit_labels
 from ckd_dist.world import World
@@ -41,6 +42,8 @@ class StudentTraining:
     engine: DataParallelism
     dtype: str  # of activations
     mixing: Mixing
+    seen: Seen  # labels of its hospital
+    unlabelled_weight: float  # of a visit whose label is not seen
 
 
 def train_student(
@@ -60,10 +63,11 @@ def train_student(
     tokenizer, names = load_tokenizer(base, revision), run.label_names()
     model = build_student(base, names, revision=revision, max_tokens=start.max_tokens, seed=phase.optim.seed)
     engine = data_parallel(training.engine, model, phase.optim, world, training.dtype)
+    mixing, seen, weight = training.mixing, training.seen, training.unlabelled_weight
     task, tuning = (
-        distilled_task(run, split, tokenizer.pad_token_id, soft[split], training.mixing)
+        distilled_task(run, split, tokenizer.pad_token_id, soft[split], mixing, seen, weight)
         if split in soft
-        else disease_task(run, split, "student", tokenizer.pad_token_id)
+        else disease_task(run, split, "student", tokenizer.pad_token_id, seen)
         for split in ("train", "tuning")
     )
     fitted = fit_labels(engine, task, tuning, phase)
@@ -75,13 +79,13 @@ def train_student(
     return fitted
 
 
-def as_many_updates(run: DiseaseRun, optim: Optim, num_rows: int) -> Optim:
+def as_many_updates(run: DiseaseRun, optim: Optim, num_rows: int, seen: Seen) -> Optim:
     """Return the schedule of the hard-label baseline: it reads its labelled rows more often.
 
     So it reads as many rows as the distilled one.  An epoch ends with a small batch, so where labels are few it makes
     more updates: 66 for 63 of a tiny run.
     """
-    _, known_N = read_hard(run, "train")
+    _, known_N = read_hard(run, "train", seen)
     return dataclasses.replace(optim, epochs=epochs_as_long(optim.epochs, num_rows, int(known_N.sum())))
 
 

@@ -28,6 +28,7 @@ from ckd_dist.studies.disease.report.results import Cohort, HeldOut, Model
 from ckd_dist.studies.disease.report.table1 import groups_of, table1
 from ckd_dist.studies.disease.rows import read_hard, read_table
 from ckd_dist.studies.disease.runfolder import CALIBRATION, DiseaseRun
+from ckd_dist.studies.disease.seen import ALL, Seen, read_samples
 
 MICRO_TOKENS = 8192
 
@@ -40,9 +41,9 @@ class LabelledRows:
     hard_NK: np.ndarray
 
 
-def read_labelled(run: DiseaseRun, split: str) -> LabelledRows:
-    """Read the rows of `split` that have labels."""
-    hard_NK, known_N = read_hard(run, split)
+def read_labelled(run: DiseaseRun, split: str, seen: Seen = ALL) -> LabelledRows:
+    """Read the rows of `split` whose labels are seen; of held_out those are all."""
+    hard_NK, known_N = read_hard(run, split, seen)
     rows = np.flatnonzero(known_N)
     return LabelledRows(rows, hard_NK[rows])
 
@@ -64,26 +65,31 @@ def read_held_out(run: DiseaseRun) -> HeldOut:
     )
 
 
-def read_cohort(run: DiseaseRun, flow: list, tables: Mapping[str, Mapping[str, Any]]) -> Cohort:
-    """Read who is in the run's samples.
+def read_cohort(run: DiseaseRun, flow: list, tables: Mapping[str, Mapping[str, Any]], seen: Seen) -> Cohort:
+    """Read who is in the run's samples, and their labels where they are seen.
 
     flow: how they were selected, as stage select counted it.  tables: the source's, as stage extract counted them.
     """
-    samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
+    samples = {split: read_samples(run, split, seen) for split in SPLITS}
     return Cohort(flow, table1(samples, run.label_names()), list(tables.values()))
 
 
 def score_models(
-    run: DiseaseRun, students: Mapping[str, Path], import_from: str | None, plans: Mapping[str, str], synthetic: bool
+    run: DiseaseRun,
+    students: Mapping[str, Path],
+    import_from: str | None,
+    plans: Mapping[str, str],
+    synthetic: bool,
+    seen: Seen,
 ) -> list[Model]:
     """Score baselines, students, teacher and oracle on held_out, calibrated on tuning.
 
     students: name -> folder.  import_from: see label.py.  plans: split -> plan hash of its soft labels.  synthetic:
-    whether the law is known.
+    whether the law is known.  seen: labels of the student's hospital, by which baselines and calibrations are fitted.
     """
     names = run.label_names()
-    samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
-    tuning, held_out = read_labelled(run, "tuning"), read_labelled(run, "held_out")
+    samples = {split: read_samples(run, split, seen) for split in SPLITS}
+    tuning, held_out = read_labelled(run, "tuning", seen), read_labelled(run, "held_out")
     rows = samples["held_out"][held_out.rows]
     models = [
         Model(name, "baseline", baseline.probabilities_NK, baseline.bits_NK)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from ckd_dist.report.calibrate import sigmoid
 from ckd_dist.schema import SPLITS
@@ -17,20 +16,27 @@ from ckd_dist.studies.disease.prompts.exchange import Row, export_jsonl, export_
 from ckd_dist.studies.disease.prompts.render import lay_out, question
 from ckd_dist.studies.disease.prompts.write import Rendering, render_samples
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import Seen, read_samples
 
 
 def export_published(
-    run: DiseaseRun, out: Path, rendering: Rendering, import_from: str | None, plans: Mapping[str, str]
+    run: DiseaseRun,
+    out: Path,
+    rendering: Rendering,
+    import_from: str | None,
+    plans: Mapping[str, str],
+    seen: Seen,
 ) -> dict[str, int]:
     """Write the files; return how many rows each has.
 
     import_from: see label.py.  plans: split -> plan hash of finished soft labels, if any.
+    seen: labels that are written as answers.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = published_names(rendering.label_names)
     instruction, counts = question(names), {}
     for split in SPLITS:
-        samples = pl.read_parquet(run.samples(split))
+        samples = read_samples(run, split, seen)
         texts = (lay_out(sample.record).text for chunk in render_samples(samples, rendering) for sample in chunk)
         known = (None if bits is None else tuple(bits) for bits in samples["labels"].to_list())
         rows = (Row(instruction, text, bits) for text, bits in zip(texts, known, strict=True))

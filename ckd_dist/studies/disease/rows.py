@@ -9,6 +9,7 @@ from ckd_dist.models.losses import HARD_ALONE, Mixing
 from ckd_dist.models.rows import Tokens
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import Seen, read_samples
 from ckd_dist.studies.disease.task import DiseaseTask
 
 
@@ -40,9 +41,9 @@ def read_table(run: DiseaseRun, split: str, role: str) -> TokenTable:
     return table
 
 
-def read_hard(run: DiseaseRun, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read hard labels float32 [N, K], zeros where unknown; and float32 [N], 1 for the rows that have them."""
-    labels = pl.read_parquet(run.samples(split), columns=["labels"])
+def read_hard(run: DiseaseRun, split: str, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
+    """Read hard labels float32 [N, K], zeros where unseen; and float32 [N], 1 for the rows whose labels are seen."""
+    labels = read_samples(run, split, seen, columns=["labels"])
     num_labels = len(run.label_names())
     known_N = labels["labels"].is_not_null().to_numpy()
     hard_NK = np.zeros((len(labels), num_labels), np.float32)
@@ -51,9 +52,9 @@ def read_hard(run: DiseaseRun, split: str) -> tuple[np.ndarray, np.ndarray]:
     return hard_NK, known_N.astype(np.float32)
 
 
-def disease_task(run: DiseaseRun, split: str, role: str, pad_id: int) -> DiseaseTask:
-    """Read the labelled rows of a split, to learn or to score by hard labels alone."""
-    hard_NK, known_N = read_hard(run, split)
+def disease_task(run: DiseaseRun, split: str, role: str, pad_id: int, seen: Seen) -> DiseaseTask:
+    """Read the rows of a split whose labels are seen, to learn or to score by hard labels alone."""
+    hard_NK, known_N = read_hard(run, split, seen)
     rows = np.flatnonzero(known_N)
     return DiseaseTask(
         Chosen(read_table(run, split, role), rows), pad_id, hard_NK[rows], known_N[rows], None, HARD_ALONE
@@ -61,16 +62,23 @@ def disease_task(run: DiseaseRun, split: str, role: str, pad_id: int) -> Disease
 
 
 def distilled_task(
-    run: DiseaseRun, split: str, pad_id: int, soft: tuple[np.ndarray, np.ndarray], mixing: Mixing
+    run: DiseaseRun,
+    split: str,
+    pad_id: int,
+    soft: tuple[np.ndarray, np.ndarray],
+    mixing: Mixing,
+    seen: Seen,
+    unlabelled_weight: float,
 ) -> DiseaseTask:
     """Read all rows of a split that have soft labels, as the student reads them, in the shards' order.
 
-    soft: sample_id_N and the teacher's raw logits_NK, by whose term alone an unlabelled row counts.
+    soft: sample_id_N and the teacher's raw logits_NK, by whose term alone a row without a seen label counts, with
+    `unlabelled_weight`.
     """
     sample_id_N, soft_NK = soft
     table = read_table(run, split, "student")
-    hard_MK, known_M = read_hard(run, split)
+    hard_MK, known_M = read_hard(run, split, seen)
     rows = np.searchsorted(table.sample_id_N, sample_id_N)
     if (rows >= len(table)).any() or not np.array_equal(table.sample_id_N[rows], sample_id_N):
         raise ValueError(f"the soft labels are of other samples than {split}'s: run label again")
-    return DiseaseTask(Chosen(table, rows), pad_id, hard_MK[rows], known_M[rows], soft_NK, mixing)
+    return DiseaseTask(Chosen(table, rows), pad_id, hard_MK[rows], known_M[rows], soft_NK, mixing, unlabelled_weight)

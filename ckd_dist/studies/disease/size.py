@@ -26,6 +26,7 @@ from ckd_dist.source import find_source
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import Seen, read_samples, seen_by
 
 
 def of_extract(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
@@ -62,7 +63,7 @@ def _tokens(lengths: np.ndarray | None, budget: int) -> Size:
 def of_teacher(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     """Return how large both phases of the teacher are."""
     teacher, model = recipe.teacher, parameters(recipe.teacher, run, "teacher")
-    lengths, num_train = lengths_of(run, "teacher", labelled=True), _num_labelled(run)
+    lengths, num_train = lengths_of(run, "teacher", labelled=True), _num_labelled(run, seen_by("teacher", teacher))
     if num_train is None:
         return Size(of_parameters(model))
     epochs = teacher.sft.epochs + teacher.labels.epochs
@@ -100,8 +101,9 @@ def of_student(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     text = f"{num:,} samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     arms, all_steps = 1, steps
     if student.hard_baseline:
-        longer = replace(student.optim, epochs=epochs_as_long(student.optim.epochs, num, _num_labelled(run)))
-        steps_of_baseline = steps_of_phases([longer], _num_labelled(run))
+        num_labelled = _num_labelled(run, seen_by("student", student))
+        longer = replace(student.optim, epochs=epochs_as_long(student.optim.epochs, num, num_labelled))
+        steps_of_baseline = steps_of_phases([longer], num_labelled)
         arms, all_steps = 2, steps + steps_of_baseline
         text += f", and a hard-label baseline of {steps_of_baseline:,} steps"
     return Size(text, seconds_of(6 * model.matmul * tokens * arms, student.workers, all_steps) if model else None)
@@ -123,12 +125,12 @@ def num_samples(run: DiseaseRun) -> dict[str, int]:
     return {split: pl.scan_parquet(run.samples(split)).select(pl.len()).collect().item() for split in SPLITS}
 
 
-def _num_labelled(run: DiseaseRun) -> int | None:
-    """Count the training samples that have labels; None before the select stage is done."""
-    file = run.samples("train")
-    if not file.is_file():
+def _num_labelled(run: DiseaseRun, seen: Seen) -> int | None:
+    """Count the training samples whose labels are seen; None before the select stage is done."""
+    if not run.samples("train").is_file():
         return None
-    return pl.scan_parquet(file).select(pl.col("labels").is_not_null().sum()).collect().item()
+    labels = read_samples(run, "train", seen, columns=["labels"])["labels"]
+    return len(labels) - labels.null_count()
 
 
 def lengths_of(

@@ -61,6 +61,7 @@ from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, Rol
 from ckd_dist.studies.disease.report.page import write_report
 from ckd_dist.studies.disease.report.results import Results
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import check_seen, read_samples, said_of, seen_by
 from ckd_dist.studies.disease.teach import train_classifier, train_on_answers
 from ckd_dist.study import Context, Jobs, Outcome
 
@@ -119,7 +120,7 @@ def prompt_teacher(context: Context) -> Outcome:
     settings, run = context.recipe.prompt, context.run
     run.knowledge.unlink(missing_ok=True)
     if settings.efficacies:
-        train = pl.read_parquet(run.samples("train"))
+        train = read_samples(run, "train", seen_by("teacher", context.recipe.teacher))
         run.knowledge.parent.mkdir(parents=True, exist_ok=True)
         Knowledge.fit(train, run.label_names(), settings.shrinkage, settings.min_support).save(run.knowledge)
     outcome = _write_role(context, "teacher", settings.teacher_tokens)
@@ -133,13 +134,17 @@ def prompt_student(context: Context) -> Outcome:
 
 def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
     """Write the prompts of `role` for every split, and its base model where that is made on the spot."""
-    run, part, said = context.run, getattr(context.recipe, role), []
-    samples = {split: pl.read_parquet(run.samples(split)) for split in SPLITS}
+    run, part = context.run, getattr(context.recipe, role)
+    seen = seen_by(role, part)
+    samples = {split: read_samples(run, split, seen) for split in SPLITS}
+    counts = check_seen(samples, run.label_names(), seen, context.recipe.select.absent_labels)
+    said = said_of(counts, seen)
     rendering, base = rendering_of(context.recipe, run, role), base_model(run, role, part.base)
     if part.base == "tiny":
         few = samples["train"].sample(min(len(samples["train"]), VOCABULARY_SAMPLES), seed=0)
         texts = texts_of(few, rendering_of(context.recipe, run, "student"), role)  # it has what may leave with a model
-        said = [MAKERS[role](run.base(role), texts, part.tiny, seed=0, public=[rendering.instruction]).sentence()]
+        made = MAKERS[role](run.base(role), texts, part.tiny, seed=0, public=[rendering.instruction])
+        said.append(made.sentence())
     classifier_config(base, rendering.label_names, part.revision, max_tokens)  # refused before anything is trained
     tokenizer = load_tokenizer(base, part.revision)
 
@@ -148,6 +153,7 @@ def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
 
     numbers = write_prompts(samples, rendering, role, tokenizer, files_of, context.callbacks.track)
     files = [file for split in SPLITS for file in files_of(split)]
+    numbers |= {"seen": counts} if counts else {}
     return Outcome([*files, *files_below(run.base(role))], numbers, said="; ".join(said))
 
 
@@ -167,7 +173,7 @@ def train_teacher(context: Context) -> Outcome | None:
             return None
         start = start.after(folder, settings.sft_tuning)
     classify = phase(settings.labels, run.teacher, context.digest(), metric="macro_auroc")
-    fitted = train_classifier(run, training, start, classify, context.world, card)
+    fitted = train_classifier(run, training, start, classify, context.world, card, seen_by("teacher", settings))
     return Outcome(exported_files(run.teacher), best_of(fitted)) if fitted else None
 
 
@@ -211,16 +217,18 @@ def distill(context: Context) -> Outcome | None:
         if split in plans
     }
     start = Start(base_model(run, "student", settings.base), settings.revision, recipe.prompt.student_tokens)
+    seen = seen_by("student", settings)
     arms = {"soft": (run.student, settings.optim, soft)}
     if settings.hard_baseline:
-        arms["hard"] = (run.hard_student, as_many_updates(run, settings.optim, len(soft["train"][0])), {})
+        arms["hard"] = (run.hard_student, as_many_updates(run, settings.optim, len(soft["train"][0]), seen), {})
     knowledge = Knowledge.load(run.knowledge) if recipe.prompt.efficacies else None
     if world.is_leader:
         reading = {"labels": run.label_names(), "select": dump(recipe.select), "prompt": dump(recipe.prompt)}
         if recipe.extract.synthetic_codes != "icd9":
             reading["synthetic_codes"] = recipe.extract.synthetic_codes
         pack(run.student, reading, rendering_of(recipe, run, "student").knowledge, recipe.extract.code_map)
-    training = StudentTraining(settings.engine, settings.dtype, values_of(settings.loss, Mixing))
+    mixing, unlabelled_weight = values_of(settings.loss, Mixing), settings.loss.unlabelled_weight
+    training = StudentTraining(settings.engine, settings.dtype, mixing, seen, unlabelled_weight)
     numbers, files = {}, []
     for arm, (folder, optim, labels) in arms.items():
         digest = context.digest(arm, without=["student.hard_baseline", "extract", "select", "prompt"])
@@ -239,16 +247,17 @@ def evaluate(context: Context) -> Outcome:
     recipe, run, settings = context.recipe, context.run, context.recipe.evaluate
     selected, plans = read(run, "select").numbers, read(run, "label").numbers
     held_out = read_held_out(run)  # refused before anything is scored
-    num_tuning_pairs = len(read_labelled(run, "tuning").rows)
+    seen = seen_by("student", recipe.student)
+    num_tuning_pairs = len(read_labelled(run, "tuning", seen).rows)
     students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
-    models = score_models(run, students, recipe.label.import_from, plans, is_synthetic(recipe.extract.source))
+    models = score_models(run, students, recipe.label.import_from, plans, is_synthetic(recipe.extract.source), seen)
     write_held_out(run, models)
     timed = ({} if recipe.label.import_from else {"teacher": run.teacher}) | {"student": run.student}
     provenance = provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today())
     results = Results(
         replace(provenance, was_read=what_was_read(run, "extract", "select")),
         held_out,
-        read_cohort(run, selected["flow"], read(run, "extract").numbers["tables"]),
+        read_cohort(run, selected["flow"], read(run, "extract").numbers["tables"], seen),
         tuple(models),
         time_models(run, timed, settings.timing_samples, settings.timing_batch, settings.seed),
         settings.bootstrap_draws,
@@ -264,7 +273,8 @@ def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[...
         raise ValueError(f"{run.root} has no prompts to export yet: run the stages up to prompt_teacher first")
     finished = read(run, "label")
     plans = finished.numbers if finished else {}
-    counts = export_published(run, Path(out), rendering_of(recipe, run, "teacher"), recipe.label.import_from, plans)
+    rendering, seen = rendering_of(recipe, run, "teacher"), seen_by("teacher", recipe.teacher)
+    counts = export_published(run, Path(out), rendering, recipe.label.import_from, plans, seen)
     return ", ".join(f"{file} {count:,} rows" for file, count in counts.items())
 
 

@@ -24,8 +24,12 @@ class DiseaseTask:
         labelled_N: np.ndarray,
         soft_NK: np.ndarray | None,
         mixing: Mixing,
+        unlabelled_weight: float = 1.0,
     ) -> None:
-        """hard_NK: 0 or 1, anything where labelled_N is 0.  soft_NK: raw logits; none: learn from hard labels alone."""
+        """hard_NK: 0 or 1, anything where labelled_N is 0.  soft_NK: raw logits; none: learn from hard labels alone.
+
+        unlabelled_weight: what a row whose labelled_N is 0 weighs, beside a labelled one's 1.
+        """
         for name, table in (("hard_NK", hard_NK), ("labelled_N", labelled_N), ("soft_NK", soft_NK)):
             if table is not None and len(table) != len(tokens.lengths):
                 raise ValueError(f"{name} has {len(table)} rows, the token table {len(tokens.lengths)}")
@@ -35,6 +39,7 @@ class DiseaseTask:
         self.labelled_N = labelled_N
         self.soft_NK = soft_NK
         self.mixing = mixing
+        self.unlabelled_weight = unlabelled_weight
 
     @property
     def lengths(self) -> np.ndarray:
@@ -44,7 +49,8 @@ class DiseaseTask:
     @property
     def weights(self) -> np.ndarray:
         """Return what each row adds to its step's weight, float64 [N]: 0 where it has neither hard nor soft labels."""
-        return np.asarray(self.labelled_N if self.soft_NK is None else np.ones(len(self.labelled_N)), np.float64)
+        labelled_N = np.asarray(self.labelled_N, np.float64)
+        return labelled_N if self.soft_NK is None else np.where(labelled_N > 0, 1.0, self.unlabelled_weight)
 
     def collate(self, rows: Sequence[int]) -> Batch:
         """Pad rows on the right to their longest; return the empty slot for no rows."""
@@ -58,7 +64,7 @@ class DiseaseTask:
             hard_UK=torch.as_tensor(self.hard_NK[rows], dtype=torch.float32),
             soft_UK=None if self.soft_NK is None else torch.as_tensor(self.soft_NK[rows], dtype=torch.float32),
             labelled_U=torch.as_tensor(self.labelled_N[rows], dtype=torch.float32),
-            mask_U=torch.ones(len(rows)),
+            mask_U=torch.as_tensor(self.weights[rows], dtype=torch.float32),
         )
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:

@@ -23,6 +23,7 @@ from ckd_dist.softlabels.stream import eval_slots, steps_of
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.rows import Chosen, disease_task
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import Seen
 from ckd_dist.studies.disease.sft import AnswerTask, encode_answers
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
@@ -52,9 +53,9 @@ def train_on_answers(
 
 
 def train_classifier(
-    run: DiseaseRun, training: TeacherTraining, start: Start, phase: Phase, world: World, card: Card
+    run: DiseaseRun, training: TeacherTraining, start: Start, phase: Phase, world: World, card: Card, seen: Seen
 ) -> Fitted | None:
-    """Train the classification, from the supervised fine-tuning's weights where there was one."""
+    """Train the classification on the labels that are seen, from the supervised fine-tuning's weights, if any."""
     tokenizer = load_tokenizer(start.base, start.revision)
 
     def build(options: TeacherOptions) -> Wrapper:
@@ -64,7 +65,7 @@ def train_classifier(
         return model
 
     model, engine = teacher_under_zero(build, training, phase.optim, world, start.revision)
-    task, tuning = (disease_task(run, split, "teacher", tokenizer.pad_token_id) for split in ("train", "tuning"))
+    task, tuning = (disease_task(run, split, "teacher", tokenizer.pad_token_id, seen) for split in ("train", "tuning"))
     fitted = fit_labels(engine, task, tuning, phase)
     if not fitted.complete:
         return None
@@ -95,7 +96,7 @@ def _slots(engine: Engine, task: Any, phase: Phase) -> list:
 
 
 def _answer_task(run: DiseaseRun, split: str, tokenizer: Any) -> AnswerTask:
-    """Read the labelled rows of a split, with their answers."""
+    """Read the rows of a split whose labels are seen: those that have an answer."""
     written = pl.read_parquet(run.prompts(split, "teacher"), columns=["answer"])["answer"]
     table = Chosen(TokenTable.open(run.tokens(split, "teacher")), written.is_not_null().arg_true().to_numpy())
     return AnswerTask(table, encode_answers(tokenizer, written.drop_nulls()), tokenizer.pad_token_id)

@@ -16,6 +16,7 @@ from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.distill import as_many_updates
 from ckd_dist.studies.disease.rows import read_hard
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import ALL
 from ckd_dist.studies.disease.size import of_student
 from ckd_dist.study import Context, run_stage
 
@@ -78,8 +79,8 @@ def test_the_student_starts_from_the_same_bytes_whatever_the_teacher(prompted, t
 def test_plan_announces_the_steps_of_the_student_and_of_its_hard_label_baseline(prompted):
     run_stages(prompted, recipe := recipe_with("student.optim.batch_samples=7"))
     num_train = pl.read_parquet(prompted.samples("train")).height
-    longer = as_many_updates(prompted, recipe.student.optim, num_train)
-    _, known_N = read_hard(prompted, "train")
+    longer = as_many_updates(prompted, recipe.student.optim, num_train, ALL)
+    _, known_N = read_hard(prompted, "train", ALL)
     student, baseline = num_steps(num_train, 7, recipe.student.optim.epochs), num_steps(known_N.sum(), 7, longer.epochs)
     assert student != baseline  # one cannot stand for the other
     text = of_student(recipe, prompted).text
