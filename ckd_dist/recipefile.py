@@ -53,6 +53,8 @@ def refusal(error: ValidationError, kind: type) -> str:
     """Say the first refusal in words, with the nearest field name where one was misspelt."""
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error" and not name:  # of the whole recipe, which says it in a sentence of its own
+        return str(first["ctx"]["error"])
     if first["type"] == "unexpected_keyword_argument":
         near = difflib.get_close_matches(name, [field for field, _, _ in walk(kind())], n=1, cutoff=0.5)
         return f"the recipe has no field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; see `fields`")

@@ -98,6 +98,12 @@ class Teacher(TeacherPart):
     sft_tuning: Literal["lora", "full"] = what("lora", "weights that supervised fine-tuning trains")
     labels: Optim = what(Optim(epochs=3, learning_rate=1e-4, batch_samples=32), "training of the classification")
     labelled: Labelled = what(Labelled(), "subjects whose labels the teacher sees")
+    folds: int = what(
+        1,
+        "teachers, each of which labels the subjects of its fold and learns from those of the others (cross-fitting); "
+        "1: no cross-fitting",
+        ge=1,
+    )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -148,3 +154,16 @@ class DiseaseRecipe:
     label: Label = what(Label(), "teacher to soft labels")
     student: Student = what(Student(), "soft labels to student")
     evaluate: Evaluate = what(Evaluate(), "predictions to report")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where parts of the recipe contradict each other."""
+        if self.teacher.folds > 1 and self.label.import_from:
+            raise ValueError(
+                "teacher.folds is more than 1 where label.import_from is set, which leaves no teacher to cross-fit: "
+                "drop one of them"
+            )
+        if self.teacher.folds > 1 and self.prompt.efficacies:
+            raise ValueError(
+                "teacher.folds is more than 1 where prompt.efficacies is more than 0: efficacies are fitted on all "
+                "labels that the teacher sees, those of a fold's own subjects too, so set prompt.efficacies=0"
+            )

@@ -3,6 +3,7 @@
 N samples, K diseases
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from datasets import ClassLabel, Features, List, Value
 
 from ckd_dist.record import read
 from ckd_dist.softlabels.dataset import Rows, provenance, soft_feature, vectors
-from ckd_dist.softlabels.read import MappedLabels, open_plan
+from ckd_dist.softlabels.plan import Plan
+from ckd_dist.softlabels.read import MappedLabels
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.label import teacher_of
+from ckd_dist.studies.disease.label import open_plans
 from ckd_dist.studies.disease.rows import read_hard
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import seen_by
+from ckd_dist.studies.disease.stages import teachers_of
 
 
 def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
@@ -30,16 +33,15 @@ def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
     names = run.label_names()
     samples = pl.read_parquet(run.samples(split), columns=["sample_id", "subject_id"])
     hard_NK, known_N = read_hard(run, split, seen_by("student", recipe.student))
-    plan_hash = read(run, "label").numbers.get(split)
-    plan = plan_hash and open_plan(run.softlabels, plan_hash, names, teacher_of(run, recipe.label.import_from))
-    soft = MappedLabels(run.softlabels, plan) if plan else None
+    plans = open_plans(run, teachers_of(recipe, run), read(run, "label").numbers, split)
+    soft = [MappedLabels(run.softlabels, plan) for plan in plans]
 
     def read_batch(start: int, stop: int) -> dict[str, Any]:
         here = slice(start, stop)
         ids = samples["sample_id"][here]
         teacher, student = (_texts(run, split, role, ids, start) for role in ("teacher", "student"))
         hard, known = hard_NK[here], known_N[here] > 0
-        soft_NK = np.concatenate(soft.logits_of(ids)) if soft else np.zeros_like(hard)
+        soft_NK = _logits_of(soft, ids) if soft else np.zeros_like(hard)
         return {
             "sample_id": ids,
             "subject_id": samples["subject_id"][here],
@@ -51,10 +53,10 @@ def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
             "diseases": [
                 np.flatnonzero(row).tolist() if is_known else None for row, is_known in zip(hard, known, strict=True)
             ],
-            "soft_labels": vectors(soft_NK, np.full(len(ids), soft is not None)),
+            "soft_labels": vectors(soft_NK, np.full(len(ids), bool(soft))),
         }
 
-    return Rows(features_of(names), len(samples), read_batch, {"names": names} | provenance(plan or None))
+    return Rows(features_of(names), len(samples), read_batch, {"names": names} | _provenance(plans))
 
 
 def features_of(names: list[str]) -> Features:
@@ -72,6 +74,20 @@ def features_of(names: list[str]) -> Features:
             "soft_labels": soft_feature(len(names)),  # the teacher's raw logits
         }
     )
+
+
+def _logits_of(soft: Sequence[MappedLabels], ids: pl.Series) -> np.ndarray:
+    """Read raw logits [N, K], each row's from its fold's labels.  Raise ShardError where none has it."""
+    of_row = [next((labels for labels in soft if sample_id in labels), soft[0]) for sample_id in ids]
+    return np.concatenate([labels.logits_of([each])[0] for labels, each in zip(of_row, ids, strict=True)])
+
+
+def _provenance(plans: Sequence[Plan]) -> dict[str, Any]:
+    """Return what is said of soft labels beside their numbers; of several folds, a list of plans and of teachers."""
+    if len(plans) < 2:
+        return provenance(plans[0] if plans else None)
+    each = [provenance(plan) for plan in plans]
+    return each[0] | {name: [one[name] for one in each] for name in ("plan", "teacher")}
 
 
 def _texts(run: DiseaseRun, split: str, role: str, ids: pl.Series, start: int) -> pl.DataFrame:

@@ -22,13 +22,14 @@ from ckd_dist.report.calibrate import Calibration, fit_calibration, fit_threshol
 from ckd_dist.report.predictions import write_meds
 from ckd_dist.report.timing import Timing, measure
 from ckd_dist.schema import SPLITS
-from ckd_dist.studies.disease.label import read_soft_labels
+from ckd_dist.studies.disease.label import plans_of, read_soft_labels
 from ckd_dist.studies.disease.report.baselines import predict_by_baselines
 from ckd_dist.studies.disease.report.results import Cohort, HeldOut, Model
 from ckd_dist.studies.disease.report.table1 import groups_of, table1
 from ckd_dist.studies.disease.rows import read_hard, read_table
 from ckd_dist.studies.disease.runfolder import CALIBRATION, DiseaseRun
 from ckd_dist.studies.disease.seen import ALL, Seen, read_samples
+from ckd_dist.studies.disease.teacher import Teachers
 
 MICRO_TOKENS = 8192
 
@@ -77,15 +78,15 @@ def read_cohort(run: DiseaseRun, flow: list, tables: Mapping[str, Mapping[str, A
 def score_models(
     run: DiseaseRun,
     students: Mapping[str, Path],
-    import_from: str | None,
+    teachers: Teachers,
     plans: Mapping[str, str],
     synthetic: bool,
     seen: Seen,
 ) -> list[Model]:
     """Score baselines, students, teacher and oracle on held_out, calibrated on tuning.
 
-    students: name -> folder.  import_from: see label.py.  plans: split -> plan hash of its soft labels.  synthetic:
-    whether the law is known.  seen: labels of the student's hospital, by which baselines and calibrations are fitted.
+    students: name -> folder.  plans: name -> plan hash of soft labels.  synthetic: whether the law is known.  seen:
+    labels of the student's hospital, by which baselines and calibrations are fitted.
     """
     names = run.label_names()
     samples = {split: read_samples(run, split, seen) for split in SPLITS}
@@ -98,11 +99,13 @@ def score_models(
     for name, folder in students.items():
         calibration = Calibration.load(folder / CALIBRATION, names)
         models.append(_model(name, "student", calibration, predictor(run, folder, "student")(held_out.rows)))
-    if "held_out" in plans:
-        logits = {split: _teacher_logits(run, import_from, plan) for split, plan in plans.items() if split != "train"}
-        tuning_NK = logits["tuning"][tuning.rows] if "tuning" in logits else np.zeros((0, len(names)))
+    if plans_of(plans, "held_out"):
+        tuning_NK = np.zeros((0, len(names)))
+        if plans_of(plans, "tuning"):
+            tuning_NK = _teacher_logits(run, teachers, plans, "tuning")[tuning.rows]
         calibration = fit_calibration(tuning_NK, tuning.hard_NK, names)
-        models.append(_model("teacher", "teacher", calibration, logits["held_out"][held_out.rows]))
+        held_out_NK = _teacher_logits(run, teachers, plans, "held_out")[held_out.rows]
+        models.append(_model("teacher", "teacher", calibration, held_out_NK))
     if synthetic and law.COLUMN.keys() >= set(names):  # the law knows nothing of a user's own labels
         models.append(_oracle(samples["tuning"][tuning.rows], tuning.hard_NK, rows, names))
     return models
@@ -148,9 +151,9 @@ def _model(name: str, role: str, calibration: Calibration, logits_NK: np.ndarray
     return Model(name, role, probabilities_NK, calibration.bits(probabilities_NK))
 
 
-def _teacher_logits(run: DiseaseRun, import_from: str | None, plan_hash: str) -> np.ndarray:
-    """Read the teacher's logits in the order of the split's tables."""
-    sample_id_N, logits_NK = read_soft_labels(run, import_from, plan_hash)
+def _teacher_logits(run: DiseaseRun, teachers: Teachers, plans: Mapping[str, str], split: str) -> np.ndarray:
+    """Read the teachers' logits in the order of the split's tables."""
+    sample_id_N, logits_NK = read_soft_labels(run, teachers, plans, split)
     return logits_NK[np.argsort(sample_id_N)]
 
 

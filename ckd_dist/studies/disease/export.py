@@ -11,26 +11,26 @@ import numpy as np
 
 from ckd_dist.report.calibrate import sigmoid
 from ckd_dist.schema import SPLITS
-from ckd_dist.studies.disease.label import read_soft_labels
+from ckd_dist.studies.disease.label import plans_of, read_soft_labels
 from ckd_dist.studies.disease.prompts.exchange import Row, export_jsonl, export_soft_labels, published_names
 from ckd_dist.studies.disease.prompts.render import lay_out, question
 from ckd_dist.studies.disease.prompts.write import Rendering, render_samples
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import Seen, read_samples
+from ckd_dist.studies.disease.teacher import Teachers
 
 
 def export_published(
     run: DiseaseRun,
     out: Path,
     rendering: Rendering,
-    import_from: str | None,
+    teachers: Teachers,
     plans: Mapping[str, str],
     seen: Seen,
 ) -> dict[str, int]:
     """Write the files; return how many rows each has.
 
-    import_from: see label.py.  plans: split -> plan hash of finished soft labels, if any.
-    seen: labels that are written as answers.
+    plans: name -> plan hash of finished soft labels, if any.  seen: labels that are written as answers.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = published_names(rendering.label_names)
@@ -41,8 +41,8 @@ def export_published(
         known = (None if bits is None else tuple(bits) for bits in samples["labels"].to_list())
         rows = (Row(instruction, text, bits) for text, bits in zip(texts, known, strict=True))
         counts[f"prompts_{split}.jsonl"] = export_jsonl(out / f"prompts_{split}.jsonl", rows, names)
-    if "train" in plans:
-        sample_id_N, logits_NK = read_soft_labels(run, import_from, plans["train"])
+    if plans_of(plans, "train"):
+        sample_id_N, logits_NK = read_soft_labels(run, teachers, plans, "train")
         export_soft_labels(out / "soft_labels.json", sigmoid(logits_NK[np.argsort(sample_id_N)]), names)
         counts["soft_labels.json"] = len(sample_id_N)
     return counts

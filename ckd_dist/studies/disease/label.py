@@ -1,96 +1,100 @@
-"""Write the teacher's logits of every sample into shards.  Labelling is not training: no labeler waits for another.
+"""Write the teachers' logits of every sample into shards.  Labelling is not training: no labeler waits for another.
 
-Each split has a plan.  Shards are numbered through all plans, so that a labeler is sent one number; it holds a whole
-merged teacher and finds plans and tokens in the run folder.
+Each split has a plan; where subjects are cross-fitted, one for each fold, which names the fold's teacher.  Shards are
+numbered through all plans, so that a labeler is sent one number; it holds a whole merged teacher and finds plans and
+tokens in the run folder.  Plans of a fold follow each other, so a labeler seldom changes its teacher.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 
 from ckd_dist.files import hash_file
 from ckd_dist.models.base import load_tokenizer
-from ckd_dist.models.fingerprint import fingerprint, fingerprint_tokenizer
 from ckd_dist.models.predict import load_classifier, predict_logits
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find
-from ckd_dist.softlabels.read import read_labels
+from ckd_dist.softlabels.read import open_plan, read_labels
 from ckd_dist.studies.disease.prompts.exchange import import_soft_labels
 from ckd_dist.studies.disease.rows import read_table
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.teacher import Teachers
 
 Predict = Callable[[str, np.ndarray], np.ndarray]  # (split, sample ids) -> raw logits [N, K]
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """Whose soft labels are written, and how they are cut into shards."""
+    """How soft labels are cut into shards and kept."""
 
-    import_from: str | None  # file of another teacher's soft labels; none: by the run's own teacher
     dtype: str  # of stored logits
     shard_rows: int
     order_seed: int
     micro_tokens: int  # padded tokens in a forward pass
 
 
-def plan_labels(run: DiseaseRun, labelling: Labelling, tokenizer: str) -> dict[str, Plan]:
-    """Plan what is to be labelled, by split; a split without samples has no plan.  tokenizer: the teacher's folder.
+def plan_labels(run: DiseaseRun, labelling: Labelling, teachers: Teachers) -> dict[str, Plan]:
+    """Plan what is to be labelled, by split and fold; where there is no row, there is no plan.
 
     Imported soft labels are of train alone, so the report of such a run has no teacher.
     """
-    plans, names, teacher = {}, tuple(run.label_names()), teacher_of(run, labelling.import_from)
-    for split in ("train",) if labelling.import_from else SPLITS:
-        table = read_table(run, split, "teacher")
-        if len(table):
-            prompts = hash_file(run.tokens(split, "teacher"))
-            plans[split] = make_plan(
-                table.sample_id_N,
-                LabelSource(names, prompts, fingerprint_tokenizer(tokenizer), teacher),
-                split=split,
-                shard_rows=labelling.shard_rows,
-                order_seed=labelling.order_seed,
-                dtype=labelling.dtype,
-            )
+    plans, names, tokenizer = {}, tuple(run.label_names()), teachers.fingerprint_tokenizer()
+    for fold in teachers.folds:
+        for split in ("train",) if teachers.import_from else SPLITS:
+            sample_id_N = read_table(run, split, "teacher").sample_id_N
+            subjects = pl.read_parquet(run.samples(split), columns=["subject_id"])["subject_id"].to_numpy()
+            sample_id_N = sample_id_N[fold.labels(subjects)]
+            if len(sample_id_N):
+                prompts = hash_file(run.tokens(split, "teacher"))
+                plans[fold.plan_of(split)] = make_plan(
+                    sample_id_N,
+                    LabelSource(names, prompts, tokenizer, teachers.fingerprint(fold.index), fold.index),
+                    split=split,
+                    shard_rows=labelling.shard_rows,
+                    order_seed=labelling.order_seed,
+                    dtype=labelling.dtype,
+                )
     return plans
-
-
-def teacher_of(run: DiseaseRun, import_from: str | None) -> str:
-    """Return the fingerprint of the teacher, or of the file that soft labels are imported from."""
-    return hash_file(Path(import_from)) if import_from else fingerprint(run.teacher)
 
 
 class Labeler:
     """One worker with a whole teacher, or with the imported soft labels."""
 
     def __init__(
-        self, run: DiseaseRun, labelling: Labelling, planned: dict[str, Plan], dtype: str, tokenizer: str, device: str
+        self, run: DiseaseRun, labelling: Labelling, planned: Mapping[str, Plan], teachers: Teachers, device: str
     ) -> None:
-        """dtype: of the teacher's weights.  tokenizer: the teacher's folder."""
-        self.run, self.planned = run, planned
-        if labelling.import_from:
-            self.predict = predict_by_import(labelling.import_from, planned["train"])
-        else:
-            self.predict = predict_by_teacher(run, planned, labelling.micro_tokens, dtype, tokenizer, device)
+        """planned: by `plan_labels`."""
+        self.run, self.labelling, self.planned, self.teachers = run, labelling, planned, teachers
+        self.device = device
+        self.fold, self.predict = -1, None  # whose teacher it holds
 
     def do(self, number: int) -> None:
         """Label shard `number`, counted through all plans, and publish it.  Twice is harmless."""
-        split, plan, shard = find(self.planned, number)
-        generate(plan, self.run.softlabels, [shard], partial(self.predict, split))
+        _, plan, shard = find(self.planned, number)
+        if self.fold != plan.source.fold:
+            self.predict = None  # of one teacher the memory is free before the next is loaded
+            self.fold, self.predict = plan.source.fold, self._predict_by(plan.source.fold)
+        generate(plan, self.run.softlabels, [shard], partial(self.predict, plan.split))
+
+    def _predict_by(self, fold: int) -> Predict:
+        """Load what predicts the rows of a fold."""
+        if self.teachers.import_from:
+            return predict_by_import(self.teachers.import_from, self.planned["train"])
+        return predict_by_teacher(self.run, self.teachers, fold, self.labelling.micro_tokens, self.device)
 
 
-def predict_by_teacher(
-    run: DiseaseRun, planned: Iterable[str], micro_tokens: int, dtype: str, tokenizer: str, device: str
-) -> Predict:
-    """Load the trained teacher, and return its predictions.  planned: the splits that will be asked for."""
-    model = load_classifier(run.teacher, getattr(torch, dtype), device)
-    pad_id = load_tokenizer(tokenizer).pad_token_id
-    tables = {split: read_table(run, split, "teacher") for split in planned}
+def predict_by_teacher(run: DiseaseRun, teachers: Teachers, fold: int, micro_tokens: int, device: str) -> Predict:
+    """Load the trained teacher of a fold, and return its predictions."""
+    model = load_classifier(teachers.folders[fold], getattr(torch, teachers.dtype), device)
+    pad_id = load_tokenizer(teachers.tokenizer).pad_token_id
+    tables = {split: read_table(run, split, "teacher") for split in SPLITS}
 
     def predict(split: str, sample_ids: np.ndarray) -> np.ndarray:
         rows = np.searchsorted(tables[split].sample_id_N, sample_ids)
@@ -99,12 +103,12 @@ def predict_by_teacher(
     return predict
 
 
-def predict_by_import(file: str, plan: Plan) -> Predict:
+def predict_by_import(file: Path, plan: Plan) -> Predict:
     """Read soft labels of another teacher in CKD-EHR's form, a row a sample of train in order; return its predictions.
 
     Raises ValueError where the file has other rows than train.
     """
-    probabilities_NK = import_soft_labels(Path(file), plan.names)
+    probabilities_NK = import_soft_labels(file, plan.names)
     if len(probabilities_NK) != plan.num_rows:
         raise ValueError(f"{file} has {len(probabilities_NK)} rows, train has {plan.num_rows} samples")
     clipped_NK = probabilities_NK.clip(1e-6, 1 - 1e-6)
@@ -113,10 +117,39 @@ def predict_by_import(file: str, plan: Plan) -> Predict:
     return lambda split, sample_ids: logits_NK[np.searchsorted(sample_id_N, sample_ids)]
 
 
-def read_soft_labels(run: DiseaseRun, import_from: str | None, plan_hash: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read sample_id_N in plan order and raw logits_NK of a finished set, by this teacher for these labels.
+def plans_of(plans: Mapping[str, str], split: str) -> list[str]:
+    """Return the hashes of a split's plans, one a fold.  plans: name -> hash, as the record of stage label has them.
 
-    import_from: the file that they were imported from; none: they are the run's own teacher's.
+    >>> plans_of({"train.fold_0": "a1", "tuning.fold_0": "b2", "train.fold_1": "c3"}, "train")
+    ['a1', 'c3']
     """
-    sample_id_N, logits_NK = read_labels(run.softlabels, plan_hash, run.label_names(), teacher_of(run, import_from))
+    return [plan_hash for name, plan_hash in plans.items() if name.partition(".")[0] == split]
+
+
+def open_plans(run: DiseaseRun, teachers: Teachers, plans: Mapping[str, str], split: str) -> list[Plan]:
+    """Read a split's plans, one a fold.  Raise ShardError where one is for other labels or by another teacher.
+
+    plans: name -> hash, as the record of stage label has them.
+    """
+    opened = [Plan.open(run.softlabels, plan_hash) for plan_hash in plans_of(plans, split)]
+    names = run.label_names()
+    return [open_plan(run.softlabels, plan, names, teachers.fingerprint(plan.source.fold)) for plan in opened]
+
+
+def read_soft_labels(
+    run: DiseaseRun, teachers: Teachers, plans: Mapping[str, str], split: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read sample_id_N and raw logits_NK of a finished split, by these teachers for these labels, in plan order.
+
+    plans: name -> hash, as the record of stage label has them.  Rows of several folds stand in turns, each fold's in
+    its plan's order, so that whoever reads them in this order meets all teachers all the time.
+    """
+    names, read = run.label_names(), []
+    for plan_hash in plans_of(plans, split):
+        fold = Plan.open(run.softlabels, plan_hash).source.fold
+        read.append(read_labels(run.softlabels, plan_hash, names, teachers.fingerprint(fold)))
+    places_N = np.concatenate([np.arange(len(sample_id_N)) / len(sample_id_N) for sample_id_N, _ in read])
+    sample_id_N, logits_NK = (
+        np.concatenate(part)[np.argsort(places_N, kind="stable")] for part in zip(*read, strict=True)
+    )
     return sample_id_N, logits_NK.astype(np.float32)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ckd_dist.runfolder import RunFolder
+from ckd_dist.studies.disease.folds import folds_of
 
 CALIBRATION = "calibration.json"  # temperatures and thresholds, beside the weights of a student
 
@@ -38,6 +39,10 @@ class DiseaseRun(RunFolder):
     def tokens(self, split: str, role: str) -> Path:
         """Return the file of a split's token ids for `role` ("teacher" or "student")."""
         return self.root / "prompts" / f"{split}.{role}.safetensors"
+
+    def teachers(self, num_folds: int) -> list[Path]:
+        """Return the folder of each fold's teacher; where there is one fold, that of the teacher."""
+        return [self.teacher / fold.name for fold in folds_of(num_folds)]
 
     @property
     def predictions(self) -> Path:

@@ -53,7 +53,7 @@ from ckd_dist.studies.disease.evaluate import (
     write_held_out,
 )
 from ckd_dist.studies.disease.export import export_published
-from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, read_soft_labels
+from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, plans_of, read_soft_labels
 from ckd_dist.studies.disease.predict import pack
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.naming import naming
@@ -63,6 +63,7 @@ from ckd_dist.studies.disease.report.results import Results
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import check_seen, read_samples, said_of, seen_by
 from ckd_dist.studies.disease.teach import train_classifier, train_on_answers
+from ckd_dist.studies.disease.teacher import Teachers
 from ckd_dist.study import Context, Jobs, Outcome
 
 VOCABULARY_SAMPLES = 2000  # training samples that a tiny model's vocabulary is learned from
@@ -178,9 +179,9 @@ def train_teacher(context: Context) -> Outcome | None:
 
 
 def planned_labels(context: Context) -> dict[str, Plan]:
-    """Return the plans of what the teacher labels, by split."""
-    base = base_model(context.run, "teacher", context.recipe.teacher.base)
-    return plan_labels(context.run, values_of(context.recipe.label, Labelling), base)
+    """Return the plans of what the teachers label, by split and fold."""
+    teachers = teachers_of(context.recipe, context.run)
+    return plan_labels(context.run, values_of(context.recipe.label, Labelling), teachers)
 
 
 def missing_labels(context: Context) -> list[int]:
@@ -190,17 +191,15 @@ def missing_labels(context: Context) -> list[int]:
 
 def labeler(context: Context, device: str) -> Labeler:
     """teacher -> soft-label shards: return one worker with a whole teacher."""
-    recipe = context.recipe
-    base = base_model(context.run, "teacher", recipe.teacher.base)
-    labelling = values_of(recipe.label, Labelling)
-    return Labeler(context.run, labelling, planned_labels(context), recipe.teacher.dtype, base, device)
+    labelling, teachers = values_of(context.recipe.label, Labelling), teachers_of(context.recipe, context.run)
+    return Labeler(context.run, labelling, planned_labels(context), teachers, device)
 
 
 def finish_labels(context: Context) -> Outcome:
     """Write the index of every finished set, which the student and the report read."""
     plans = planned_labels(context)
     files = finish_all(context.run.softlabels, plans)
-    return Outcome(files, {split: plan.plan_hash for split, plan in plans.items()})
+    return Outcome(files, {name: plan.plan_hash for name, plan in plans.items()})
 
 
 LABEL = Jobs(missing_labels, labeler, finish_labels)
@@ -210,11 +209,9 @@ def distill(context: Context) -> Outcome | None:
     """soft labels -> student: train it, and the hard-label baseline, the same student without soft labels."""
     recipe, run, world = context.recipe, context.run, context.world
     settings = recipe.student
-    plans = read(run, "label").numbers
+    plans, teachers = read(run, "label").numbers, teachers_of(recipe, run)
     soft = {
-        split: read_soft_labels(run, recipe.label.import_from, plans[split])
-        for split in ("train", "tuning")
-        if split in plans
+        split: read_soft_labels(run, teachers, plans, split) for split in ("train", "tuning") if plans_of(plans, split)
     }
     start = Start(base_model(run, "student", settings.base), settings.revision, recipe.prompt.student_tokens)
     seen = seen_by("student", settings)
@@ -250,9 +247,10 @@ def evaluate(context: Context) -> Outcome:
     seen = seen_by("student", recipe.student)
     num_tuning_pairs = len(read_labelled(run, "tuning", seen).rows)
     students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
-    models = score_models(run, students, recipe.label.import_from, plans, is_synthetic(recipe.extract.source), seen)
+    teachers = teachers_of(recipe, run)
+    models = score_models(run, students, teachers, plans, is_synthetic(recipe.extract.source), seen)
     write_held_out(run, models)
-    timed = ({} if recipe.label.import_from else {"teacher": run.teacher}) | {"student": run.student}
+    timed = ({} if teachers.import_from else {"teacher": teachers.folders[0]}) | {"student": run.student}
     provenance = provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today())
     results = Results(
         replace(provenance, was_read=what_was_read(run, "extract", "select")),
@@ -274,8 +272,19 @@ def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[...
     finished = read(run, "label")
     plans = finished.numbers if finished else {}
     rendering, seen = rendering_of(recipe, run, "teacher"), seen_by("teacher", recipe.teacher)
-    counts = export_published(run, Path(out), rendering, recipe.label.import_from, plans, seen)
+    counts = export_published(run, Path(out), rendering, teachers_of(recipe, run), plans, seen)
     return ", ".join(f"{file} {count:,} rows" for file, count in counts.items())
+
+
+def teachers_of(recipe: DiseaseRecipe, run: DiseaseRun) -> Teachers:
+    """Return whose soft labels a recipe asks for."""
+    file = recipe.label.import_from
+    return Teachers(
+        folders=tuple(run.teachers(recipe.teacher.folds)),
+        tokenizer=base_model(run, "teacher", recipe.teacher.base),
+        dtype=recipe.teacher.dtype,
+        import_from=Path(file) if file else None,
+    )
 
 
 def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun, role: Role) -> Rendering:
