@@ -20,11 +20,8 @@ from ckd_dist.softlabels.read import read_labels
 from ckd_dist.studies.disease.evaluate import score_models
 from ckd_dist.studies.disease.prompts.exchange import export_soft_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-<<<<<<< HEAD
 from ckd_dist.studies.disease.seen import ALL
-=======
 from ckd_dist.studies.disease.stages import teachers_of
->>>>>>> 7849106 (Soft labels have plans by split and fold, and Teachers says whose they are: what cross-fitting and another run's teacher share)
 from tests.ehr.small import write
 from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital, ledger_of, recipe_of
 
@@ -176,14 +173,9 @@ def test_the_law_s_oracle_is_no_judge_of_a_user_s_own_labels(marked):
     """As after a synthetic hospital with own labels: everybody is scored but the oracle."""
     recipe, plans = recipe_of(marked), record.read(marked, "label").numbers
     students = {"student": marked.student}
-<<<<<<< HEAD
-    names = {
-        model.name
-        for model in score_models(marked, students, recipe.label.import_from, plans, synthetic=True, seen=ALL)
-    }
-=======
-    names = {model.name for model in score_models(marked, students, teachers_of(recipe, marked), plans, synthetic=True)}
->>>>>>> 7849106 (Soft labels have plans by split and fold, and Teachers says whose they are: what cross-fitting and another run's teacher share)
+    teachers = teachers_of(recipe, marked)
+    models = score_models(marked, students, teachers, plans, synthetic=True, seen=ALL)
+    names = {model.name for model in models}
     assert {"student", "teacher"} <= names and "oracle" not in names
 
 
