@@ -51,7 +51,7 @@ STUDY = Study(
             f"{STAGES}:prompt_teacher",
             "Samples to the teacher's prompts: knowledge, text, tokens and spans.",
             part="prompt",
-            fields=(*TEXT, "prompt.teacher_tokens", *(f"teacher.{name}" for name in BASE), "teacher.labelled"),
+            fields=(*TEXT, "prompt.teacher_tokens", *(f"teacher.{name}" for name in (*BASE, "labelled", "folds"))),
             sources=("teacher.base",),
             reads={"extract": CODES, "select": ()},
             size=f"{SIZE}:of_teacher_prompts",

@@ -13,6 +13,7 @@ from ckd_dist.report.wording import without_places
 from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.source import is_synthetic, title_of
 from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.folds import Fold
 from ckd_dist.studies.disease.predict import KNOWLEDGE, READING
 from ckd_dist.studies.disease.runfolder import CALIBRATION
 
@@ -54,6 +55,11 @@ def notes_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int) -> li
         )
     if recipe.label.import_from:
         sentences.append("Soft labels were imported, so there is no teacher to compare with.")
+    if recipe.teacher.folds > 1:
+        sentences.append(
+            f"Each of {recipe.teacher.folds} teachers labelled the subjects of its fold and learned from those of the "
+            "others; of tuning and held_out too, so the row of the teacher is about all of them together."
+        )
     if recipe.student.hard_baseline:
         sentences.append(
             "The student without distillation read as many rows as the distilled one, of labelled visits alone."
@@ -70,6 +76,14 @@ def card_of(recipe: DiseaseRecipe, base: str) -> Card:
         labels=f"one column a disease of the label set {Path(recipe.select.labels).name}, by diagnosis code",
         holds=tokenizer_in_words(base),
     )
+
+
+def teacher_card_of(recipe: DiseaseRecipe, fold: Fold) -> Card:
+    """Return the card of a fold's teacher, which says whom it did not learn from."""
+    card = card_of(recipe, recipe.teacher.base)
+    if fold.num == 1:
+        return card
+    return replace(card, cohort=f"{card.cohort}; the subjects of {fold.name} of {fold.num} left out, which it labels")
 
 
 def student_card_of(recipe: DiseaseRecipe, packed: bool) -> Card:

@@ -17,6 +17,7 @@ import polars as pl
 
 from ckd_dist.ehr.splits import absent_labels
 from ckd_dist.splitmix import mix
+from ckd_dist.studies.disease.folds import Fold
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 
 
@@ -33,6 +34,7 @@ class Seen:
     tuning: float | None = None
     seed: int = 0
     noise: float = 0.0
+    fold: Fold = Fold()  # of the teacher; the labels of the training subjects that it labels are hidden from it
 
     def most(self, split: str) -> float | None:
         """Return the number or share of the subjects of `split` whose labels are seen; None: all."""
@@ -59,6 +61,9 @@ def read_samples(run: DiseaseRun, split: str, seen: Seen, columns: Sequence[str]
     """
     needed = None if columns is None else list(dict.fromkeys([*columns, "sample_id", "subject_id", "labels"]))
     frame = hide(pl.read_parquet(run.samples(split), columns=needed), split, seen)
+    if split == "train" and seen.fold.num > 1:
+        learnt = pl.Series(seen.fold.learns_from(frame["subject_id"].to_numpy()))
+        frame = frame.with_columns(labels=pl.when(learnt).then("labels").otherwise(None))
     return frame if columns is None else frame.select(columns)
 
 

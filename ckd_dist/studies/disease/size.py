@@ -24,6 +24,7 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plan import num_shards
 from ckd_dist.source import find_source
 from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.folds import folds_of
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import Seen, read_samples, seen_by
@@ -63,13 +64,16 @@ def _tokens(lengths: np.ndarray | None, budget: int) -> Size:
 def of_teacher(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     """Return how large both phases of the teacher are."""
     teacher, model = recipe.teacher, parameters(recipe.teacher, run, "teacher")
-    lengths, num_train = lengths_of(run, "teacher", labelled=True), _num_labelled(run, seen_by("teacher", teacher))
+    seen = seen_by("teacher", teacher)
+    lengths, num_train = lengths_of(run, "teacher", labelled=True), _num_labelled(run, seen)
     if num_train is None:
         return Size(of_parameters(model))
-    epochs = teacher.sft.epochs + teacher.labels.epochs
+    epochs = (teacher.sft.epochs + teacher.labels.epochs) * max(1, teacher.folds - 1)  # all but one fold read a row
     tokens = epochs * (lengths.sum() if lengths is not None else num_train * recipe.prompt.teacher_tokens)
-    steps = steps_of_phases([teacher.sft, teacher.labels], num_train)
+    num_learnt = [_num_labelled(run, replace(seen, fold=fold)) for fold in folds_of(teacher.folds)]
+    steps = sum(steps_of_phases([teacher.sft, teacher.labels], num) for num in num_learnt)
     text = f"{num_train:,} labelled samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
+    text += f" of each of {len(num_learnt)} teachers" if len(num_learnt) > 1 else ""
     if model is None:
         return Size(text)
     return Size(text, seconds_of(operations_per_token(teacher, model.matmul) * tokens, teacher.workers, steps))
@@ -85,7 +89,7 @@ def of_labels(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
         return Size()
     num = sum(samples.values())
     tokens = lengths.sum() if lengths is not None else num * recipe.prompt.teacher_tokens
-    shards = sum(num_shards(each, recipe.label.shard_rows) for each in samples.values())  # a plan a split
+    shards = sum(num_shards(each, recipe.label.shard_rows) for each in _rows_of_plans(run, recipe.teacher.folds))
     text = f"{num:,} samples in {shards:,} shards, {tokens:,.0f} tokens"
     return Size(text, seconds_of(2 * model.matmul * tokens, recipe.label.workers, shards) if model else None)
 
@@ -123,6 +127,14 @@ def num_samples(run: DiseaseRun) -> dict[str, int]:
     if not all(run.samples(split).is_file() for split in SPLITS):
         return {}
     return {split: pl.scan_parquet(run.samples(split)).select(pl.len()).collect().item() for split in SPLITS}
+
+
+def _rows_of_plans(run: DiseaseRun, num_folds: int) -> list[int]:
+    """Count the rows of every plan of soft labels: there is one for each split and fold."""
+    subjects = [
+        pl.read_parquet(run.samples(split), columns=["subject_id"])["subject_id"].to_numpy() for split in SPLITS
+    ]
+    return [int(fold.labels(each).sum()) for each in subjects for fold in folds_of(num_folds)]
 
 
 def _num_labelled(run: DiseaseRun, seen: Seen) -> int | None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ckd_dist.account import Account
@@ -28,7 +29,7 @@ from ckd_dist.ehr.samples import CONTRADICTIONS, build_samples
 from ckd_dist.ehr.sources import with_tables
 from ckd_dist.ehr.splits import check_disjoint, check_labels, split_of
 from ckd_dist.engine.export import exported_files
-from ckd_dist.engine.loop import Phase
+from ckd_dist.engine.loop import Fitted, Phase
 from ckd_dist.engine.teacher import TeacherTraining
 from ckd_dist.engine.train import best_of
 from ckd_dist.files import files_below, replacing, write
@@ -42,7 +43,7 @@ from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing
 from ckd_dist.source import is_synthetic
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.describe import card_of, provenance_of, student_card_of
+from ckd_dist.studies.disease.describe import provenance_of, student_card_of, teacher_card_of
 from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
 from ckd_dist.studies.disease.evaluate import (
     read_cohort,
@@ -53,6 +54,7 @@ from ckd_dist.studies.disease.evaluate import (
     write_held_out,
 )
 from ckd_dist.studies.disease.export import export_published
+from ckd_dist.studies.disease.folds import Fold, check_folds, folds_of
 from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, plans_of, read_soft_labels
 from ckd_dist.studies.disease.predict import pack
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
@@ -143,6 +145,8 @@ def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
     rendering, base = rendering_of(context.recipe, run, role), base_model(run, role, part.base)
     if part.base == "tiny":
         few = samples["train"].sample(min(len(samples["train"]), VOCABULARY_SAMPLES), seed=0)
+        if context.recipe.teacher.folds > 1:  # answers would shape the pieces that their own fold's teacher reads in
+            few = few.with_columns(labels=pl.lit(None, few.schema["labels"]))
         texts = texts_of(few, rendering_of(context.recipe, run, "student"), role)  # it has what may leave with a model
         made = MAKERS[role](run.base(role), texts, part.tiny, seed=0, public=[rendering.instruction])
         said.append(made.sentence())
@@ -159,23 +163,43 @@ def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
 
 
 def train_teacher(context: Context) -> Outcome | None:
-    """prompts -> teacher: train it to write the answer (SFT, the published order), then to score the labels."""
+    """prompts -> teacher: train it; where subjects are cross-fitted, one for each fold, one after another."""
     recipe, run = context.recipe, context.run
-    settings, card = recipe.teacher, card_of(recipe, recipe.teacher.base)
-    training = values_of(settings, TeacherTraining)
-    start = Start(base_model(run, "teacher", settings.base), settings.revision, recipe.prompt.teacher_tokens)
-    phase = partial(Phase, callbacks=context.callbacks, scalars=run.tensorboard / "teacher")
-    if settings.sft.epochs:
-        digest = context.digest("sft", without=["teacher.labels"])
-        sft = phase(settings.sft, run.teacher / "sft", digest, metric="answer_log_likelihood")
-        sft_training = replace(training, tuning=settings.sft_tuning)
-        folder = train_on_answers(run, sft_training, start, sft, context.world, card)
-        if folder is None:
+    num, seen = recipe.teacher.folds, seen_by("teacher", recipe.teacher)
+    samples = read_samples(run, "train", seen, columns=["subject_id", "labels"]).drop_nulls("labels")
+    hard_NK = np.array(samples["labels"].to_list())
+    names, absent = run.label_names(), recipe.select.absent_labels
+    remarks = check_folds(num, samples["subject_id"].to_numpy(), hard_NK, names, absent)
+    numbers, files = {}, []
+    for fold, folder in zip(folds_of(num), run.teachers(num), strict=True):
+        fitted = _train_fold(context, fold, folder)
+        if fitted is None:
             return None
-        start = start.after(folder, settings.sft_tuning)
-    classify = phase(settings.labels, run.teacher, context.digest(), metric="macro_auroc")
-    fitted = train_classifier(run, training, start, classify, context.world, card, seen_by("teacher", settings))
-    return Outcome(exported_files(run.teacher), best_of(fitted)) if fitted else None
+        numbers |= {fold.name: best_of(fitted)} if fold.name else best_of(fitted)
+        files += exported_files(folder)
+    return Outcome(files, numbers, said="; ".join(remarks))
+
+
+def _train_fold(context: Context, fold: Fold, folder: Path) -> Fitted | None:
+    """Train a fold's teacher to write the answer (SFT, the published order), then to score the labels.
+
+    One that is finished already makes no step more: its best checkpoint is exported again.
+    """
+    recipe, run, settings = context.recipe, context.run, context.recipe.teacher
+    seen, card = replace(seen_by("teacher", settings), fold=fold), teacher_card_of(recipe, fold)
+    training, of_fold = values_of(settings, TeacherTraining), [fold.name] if fold.name else []
+    start = Start(base_model(run, "teacher", settings.base), settings.revision, recipe.prompt.teacher_tokens)
+    phase = partial(Phase, callbacks=context.callbacks, scalars=run.tensorboard / "teacher" / fold.name)
+    if settings.sft.epochs:
+        digest = context.digest("sft", *of_fold, without=["teacher.labels"])
+        sft = phase(settings.sft, folder / "sft", digest, metric="answer_log_likelihood")
+        sft_training = replace(training, tuning=settings.sft_tuning)
+        answerer = train_on_answers(run, sft_training, start, sft, context.world, card, seen)
+        if answerer is None:
+            return None
+        start = start.after(answerer, settings.sft_tuning)
+    classify = phase(settings.labels, folder, context.digest(*of_fold), metric="macro_auroc")
+    return train_classifier(run, training, start, classify, context.world, card, seen)
 
 
 def planned_labels(context: Context) -> dict[str, Plan]:

@@ -20,25 +20,24 @@ from ckd_dist.models.card import Card
 from ckd_dist.models.teacher import TeacherOptions, adopt_adapter, build_answerer, build_classifier
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import eval_slots, steps_of
-from ckd_dist.studies.disease.prompts.tokens import TokenTable
-from ckd_dist.studies.disease.rows import Chosen, disease_task
+from ckd_dist.studies.disease.rows import Chosen, disease_task, read_table
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.studies.disease.seen import Seen
+from ckd_dist.studies.disease.seen import Seen, read_samples
 from ckd_dist.studies.disease.sft import AnswerTask, encode_answers
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
 
 def train_on_answers(
-    run: DiseaseRun, training: TeacherTraining, start: Start, phase: Phase, world: World, card: Card
+    run: DiseaseRun, training: TeacherTraining, start: Start, phase: Phase, world: World, card: Card, seen: Seen
 ) -> Path | None:
-    """Fine-tune the causal LM on the answer text.  Return its folder, or that of its adapter."""
+    """Fine-tune the causal LM on the answers whose labels are seen.  Return its folder, or that of its adapter."""
     if is_exported(phase.folder, phase.digest):
         return phase.folder
     tokenizer = load_tokenizer(start.base, start.revision)
     build = partial(build_answerer, start.base)
     model, engine = teacher_under_zero(build, training, phase.optim, world, start.revision)
-    task, tuning = (_answer_task(run, split, tokenizer) for split in ("train", "tuning"))
+    task, tuning = (_answer_task(run, split, tokenizer, seen) for split in ("train", "tuning"))
 
     def evaluate() -> dict[str, float]:
         if not len(tuning.lengths):
@@ -95,8 +94,9 @@ def _slots(engine: Engine, task: Any, phase: Phase) -> list:
     return eval_slots(task.lengths, phase.optim.micro_tokens, engine.world)
 
 
-def _answer_task(run: DiseaseRun, split: str, tokenizer: Any) -> AnswerTask:
+def _answer_task(run: DiseaseRun, split: str, tokenizer: Any, seen: Seen) -> AnswerTask:
     """Read the rows of a split whose labels are seen: those that have an answer."""
     written = pl.read_parquet(run.prompts(split, "teacher"), columns=["answer"])["answer"]
-    table = Chosen(TokenTable.open(run.tokens(split, "teacher")), written.is_not_null().arg_true().to_numpy())
-    return AnswerTask(table, encode_answers(tokenizer, written.drop_nulls()), tokenizer.pad_token_id)
+    rows = read_samples(run, split, seen, columns=["labels"])["labels"].is_not_null().arg_true().to_numpy()
+    table = Chosen(read_table(run, split, "teacher"), rows)
+    return AnswerTask(table, encode_answers(tokenizer, written[rows]), tokenizer.pad_token_id)
