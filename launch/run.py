@@ -45,6 +45,7 @@ Overrides = Annotated[
 ]
 Local = Annotated[bool, typer.Option("--local", help="this process alone, or those of torchrun; no Ray")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only the plan: what would be done, and how large it is")]
+Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="last stage that is run; left out: all")]
 WORK, USE, LOOK = "Run a study", "Use what a run made", "Look"
 
 
@@ -94,13 +95,15 @@ def _add_pipeline(app: typer.Typer, studies: Studies, arguments: Sequence[str]) 
         source: Source = None,
         local: Local = False,
         dry_run: DryRun = False,
+        until: Until = None,
         overrides: Overrides = None,
     ) -> None:
         """Run all stages in order; those that are done are passed."""
-        chosen = choose(studies, run, recipe, source, overrides)
+        study, context = choose(studies, run, recipe, source, overrides)
+        names = stages_until(study, until)
         if dry_run:
-            return _show_plan(*chosen)
-        run_kept(*chosen, None, local)
+            return _show_plan(study, context)
+        run_kept(study, context, names, local)
 
 
 def _add_stage(app: typer.Typer, studies: Studies, name: str, arguments: Sequence[str]) -> None:
@@ -125,24 +128,35 @@ def _add_stage(app: typer.Typer, studies: Studies, name: str, arguments: Sequenc
                 f"{name} is a stage of study {' and '.join(having)}; this recipe's study {study.name} has "
                 f"{', '.join(study.stages)}"
             )
-        run_kept(study, context, name, local)
+        run_kept(study, context, [name], local)
 
     app.command(name, cls=kind, help=help_text, hidden=True)(command)  # listed below, by study
     if "_" in name:
         app.command(name.replace("_", "-"), cls=kind, help=help_text, hidden=True)(command)
 
 
-def run_kept(study: Study, context: Context, name: str | None, local: bool) -> None:
-    """Run a stage, or all; keep the whole of a failure in the run folder, because only its sentence is shown."""
+def stages_until(study: Study, last: str | None) -> list[str]:
+    """Return the stages up to and with `last`, in order; None: all.  Raise ValueError where there is no such stage."""
+    names = list(study.stages)
+    if last is None:
+        return names
+    named = last.replace("-", "_")
+    if named not in names:
+        raise ValueError(f"--until {last}: study {study.name} has no such stage, it has {', '.join(names)}")
+    return names[: names.index(named) + 1]
+
+
+def run_kept(study: Study, context: Context, names: Sequence[str], local: bool) -> None:
+    """Run stages in order; keep the whole of a failure in the run folder, because only its sentence is shown."""
     from .driver import run_stages
 
     try:
-        run_stages(study, context, [name] if name else list(study.stages), local)
+        run_stages(study, context, names, local)
     except Exception as error:
         if context.run.root.is_dir() and not isinstance(error, lock.Stopped):
             write(lock.error_file(context.run), "".join(traceback.format_exception(error)))
         raise
-    if name is None and (page := context.run.report / "report.html").is_file():
+    if list(names) == list(study.stages) and (page := context.run.report / "report.html").is_file():
         show.say(f"{'report':<14} {page}")
 
 

@@ -11,7 +11,10 @@ STAGES, SIZE = f"{__name__}.stages", f"{__name__}.size"
 
 CODES = ("events/metadata/codes.parquet",)
 BASE = ("base", "revision", "tiny")
-TEXT = tuple(f"prompt.{name}" for name in ("diagnosis_names", "efficacies", "shrinkage", "min_support"))
+TEXT = tuple(
+    f"prompt.{name}"
+    for name in ("diagnosis_names", "efficacies", "shrinkage", "min_support", "question", "teacher_only")
+)
 KNOWLEDGE = ("prompts/knowledge.json",)
 OF_TEACHER = ("prompts/*.teacher.*", "base/teacher/*")
 STUDENT_TEXT = (*TEXT, "prompt.student_tokens", "prompt.student_instruction")
@@ -51,7 +54,12 @@ STUDY = Study(
             f"{STAGES}:prompt_teacher",
             "Samples to the teacher's prompts: knowledge, text, tokens and spans.",
             part="prompt",
-            fields=(*TEXT, "prompt.teacher_tokens", *(f"teacher.{name}" for name in (*BASE, "labelled", "folds"))),
+            fields=(
+                *TEXT,
+                "prompt.teacher_tokens",
+                "prompt.teacher_permuted",
+                *(f"teacher.{name}" for name in (*BASE, "labelled", "folds")),
+            ),
             sources=("teacher.base",),
             reads={"extract": CODES, "select": ()},
             size=f"{SIZE}:of_teacher_prompts",

@@ -68,6 +68,15 @@ class Prompt:
     teacher_tokens: int = what(1024, "budget of a teacher's prompt, tokens", ge=64)
     student_tokens: int = what(512, "budget of a student's text, tokens", ge=32)
     student_instruction: bool = what(False, "whether the student's text has the instruction too, as published")
+    question: Literal["names", "short"] = what(
+        "names", "instruction: the published question with the names of all labels, or a short one without"
+    )
+    teacher_only: tuple[Literal["history", "efficacies", "drugs"], ...] = what(
+        (), "parts of a record that only the teacher reads: history (earlier visits), efficacies, drugs (medications)"
+    )
+    teacher_permuted: bool = what(
+        False, "whether the teacher reads the teacher-only parts of another subject's visit: a control"
+    )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,24 +1,27 @@
 """Describe a run in sentences, for reports and model cards."""
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from ckd_dist.config import result_fields
+from ckd_dist.config import result_fields, values_of
 from ckd_dist.ehr.sources import SOURCES
 from ckd_dist.models.card import Card, tokenizer_in_words
 from ckd_dist.report.provenance import Provenance
-from ckd_dist.report.wording import without_places
+from ckd_dist.report.wording import masked, without_places
 from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.source import is_synthetic, title_of
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.folds import Fold
 from ckd_dist.studies.disease.predict import KNOWLEDGE, READING
+from ckd_dist.studies.disease.prompts.write import PromptOptions
 from ckd_dist.studies.disease.runfolder import CALIBRATION
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
 FEW_PAIRS = 100  # of tuning; fewer fit no temperature or threshold that can be trusted
+PARTS = {"history": "earlier visits", "efficacies": "efficacies of treatments", "drugs": "medications"}
 UNUSUAL_CODES = {
     "num_unknown": "are in no table",
     "num_unmapped": "have no CCS category",
@@ -26,15 +29,20 @@ UNUSUAL_CODES = {
 }
 
 
-def provenance_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int, date: datetime.date) -> Provenance:
-    """Return where the numbers of a report come from.  selected: the numbers of stage select."""
+def provenance_of(
+    recipe: DiseaseRecipe, selected: dict, seen: Sequence[str], num_tuning_pairs: int, date: datetime.date
+) -> Provenance:
+    """Return where the numbers of a report come from.
+
+    selected: the numbers of stage select.  seen: whose labels each role sees (seen.said_of).
+    """
     return Provenance(
         title=recipe.name,
         source=title_of(recipe.extract.source, SOURCES),
         date=date.isoformat(),
         recipe=without_places(result_fields(recipe)),
         versions={name: version(name) for name in PACKAGES},
-        notes=notes_of(recipe, selected, num_tuning_pairs),
+        notes=[*notes_of(recipe, selected, num_tuning_pairs), *setting_of(recipe, seen)],
     )
 
 
@@ -67,6 +75,17 @@ def notes_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int) -> li
     return sentences
 
 
+def setting_of(recipe: DiseaseRecipe, seen: Sequence[str]) -> list[str]:
+    """List what the recipe hides from whom, a sentence each; small counts are not shown."""
+    sentences = [
+        f"{sentence[0].upper()}{masked(sentence[1:])}; every label of held_out is scored." for sentence in seen
+    ]
+    if parts := recipe.prompt.teacher_only:
+        whose = "of another subject's visit, as a control" if recipe.prompt.teacher_permuted else "of the same visit"
+        sentences.append(f"The teacher alone reads {', '.join(PARTS[part] for part in parts)}: {whose}.")
+    return sentences
+
+
 def card_of(recipe: DiseaseRecipe, base: str) -> Card:
     """Return a model's card: what it was trained on, and for what."""
     return Card(
@@ -92,7 +111,7 @@ def student_card_of(recipe: DiseaseRecipe, packed: bool) -> Card:
     beside = {CALIBRATION: "temperatures and thresholds of the labels, fitted on tuning subjects"}
     if packed:
         beside[READING] = "fields of the recipe and label names"
-    if packed and most:
+    if packed and values_of(recipe.prompt, PromptOptions).lists_efficacies("student"):
         beside[KNOWLEDGE] = (
             f"names of at most {most} treatments a disease, as the records write them, each of at least "
             f"{FEWEST_SUBJECTS} subjects, without how many"

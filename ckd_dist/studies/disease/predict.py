@@ -93,7 +93,7 @@ def predict(model: str, source: str, out: str, track: Callable[..., None]) -> st
     source = with_tables(source, folder / "tables", seed=1, codes=reading.synthetic_codes)
     latest, name_of, said = _latest_visits(source, folder, reading)
     knowledge = Knowledge.load(student / KNOWLEDGE) if (student / KNOWLEDGE).is_file() else None
-    rendering = Rendering(reading.names, name_of, reading.options, knowledge)
+    rendering = Rendering(reading.names, name_of, reading.options, knowledge, left_out=reading.options.teacher_only)
     logits_NK = _logits(student, latest, rendering, device, track)
     calibration = Calibration.load(student / CALIBRATION, reading.names)
     probabilities_NK = calibration.probabilities(logits_NK)
@@ -161,7 +161,9 @@ def _unpack(model: Path) -> Reading:
             diagnosis_names=prompt["diagnosis_names"],
             synthetic_codes=packed.get("synthetic_codes", "icd9"),
             code_map=next((str(file) for file in sorted(model.glob(CODE_MAP))), None),
-            options=PromptOptions(**{each.name: prompt[each.name] for each in fields(PromptOptions)}),
+            options=PromptOptions(
+                **{each.name: prompt[each.name] for each in fields(PromptOptions) if each.name in prompt}
+            ),
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{model / READING} does not say how this student reads ({error}): export it again") from None

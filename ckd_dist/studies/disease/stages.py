@@ -147,7 +147,7 @@ def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
         few = samples["train"].sample(min(len(samples["train"]), VOCABULARY_SAMPLES), seed=0)
         if context.recipe.teacher.folds > 1:  # answers would shape the pieces that their own fold's teacher reads in
             few = few.with_columns(labels=pl.lit(None, few.schema["labels"]))
-        texts = texts_of(few, rendering_of(context.recipe, run, "student"), role)  # it has what may leave with a model
+        texts = texts_of(few, rendering.shareable() if role == "teacher" else rendering, role)
         made = MAKERS[role](run.base(role), texts, part.tiny, seed=0, public=[rendering.instruction])
         said.append(made.sentence())
     classifier_config(base, rendering.label_names, part.revision, max_tokens)  # refused before anything is trained
@@ -242,7 +242,9 @@ def distill(context: Context) -> Outcome | None:
     arms = {"soft": (run.student, settings.optim, soft)}
     if settings.hard_baseline:
         arms["hard"] = (run.hard_student, as_many_updates(run, settings.optim, len(soft["train"][0]), seen), {})
-    knowledge = Knowledge.load(run.knowledge) if recipe.prompt.efficacies else None
+    knowledge = (
+        Knowledge.load(run.knowledge) if values_of(recipe.prompt, PromptOptions).lists_efficacies("student") else None
+    )
     if world.is_leader:
         reading = {"labels": run.label_names(), "select": dump(recipe.select), "prompt": dump(recipe.prompt)}
         if recipe.extract.synthetic_codes != "icd9":
@@ -275,7 +277,7 @@ def evaluate(context: Context) -> Outcome:
     models = score_models(run, students, teachers, plans, is_synthetic(recipe.extract.source), seen)
     write_held_out(run, models)
     timed = ({} if teachers.import_from else {"teacher": teachers.folders[0]}) | {"student": run.student}
-    provenance = provenance_of(recipe, selected, num_tuning_pairs, datetime.date.today())
+    provenance = provenance_of(recipe, selected, _whose_labels(recipe, run), num_tuning_pairs, datetime.date.today())
     results = Results(
         replace(provenance, was_read=what_was_read(run, "extract", "select")),
         held_out,
@@ -287,6 +289,12 @@ def evaluate(context: Context) -> Outcome:
     )
     write_report(results, run.report)
     return Outcome([*files_below(run.predictions), *files_below(run.report)])
+
+
+def _whose_labels(recipe: DiseaseRecipe, run: DiseaseRun) -> list[str]:
+    """Say whose labels each role sees, where it does not see all."""
+    counts = {role: read(run, f"prompt_{role}").numbers.get("seen", {}) for role in ("teacher", "student")}
+    return [line for role, each in counts.items() for line in said_of(each, seen_by(role, getattr(recipe, role)))]
 
 
 def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[..., None]) -> str:
@@ -312,12 +320,16 @@ def teachers_of(recipe: DiseaseRecipe, run: DiseaseRun) -> Teachers:
 
 
 def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun, role: Role) -> Rendering:
-    """Return how this run's samples become text; the student's lists no treatment that may not leave with it."""
+    """Return how this run's samples become text.
+
+    The student's lists no treatment that may not leave with it, and none of the parts that are the teacher's alone.
+    """
     name_of, options = (
         naming(read_codes(run.events), recipe.prompt.diagnosis_names),
         values_of(recipe.prompt, PromptOptions),
     )
-    knowledge = Knowledge.load(run.knowledge) if options.efficacies else None
-    if knowledge and role == "student":
-        knowledge = knowledge.shareable(options.efficacies)
-    return Rendering(run.label_names(), name_of, options, knowledge)
+    knowledge = Knowledge.load(run.knowledge) if options.lists_efficacies(role) else None
+    rendering = Rendering(run.label_names(), name_of, options, knowledge)
+    if role == "student":
+        return replace(rendering.shareable(), left_out=options.teacher_only)
+    return replace(rendering, of_another=options.teacher_only if options.teacher_permuted else ())

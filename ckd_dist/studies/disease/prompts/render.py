@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 KINDS = ("visit", "section", "diagnosis", "medication", "procedure", "efficacy")  # a span's kind; nested in this order
 QUESTION = "Determine that the patient has one or more of the following diseases at the next visit: "
+SHORT_QUESTION = "Which diseases will the patient have at the next visit?"
 ANSWER = "Disease that the patient may acquire: "
 NONE = "None"  # as published, for no disease and for an empty section
 
@@ -69,9 +70,12 @@ class Page(NamedTuple):
         return [Span(KINDS[kind], start, end, visit) for kind, start, end, visit in columns]
 
 
-def question(names: Sequence[str]) -> str:
-    """Return the published instruction, joined as published: names contain semicolons, so a comma parts them."""
-    return QUESTION + ", ".join(names)
+def question(names: Sequence[str], form: str = "names") -> str:
+    """Return the instruction: the published one, or the short one that leaves the names to the answer.
+
+    The published one is joined as published: names contain semicolons, so a comma parts them.
+    """
+    return {"names": QUESTION + ", ".join(names), "short": SHORT_QUESTION}[form]
 
 
 def answer(labels: Sequence[int], names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ Rust and use every core; the rest is Python, once per item.
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -29,6 +29,7 @@ from ckd_dist.studies.disease.prompts.encode import (
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.render import KINDS, Record, answer, efficacy_line, lay_out, question, record_of
 from ckd_dist.studies.disease.prompts.table import PROMPTS
+from ckd_dist.studies.disease.prompts.teacher_only import others, with_parts_of, without
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.study import no_op
 
@@ -58,19 +59,30 @@ class PromptOptions:
     teacher_tokens: int
     student_tokens: int
     student_instruction: bool
+    question: str = "names"  # form of the instruction: render.question
+    teacher_only: Sequence[str] = ()  # parts that the student's text lacks
+    teacher_permuted: bool = False  # whether the teacher reads another subject's in place of these parts
+
+    def lists_efficacies(self, role: Role) -> bool:
+        """Say whether a role's texts list treatments."""
+        return self.efficacies > 0 and (role == "teacher" or "efficacies" not in self.teacher_only)
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """How samples become records, the same for both roles."""
+    """How samples become records.  left_out: parts that are not written.  of_another: another subject's are."""
 
     label_names: Sequence[str]
     name_of: Callable[[str], str]  # event code of a diagnosis or procedure -> name
     options: PromptOptions
     knowledge: Knowledge | None = None  # None leaves efficacies out
+    left_out: Sequence[str] = ()
+    of_another: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the knowledge is of other labels."""
+        """Raise ValueError where the knowledge is of other labels, or no part is named that could be another's."""
+        if self.options.teacher_permuted and not self.options.teacher_only:
+            raise ValueError("prompt.teacher_permuted permutes the parts of prompt.teacher_only, which names none")
         if self.knowledge is not None and self.knowledge.names != tuple(self.label_names):
             raise ValueError(
                 "the knowledge was fitted on other label names than the samples have: run prompt_teacher again"
@@ -79,7 +91,12 @@ class Rendering:
     @property
     def instruction(self) -> str:
         """The question that precedes a record."""
-        return question(self.label_names)
+        return question(self.label_names, self.options.question)
+
+    def shareable(self) -> "Rendering":
+        """Return how samples become what may leave with a model: no treatment of a few, a subject's own parts."""
+        knowledge = self.knowledge and self.knowledge.shareable(self.options.efficacies)
+        return replace(self, knowledge=knowledge, of_another=())
 
     def role(self, role: Role, tokenizer: Any) -> PromptRole:
         """Return how `role` reads a record.  Raise ValueError where its tokenizer or its budget cannot serve."""
@@ -104,15 +121,18 @@ def render_samples(
         best = knowledge.best_treatments(current, rendering.options.efficacies) if knowledge else []
         return [efficacy_line(drug(treatment), names[k], efficacy) for k, treatment, efficacy in best]
 
-    for chunk in samples.select(SAMPLE_COLUMNS).iter_slices(CHUNK_ROWS):
-        yield [
-            RenderedSample(
-                row["sample_id"],
-                record_of(row, code, drug, efficacies(row["current"])),
-                None if row["labels"] is None else answer(row["labels"], names),
-            )
-            for row in chunk.iter_rows(named=True)
-        ]
+    def written(row: Mapping[str, Any]) -> Record:
+        return without(record_of(row, code, drug, efficacies(row["current"])), rendering.left_out)
+
+    rows = samples.select(SAMPLE_COLUMNS)
+    donors = rows[others(samples["subject_id"].to_numpy())] if rendering.of_another else rows
+    for chunk, theirs in zip(rows.iter_slices(CHUNK_ROWS), donors.iter_slices(CHUNK_ROWS), strict=True):
+        records = [written(row) for row in chunk.iter_rows(named=True)]
+        if rendering.of_another:
+            given = (written(row) for row in theirs.iter_rows(named=True))
+            records = [with_parts_of(*pair, rendering.of_another) for pair in zip(records, given, strict=True)]
+        answers = (None if labels is None else answer(labels, names) for labels in chunk["labels"].to_list())
+        yield list(map(RenderedSample, chunk["sample_id"].to_list(), records, answers))
 
 
 def one_line(name: str, special: Sequence[str]) -> str:
