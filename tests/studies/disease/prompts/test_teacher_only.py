@@ -50,8 +50,8 @@ def test_a_part_that_is_left_out_leaves_nothing_behind_and_nothing_else_goes(par
     for whole, rest in zip(texts(), texts(left_out=[part]), strict=True):
         assert f"canary-{part}" in whole and f"canary-{part}" not in rest
         assert "None" not in rest  # an empty section would say that there was no drug
-        lost = {line.strip() for line in whole.replace("\n", ". ").split(". ")}
-        lost -= {line.strip() for line in rest.replace("\n", ". ").split(". ")}
+        lost = {line.strip(" .") for line in whole.replace("\n", ". ").split(". ")}
+        lost -= {line.strip(" .") for line in rest.replace("\n", ". ").split(". ")}
         assert lost and all("canary" in line for line in lost)
 
 
