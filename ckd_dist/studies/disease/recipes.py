@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ckd_dist.config import Lora, Optim, Workers
+from ckd_dist.config import Lora, Optim, Tiny, Workers
 from ckd_dist.studies.disease.config import (
     DiseaseRecipe,
     Evaluate,
@@ -36,6 +36,25 @@ def tiny() -> DiseaseRecipe:
         label=Label(shard_rows=256, micro_tokens=4096, workers=workers),
         student=Student(optim=Optim(epochs=3, learning_rate=1e-3, batch_samples=16), workers=workers),
         evaluate=Evaluate(bootstrap_draws=500),
+    )
+
+
+def elsewhere() -> DiseaseRecipe:
+    """Train a teacher where labels are plentiful, another synthetic hospital: pipeline --until train_teacher."""
+    recipe = tiny()
+    adapter = Lora(rank=32, alpha=64, dropout=0.0, targets=(*Lora().targets, "embed_tokens"))  # its base is random
+    return dataclasses.replace(
+        recipe,
+        name="elsewhere",
+        extract=Extract(source="synthetic:6000", synthetic_seed=1),
+        prompt=Prompt(efficacies=0, question="short", teacher_tokens=384, student_tokens=256),
+        teacher=dataclasses.replace(
+            recipe.teacher,
+            tiny=Tiny(layers=1),
+            lora=adapter,
+            sft=Optim(epochs=0),
+            labels=Optim(epochs=4, learning_rate=4e-3, batch_samples=16),
+        ),
     )
 
 
@@ -102,4 +121,7 @@ def as_published() -> DiseaseRecipe:
     )
 
 
-RECIPES = {recipe.__name__: recipe for recipe in (tiny, mimic_demo, disease_mimic3_7b, disease_mimic4_7b, as_published)}
+RECIPES = {
+    recipe.__name__: recipe
+    for recipe in (tiny, elsewhere, mimic_demo, disease_mimic3_7b, disease_mimic4_7b, as_published)
+}
