@@ -23,7 +23,7 @@ from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import ALL
 from ckd_dist.studies.disease.stages import teachers_of
 from tests.ehr.small import write
-from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital, ledger_of, recipe_of
+from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital, ledger_of, recipe_of, run_pipeline
 
 MEDS_COLUMNS = ["subject_id", "prediction_time", "predicted_boolean_value", "predicted_boolean_probability"]
 
@@ -210,3 +210,16 @@ def test_somebody_else_s_soft_labels_need_no_teacher(finished, tmp_path):
     said = go("label", run)
     assert said.code == 2
     assert f"has {num_train - 1} rows, train has {num_train}" in said.err
+
+
+@pytest.mark.slow
+def test_a_student_of_icd10_reads_a_synthetic_hospital_that_writes_it(tmp_path):
+    few = ["student.hard_baseline=false", "prompt.diagnosis_names=title", "extract.synthetic_codes=icd10"]
+    run = run_pipeline(tmp_path / "run", "synthetic:200", *few)
+    oracle = json.loads((run.root / "report" / "metrics.json").read_text())["models"][-1]
+    assert oracle["name"] == "oracle" and oracle["overall"]["macro_auroc"]["value"] > 0.75  # the law reads ICD-10
+    predicted(run.student, "synthetic:30", tmp_path / "out")
+    codes = pl.read_csv(tmp_path / "out" / "tables" / "diagnoses_icd.csv.gz")
+    assert set(codes["icd_version"]) == {9, 10} and codes["icd_version"].mean() > 9.8
+    trained_on = pl.read_csv(run.root / "tables" / "diagnoses_icd.csv.gz")
+    assert set(codes["icd_code"]) <= set(trained_on["icd_code"])
