@@ -39,7 +39,7 @@ ALLOWED = {  # as printed, a class with all that is its own -> why it stays
     "ckd_dist.studies.disease.report.advice:crossing": LATER,
     "ckd_dist.studies.disease.report.advice:middle": LATER,
     "ckd_dist.studies.disease.report.advice_plot:advice_plot": LATER,
-    "ckd_dist.studies.disease.report.advice:advise(seed)": LATER,
+    "ckd_dist.studies.disease.report.advice:Advice": LATER,
     "ckd_dist.ehr.events:write_events(rows_per_file)": SMALL,
     "ckd_dist.ehr.events:write_events(rows_per_block)": SMALL,
     "ckd_dist.softlabels.stream:Order(window)": SMALL,
