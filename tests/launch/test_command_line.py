@@ -173,6 +173,20 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_pipeline_stops_after_the_stage_that_is_named(tmp_path, capsys):
+    code, out, err = call(capsys, "pipeline", "--run", str(tmp_path), *TINY, "--local", "--until", "extract")
+    assert code == 0, err
+    assert "extract" in out and "select" not in out and "report" not in out
+    assert [file.stem for file in RunFolder(tmp_path).stage("any").parent.iterdir()] == ["extract"]
+    assert "until" not in RunFolder(tmp_path).recipe.read_text()  # the command's, not the recipe's
+
+
+def test_an_unknown_last_stage_is_one_sentence_before_anything_is_written(tmp_path, capsys):
+    code, _, err = call(capsys, "pipeline", "--run", str(tmp_path / "run"), *TINY, "--local", "--until", "teach")
+    assert code == 2 and "--until teach: study disease has no such stage, it has extract, select" in err
+    assert len(err.strip().splitlines()) == 1 and not (tmp_path / "run").exists()
+
+
 def test_paths_of_a_recipe_are_absolute_because_workers_run_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tables").mkdir()
