@@ -13,7 +13,8 @@ from ckd_dist.studies.disease import STUDY
 from ckd_dist.study import Stage
 from tests.records import write_record
 
-AFTER_SELECT = {"prompt_teacher", "prompt_student", "train_teacher", "label", "distill", "evaluate"}
+AFTER_TEACHER = {"validate_teacher", "label", "distill", "evaluate"}
+AFTER_SELECT = {"prompt_teacher", "prompt_student", "train_teacher", *AFTER_TEACHER}
 TINY = STUDY.recipes["tiny"]()
 OUTPUTS = {  # of every stage of the disease study, files that its readers tell apart
     "extract": ["events/data/train/00000.parquet", "events/metadata/codes.parquet"],
@@ -83,8 +84,9 @@ def test_a_finished_run_is_done_and_whole(run):
         ("student.workers.num=7", set()),
         ("teacher.workers.num=7", set()),
         ("evaluate.seed=1", {"evaluate"}),
-        ("label.shard_rows=7", {"label", "distill", "evaluate"}),
-        ("teacher.lora.rank=4", {"train_teacher", "label", "distill", "evaluate"}),
+        ("label.gate=refuse", set()),
+        ("label.shard_rows=7", AFTER_TEACHER),
+        ("teacher.lora.rank=4", {"train_teacher", *AFTER_TEACHER}),
     ],
 )
 def test_a_changed_field_redoes_what_it_shapes_and_nothing_else(run, override, redone):

@@ -15,7 +15,7 @@ from ckd_dist.studies.disease.stages import LABEL
 from ckd_dist.study import Context, begin_jobs, finish_jobs
 from tests.end_to_end.small import ckd, flip, go, hashes, ledger_of, recipe_of, times
 
-BEFORE_STUDENT = ("extract", "select", "prompt_teacher", "prompt_student", "train_teacher", "label")
+BEFORE_STUDENT = ("extract", "select", "prompt_teacher", "prompt_student", "train_teacher", "validate_teacher", "label")
 SHARDS = "softlabels/*/shard-*.safetensors"
 ROLES = ("teacher", "student")
 

@@ -18,6 +18,8 @@ TEXT = tuple(
 KNOWLEDGE = ("prompts/knowledge.json",)
 OF_TEACHER = ("prompts/*.teacher.*", "base/teacher/*")
 STUDENT_TEXT = (*TEXT, "prompt.student_tokens", "prompt.student_instruction")
+JUDGED = ("!*",)  # that the teacher was judged; what came out may refuse a label, and decides none
+TEMPERATURE = ("softlabels/temperature.json",)
 OF_STUDENT = ("prompts/*.student.*", "base/student/*")
 
 
@@ -86,12 +88,23 @@ STUDY = Study(
             size=f"{SIZE}:of_teacher",
         ),
         Stage(
+            "validate_teacher",
+            f"{STAGES}:VALIDATE",
+            "Teacher's predictions on labelled tuning pairs: its temperature, and whether it has something to teach.",
+            part="label",
+            runs="jobs",
+            fields=("label", "student.labelled"),
+            reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": ()},
+            needed=has_teacher,
+            size=f"{SIZE}:of_validation",
+        ),
+        Stage(
             "label",
             f"{STAGES}:LABEL",
             "Teacher to soft labels, by independent Ray workers.",
             part="label",
             runs="jobs",
-            reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": ()},
+            reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": (), "validate_teacher": JUDGED},
             sources=("label.import_from",),
             size=f"{SIZE}:of_labels",
         ),
@@ -108,6 +121,7 @@ STUDY = Study(
                 "prompt_teacher": (*KNOWLEDGE, "base/teacher/*"),
                 "prompt_student": OF_STUDENT,
                 "train_teacher": (),  # whose fingerprint the shards must have
+                "validate_teacher": TEMPERATURE,
                 "label": (*SHARDS, NUMBERS),
             },
             sources=("student.base", "extract.code_map"),
@@ -122,6 +136,7 @@ STUDY = Study(
             reads={
                 "extract": (NUMBERS,),  # what became of every table's rows
                 **dict.fromkeys(("select", "prompt_teacher", "prompt_student", "train_teacher", "distill"), ()),
+                "validate_teacher": (NUMBERS,),
                 "label": (*SHARDS, NUMBERS),
             },
             size=f"{SIZE}:of_evaluate",

@@ -121,6 +121,16 @@ class Label(LabelPart):
 
     import_from: str | None = what(None, "soft-label JSON file in CKD-EHR's form, in place of a teacher's soft labels")
     dtype: Literal["float32", "float16"] = what("float32", "precision of stored logits")
+    temperature: Literal["none", "scalar", "per_label"] = what(
+        "none",
+        "temperature that the teacher's logits are divided by before they are taught, fitted on the tuning labels that "
+        "the student sees: none, one for all labels (scalar), or one a label (per_label)",
+    )
+    gate: Literal["say", "refuse"] = how(
+        "say",
+        "treatment of a teacher that is not clearly better, on tuning, than a logistic regression of the labels that "
+        "the student sees: say so, or refuse to label with it",
+    )
 
 
 @dataclass(frozen=True, config=STRICT)

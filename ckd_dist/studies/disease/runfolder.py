@@ -45,6 +45,11 @@ class DiseaseRun(RunFolder):
         return [self.teacher / fold.name for fold in folds_of(num_folds)]
 
     @property
+    def temperature(self) -> Path:
+        """Return the file of what the teacher's raw logits are divided by before they are taught, beside the shards."""
+        return self.softlabels / "temperature.json"
+
+    @property
     def predictions(self) -> Path:
         """Return the folder of each model's predictions on held_out, with the truth: <model>/<label>.parquet."""
         return self.root / "predictions"

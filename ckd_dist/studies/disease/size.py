@@ -79,6 +79,14 @@ def of_teacher(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     return Size(text, seconds_of(operations_per_token(teacher, model.matmul) * tokens, teacher.workers, steps))
 
 
+def of_validation(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how many labelled tuning samples the teacher predicts before it labels."""
+    if not num_samples(run):
+        return Size()
+    known = read_samples(run, "tuning", seen_by("student", recipe.student), ["labels"])["labels"].is_not_null()
+    return Size(f"{known.sum():,} labelled samples of tuning")
+
+
 def of_labels(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     """Return how many samples the teacher labels, in how many shards."""
     if recipe.label.import_from:

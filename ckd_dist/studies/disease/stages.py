@@ -60,12 +60,17 @@ from ckd_dist.studies.disease.predict import pack
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.naming import naming
 from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, Role, texts_of, write_prompts
+from ckd_dist.studies.disease.report.baselines import bits_of, with_labels
 from ckd_dist.studies.disease.report.page import write_report
 from ckd_dist.studies.disease.report.results import Results
+from ckd_dist.studies.disease.report.validation import sentence, validation_of
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import check_seen, read_samples, said_of, seen_by
 from ckd_dist.studies.disease.teach import train_classifier, train_on_answers
 from ckd_dist.studies.disease.teacher import Teachers
+from ckd_dist.studies.disease.temperature import Temperature, check_temperature, fit
+from ckd_dist.studies.disease.validate import expectation, validate
+from ckd_dist.studies.disease.validate_stage import check_gate, check_judgeable, plan_validation, read_logits
 from ckd_dist.study import Context, Jobs, Outcome
 
 VOCABULARY_SAMPLES = 2000  # training samples that a tiny model's vocabulary is learned from
@@ -121,6 +126,9 @@ def select(context: Context) -> Outcome:
 def prompt_teacher(context: Context) -> Outcome:
     """samples -> the teacher's prompts: fit knowledge on training subjects alone; write texts, tokens and spans."""
     settings, run = context.recipe.prompt, context.run
+    check_temperature(context.recipe.label.temperature, context.recipe.label.import_from)
+    if context.recipe.label.import_from is None and context.recipe.label.gate == "refuse":
+        check_judgeable(with_labels(read_samples(run, "tuning", seen_by("student", context.recipe.student))).height)
     run.knowledge.unlink(missing_ok=True)
     if settings.efficacies:
         train = read_samples(run, "train", seen_by("teacher", context.recipe.teacher))
@@ -204,19 +212,64 @@ def _train_fold(context: Context, fold: Fold, folder: Path) -> Fitted | None:
 
 def planned_labels(context: Context) -> dict[str, Plan]:
     """Return the plans of what the teachers label, by split and fold."""
+    check_temperature(context.recipe.label.temperature, context.recipe.label.import_from)
     teachers = teachers_of(context.recipe, context.run)
     return plan_labels(context.run, values_of(context.recipe.label, Labelling), teachers)
 
 
 def missing_labels(context: Context) -> list[int]:
-    """Return the shards of soft labels that are not there yet."""
+    """Return the shards of soft labels that are not there yet.  Raise ValueError where the gate refuses the teacher."""
+    judged = None if context.recipe.label.import_from else read(context.run, "validate_teacher")
+    if judged:
+        check_gate(validation_of(judged.numbers), context.recipe.label.gate)
     return still_missing(context.run.softlabels, planned_labels(context))
+
+
+def planned_validation(context: Context) -> dict[str, Plan]:
+    """Return the plans of what the teacher predicts before it labels: the labelled tuning pairs that are seen."""
+    seen = seen_by("student", context.recipe.student)
+    return plan_validation(planned_labels(context), with_labels(read_samples(context.run, "tuning", seen)))
+
+
+def missing_validation(context: Context) -> list[int]:
+    """Return the shards of these predictions that are not there yet."""
+    return still_missing(context.run.softlabels, planned_validation(context))
+
+
+def validator(context: Context, device: str) -> Labeler:
+    """teacher -> its predictions of labelled tuning pairs: return one worker with a whole teacher."""
+    return _labeler(context, planned_validation(context), device)
+
+
+def finish_validation(context: Context) -> Outcome:
+    """Judge the teacher beside what its student could expect without it, and fit its temperature."""
+    recipe, run, kind = context.recipe, context.run, context.recipe.label.temperature
+    plans, seen = planned_validation(context), seen_by("student", recipe.student)
+    files = finish_all(run.softlabels, plans)
+    train, tuning = (read_samples(run, split, seen) for split in ("train", "tuning"))
+    rows, logits_NK = with_labels(tuning), read_logits(run, plans)
+    found = validate(logits_NK, expectation(train, tuning), rows, kind)
+    run.temperature.unlink(missing_ok=True)
+    said = [sentence(found)]
+    if kind != "none":
+        fitted = fit(logits_NK, bits_of(rows, "labels", logits_NK.shape[1]), kind)
+        fitted.save(run.temperature, run.label_names())
+        files, said = [*files, run.temperature], [*said, fitted.sentence()]
+    return Outcome(files, found.numbers(), said="; ".join(said))
+
+
+VALIDATE = Jobs(missing_validation, validator, finish_validation)
 
 
 def labeler(context: Context, device: str) -> Labeler:
     """teacher -> soft-label shards: return one worker with a whole teacher."""
+    return _labeler(context, planned_labels(context), device)
+
+
+def _labeler(context: Context, plans: dict[str, Plan], device: str) -> Labeler:
+    """Return a worker that labels what `plans` ask for."""
     labelling, teachers = values_of(context.recipe.label, Labelling), teachers_of(context.recipe, context.run)
-    return Labeler(context.run, labelling, planned_labels(context), teachers, device)
+    return Labeler(context.run, labelling, plans, teachers, device)
 
 
 def finish_labels(context: Context) -> Outcome:
@@ -237,6 +290,9 @@ def distill(context: Context) -> Outcome | None:
     soft = {
         split: read_soft_labels(run, teachers, plans, split) for split in ("train", "tuning") if plans_of(plans, split)
     }
+    if recipe.label.temperature != "none":
+        temperature = Temperature.load(run.temperature, run.label_names())
+        soft = {split: (ids_N, temperature.soften(logits_NK)) for split, (ids_N, logits_NK) in soft.items()}
     start = Start(base_model(run, "student", settings.base), settings.revision, recipe.prompt.student_tokens)
     seen = seen_by("student", settings)
     arms = {"soft": (run.student, settings.optim, soft)}
@@ -277,6 +333,7 @@ def evaluate(context: Context) -> Outcome:
     models = score_models(run, students, teachers, plans, is_synthetic(recipe.extract.source), seen)
     write_held_out(run, models)
     timed = ({} if teachers.import_from else {"teacher": teachers.folders[0]}) | {"student": run.student}
+    validated = None if teachers.import_from else read(run, "validate_teacher")
     provenance = provenance_of(recipe, selected, _whose_labels(recipe, run), num_tuning_pairs, datetime.date.today())
     results = Results(
         replace(provenance, was_read=what_was_read(run, "extract", "select")),
@@ -286,6 +343,7 @@ def evaluate(context: Context) -> Outcome:
         time_models(run, timed, settings.timing_samples, settings.timing_batch, settings.seed),
         settings.bootstrap_draws,
         settings.seed,
+        validation=validation_of(validated.numbers) if validated else None,
     )
     write_report(results, run.report)
     return Outcome([*files_below(run.predictions), *files_below(run.report)])

@@ -70,6 +70,7 @@ def measure(results: Results) -> DiseaseReport:
         flow=[FlowStep(*step) for step in results.cohort.flow],
         tables_read=[TableRead(**table) for table in results.cohort.tables],
         table1=results.cohort.table1,
+        validation=results.validation,
     )
 
 

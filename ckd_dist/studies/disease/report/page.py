@@ -7,6 +7,7 @@ from ckd_dist.report.page import write_pages
 from ckd_dist.studies.disease.report import plots
 from ckd_dist.studies.disease.report.measure import COMPARED, GAP_METRICS, GROUP_METRICS, LOWER_IS_BETTER, measure
 from ckd_dist.studies.disease.report.results import Results
+from ckd_dist.studies.disease.report.validation import sentence
 from ckd_dist.studies.disease.report.wording import sentences_of
 
 METRIC_TITLES = {
@@ -20,6 +21,8 @@ METRIC_TITLES = {
     "ece": "ECE",
 }
 MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "brier", "ece")
+
+VALIDATED = {"log_loss": "Log-loss", "brier": "Brier", "ece": "ECE", "macro_auroc": "Macro-AUROC"}
 
 
 def write_report(results: Results, folder: Path) -> dict[str, Any]:
@@ -40,4 +43,6 @@ def write_report(results: Results, folder: Path) -> dict[str, Any]:
         gap_metrics=GAP_METRICS,
         group_metrics=GROUP_METRICS,
         lower_is_better=LOWER_IS_BETTER,
+        validated=VALIDATED,
+        teaching=sentence(report.validation) if report.validation else "",
     )

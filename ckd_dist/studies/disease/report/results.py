@@ -13,6 +13,7 @@ from ckd_dist.report import metrics
 from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.timing import Timing
 from ckd_dist.studies.disease.report.table1 import Table1
+from ckd_dist.studies.disease.report.validation import Validation
 
 Role = Literal["baseline", "student", "teacher", "oracle"]
 
@@ -87,6 +88,7 @@ class Results:
     bootstrap_draws: int = 1000
     seed: int = 0
     primary: str = "student"  # the model that the page is about
+    validation: Validation | None = None  # of the teacher before it labelled; none: there was none to validate
 
     def model(self, name: str) -> Model | None:
         """Return the model called `name`; None where there is none."""

@@ -13,6 +13,7 @@ from ckd_dist.report.timing import Timing
 from ckd_dist.studies.disease.report.curves import Bin, Curves
 from ckd_dist.studies.disease.report.results import Role
 from ckd_dist.studies.disease.report.table1 import Table1
+from ckd_dist.studies.disease.report.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class DiseaseReport:
     flow: Sequence[FlowStep]
     tables_read: Sequence[TableRead]
     table1: Table1
+    validation: Validation | None  # of the teacher, on tuning
 
     def model(self, name: str) -> ScoredModel:
         """Return the row of the model called `name`.  Raise KeyError where there is none."""

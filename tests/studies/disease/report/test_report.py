@@ -57,6 +57,19 @@ def test_pages_say_what_the_numbers_say(written: Path) -> None:
         assert "student.optim.epochs" in page
 
 
+def test_was_there_something_to_teach(written: Path, tmp_path: Path, synthetic_results: Make) -> None:
+    """The verdict on the teacher, beside what its student could expect, before and after its temperature."""
+    for name in ("report.md", "report.html"):
+        text = (written / name).read_text()
+        assert "the teacher has something to teach: on 120 labelled tuning pairs of 48 patients" in text
+        assert all(number in text for number in ("0.310", "0.380", "0.410", "−0.070 (−0.090 to −0.050)"))
+    numbers = json.loads((written / "metrics.json").read_text())["validation"]
+    assert numbers["scores"]["taught"]["log_loss"]["value"] == 0.31 and numbers["log_loss"]["verdict"] == "better"
+    without = write_report(dataclasses.replace(synthetic_results(40), validation=None), tmp_path)
+    assert without["validation"] is None
+    assert not any("something to teach" in (tmp_path / name).read_text() for name in ("report.md", "report.html"))
+
+
 def test_what_was_read_stands_on_the_page_and_beside_the_numbers(written: Path) -> None:
     """F4 of the field's findings: what extract lost reached neither page nor metrics.json."""
     numbers = json.loads((written / "metrics.json").read_text())
