@@ -77,7 +77,8 @@ class Lora:
     alpha: float = what(32.0, "scale: alpha / rank", gt=0)
     dropout: float = what(0.05, "dropout on the adapter's input", ge=0, lt=1)
     targets: tuple[str, ...] = what(
-        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), "projections that get an adapter"
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        "projections and embeddings that get an adapter, by their names in the base; the head is trained whole",
     )
 
 

@@ -1,12 +1,16 @@
-"""A teacher under ZeRO: built while its weights are spread, and wrapped in the engine that trains it."""
+"""A teacher under ZeRO: built while its weights are spread, wrapped in the engine that trains it, and exported."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from ckd_dist.config import Lora, Optim
+from ckd_dist.engine.export import Form
+from ckd_dist.engine.readback import Predictor
 from ckd_dist.engine.zero import ZeroEngine, read_sharding, sharded_loading
+from ckd_dist.models.export import export_teacher
 from ckd_dist.models.teacher import TeacherOptions
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.world import World
@@ -43,3 +47,8 @@ def teacher_under_zero(
     )
     model = build(options)
     return model, ZeroEngine(model, optim, world, sharding=sharding, dtype=training.dtype)
+
+
+def teacher_form(load: Callable[..., Predictor], dtype: str) -> Form:
+    """Return how a teacher is written and read.  load: of a folder, `dtype` and `device`.  dtype: its weights'."""
+    return Form(export_teacher, partial(load, dtype=getattr(torch, dtype)), dtype)

@@ -158,12 +158,17 @@ def check_fit(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from reporting the fresh head as missing (`check_loaded` looks), and PEFT from deprecations."""
+    """Keep transformers from reporting the fresh head as missing (`check_loaded` looks), and PEFT from deprecations.
+
+    PEFT also warns of an adapter on embeddings that are tied to the last layer, which matters where it is merged into
+    a causal language model: here that is never done (predict.py's `load_answerer`).
+    """
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", ".*tie_word_embeddings", UserWarning)
             yield
     finally:
         logging.set_verbosity(verbosity)

@@ -83,7 +83,7 @@ class Embedder:
             places = order[part]
             ids_BL, attention_BL = pad([rows_U[i] for i in places], self.tokenizer.pad_token_id)
             padded = lengths_U[places[-1]] < ids_BL.shape[1]
-            vectors_UD[torch.from_numpy(places)] = self._forward(ids_BL, attention_BL, padded and not causal)
+            vectors_UD[torch.from_numpy(places)] = self.forward(ids_BL, attention_BL, padded and not causal)
             done += len(places)
             if track:
                 track(done, len(rows_U))
@@ -93,7 +93,7 @@ class Embedder:
             )
         return vectors_UD.cpu().numpy()[row_of_N]
 
-    def _forward(self, ids_BL: Tensor, attention_BL: Tensor, masked: bool) -> Tensor:
+    def forward(self, ids_BL: Tensor, attention_BL: Tensor, masked: bool) -> Tensor:
         """Return float32 [B, width].  masked: whether padding is kept from the model; a causal one never sees it."""
         ids_BL, attention_BL = (t.to(self.backbone.device, non_blocking=True) for t in (ids_BL, attention_BL))
         extra = {"attention_mask": attention_BL} if masked else {}

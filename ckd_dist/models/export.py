@@ -14,7 +14,6 @@ the leader.
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -22,20 +21,19 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ckd_dist.files import filling
+from ckd_dist.models.adapter import ADAPTER, as_saved, trained_part
 from ckd_dist.models.base import labels_of, open_config
 from ckd_dist.models.card import DISEASES, TAGS, Card, Exported, write_card
 from ckd_dist.models.fingerprint import fingerprint
-from ckd_dist.models.teacher import ADAPTER
 from ckd_dist.models.wrapper import Wrapper
 
-ADAPTED = re.compile(r"\.lora_[AB]\.|\.modules_to_save\.")
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 
 
@@ -81,10 +79,12 @@ export_student = partial(export_model, "student")
 
 def _tensors(wrapper: Wrapper, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What is to be saved, under the names of `wrapper.model`, in its parameters' own dtypes."""
-    own = dict(wrapper.model.named_parameters())
     given = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    if isinstance(wrapper.model, PeftModel):  # the base stays where it is
-        own, given = ({k: v for k, v in names.items() if ADAPTED.search(k)} for names in (own, given))
+    if isinstance(wrapper.model, PeftModel):  # the base, which is frozen, stays where it is
+        own = trained_part(wrapper.model)
+        given = {name: tensor for name, tensor in given.items() if name in own}
+    else:
+        own = dict(wrapper.model.named_parameters())
     lost = [name for name in own if name not in given]
     if lost:
         raise ValueError(f"export: {len(lost)} tensors of the model were not handed over, first {lost[0]}")
@@ -94,7 +94,7 @@ def _tensors(wrapper: Wrapper, weights: Mapping[str, Tensor]) -> dict[str, Tenso
 
 def _save_adapter(wrapper: Wrapper, tensors: dict[str, Tensor], temporary: Path, folder: Path) -> str:
     """Adapter and head in PEFT's names; the base stays where it is and is named."""
-    own = get_peft_model_state_dict(wrapper.model, state_dict=tensors)
+    own = as_saved(wrapper.model, tensors)
     save_file({k: t.contiguous() for k, t in own.items()}, temporary / ADAPTER, metadata={"format": "pt"})
     settings = wrapper.model.peft_config["default"]
     base, was_training = settings.base_model_name_or_path, settings.inference_mode

@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from ckd_dist.models.base import CLASS_HEAD
+from ckd_dist.models.base import ANSWER_HEAD, CLASS_HEAD
 from ckd_dist.models.budget import batches
 from ckd_dist.models.rows import Tokens, pad
-from ckd_dist.models.saved import load_saved
+from ckd_dist.models.saved import load_saved, open_saved
 from ckd_dist.models.wrapper import Wrapper
 
 MIN_PREFIX = 16  # tokens; a shorter shared start is not worth a cache
@@ -34,6 +34,13 @@ def load_classifier(
     """Load an exported classifier, teacher (an adapter merged into its base) or student, ready to predict."""
     model = load_saved(Path(folder), CLASS_HEAD, "classifier", dtype, device)
     return Wrapper(model, "decoder" if hasattr(model, "score") else "encoder").eval()
+
+
+def load_answerer(
+    folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Wrapper:
+    """Load an exported answerer, its adapter unmerged: merged into embeddings, it would reach a tied last layer."""
+    return Wrapper(open_saved(Path(folder), ANSWER_HEAD, "answerer", dtype, device), "answers").eval()
 
 
 @torch.inference_mode()

@@ -1,6 +1,10 @@
 """After a step, the update has used the sum of all losses: over ranks, and over uneven micro-batches."""
 
+import errno
 import os
+import time
+from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import get_args
 
@@ -10,6 +14,7 @@ import torch
 from torch import nn
 
 from ckd_dist.config import DataParallelism
+from ckd_dist.engine.alone import alone
 from ckd_dist.engine.choose import data_parallel
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
@@ -132,3 +137,36 @@ def test_bfloat16_follows_float32(plain):
     found = run_ranks(2, trained, ["ddp", 1, 3], "bfloat16")[0]
     for kind in ("ddp", 1, 3):
         np.testing.assert_allclose(found[kind][0], plain[0], rtol=2e-2)
+
+
+# --- ranks that wait for the leader ---
+
+
+def waiting(world):
+    """What every rank hears of the leader's work: done after the group's time limit, or failed in some way."""
+    limit = timedelta(seconds=3)
+    torch.distributed.init_process_group("gloo", rank=world.rank, world_size=world.num_ranks, timeout=limit)
+    heard, done = [], []
+
+    def slow():
+        time.sleep(1.5 * limit.total_seconds())
+        done.append(world.rank)
+
+    def fail(error):
+        raise error
+
+    alone(world, torch.device("cpu"), slow)
+    for error in (ValueError("schlüssel fehlt"), OSError(errno.ENOSPC, "full"), RuntimeError("odd " * 2000)):
+        try:
+            alone(world, torch.device("cpu"), partial(fail, error))
+        except Exception as found:
+            heard.append((type(found).__name__, getattr(found, "errno", None), str(found)[:30]))
+    return done, heard
+
+
+def test_ranks_wait_for_a_slow_leader_and_hear_of_its_failure():
+    (first, by_leader), (second, by_other) = run_ranks(2, waiting)
+    assert first == [0] and second == []
+    assert by_leader[0] == by_other[0] == ("ValueError", None, "schlüssel fehlt")
+    assert by_leader[1][:2] == by_other[1][:2] == ("OSError", errno.ENOSPC)
+    assert by_leader[2] == ("RuntimeError", None, ("odd " * 8)[:30]) and by_other[2][2] == by_leader[2][2]

@@ -16,12 +16,13 @@ from transformers import (
 )
 
 from ckd_dist.config import Lora
+from ckd_dist.models.adapter import adopt_adapter
 from ckd_dist.models.card import Card
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student, export_teacher
 from ckd_dist.models.fingerprint import fingerprint
 from ckd_dist.models.predict import load_classifier
-from ckd_dist.models.teacher import adopt_adapter, build_answerer, build_classifier
+from ckd_dist.models.teacher import build_answerer, build_classifier
 from tests.models.small import ADAPTER, FULL, NAMES, TEXTS, shake
 
 CARD = Card(data="MIMIC-III 1.4", cohort="pairs of visits", scores={"auroc": 0.7})

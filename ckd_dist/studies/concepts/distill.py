@@ -12,7 +12,7 @@ import polars as pl
 
 from ckd_dist.config import DataParallelism
 from ckd_dist.engine.choose import data_parallel
-from ckd_dist.engine.export import Trained, publish, with_scores
+from ckd_dist.engine.export import Form, Trained, publish, with_scores
 from ckd_dist.engine.loop import Fitted, Phase
 from ckd_dist.engine.train import predict, train
 from ckd_dist.models.base import Start, load_tokenizer
@@ -22,7 +22,7 @@ from ckd_dist.softlabels.read import read_labels
 from ckd_dist.softlabels.stream import eval_slots, steps_of
 from ckd_dist.studies.concepts.cases.cases import read_cases
 from ckd_dist.studies.concepts.embed import read_phrases
-from ckd_dist.studies.concepts.encoder import build_concept_student, export_concept_student
+from ckd_dist.studies.concepts.encoder import build_concept_student, export_concept_student, load_concept_student
 from ckd_dist.studies.concepts.grid import members, pairs
 from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from ckd_dist.studies.concepts.task import SpaceTask, SpaceWeights
@@ -91,8 +91,8 @@ def train_encoder(
     fitted = train(engine, task, steps_of(phase.optim, world, task.lengths, task.weights), phase, evaluate)
     if not fitted.complete:
         return None
-    trained = Trained(model, tokenizer, with_scores(card, len(learn), fitted))
-    publish(engine, trained, phase.folder, phase.digest, export_concept_student)
+    trained = Trained(model, tokenizer, with_scores(card, len(learn), fitted), (tuning, task))
+    publish(engine, trained, phase, Form(export_concept_student, load_concept_student, training.dtype))
     return fitted
 
 

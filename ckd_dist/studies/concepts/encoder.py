@@ -7,15 +7,17 @@ and `embed.load_embedder` read it.  The linear layer is called `classifier`, as 
 Left out: to go on from the linear layer of an earlier student; a base gives its backbone alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ckd_dist.models.backbone import load_backbone
 from ckd_dist.models.base import check_fit, load_tokenizer
 from ckd_dist.models.card import CONCEPTS, Card, Exported, write_card
+from ckd_dist.models.embed import load_embedder
 from ckd_dist.models.export import check_saved, exporting
 from ckd_dist.models.pooling import mean
 from ckd_dist.models.seeded import seeded
@@ -79,3 +81,13 @@ def export_concept_student(
         mark = fingerprint_modules(temporary)
         write_card(temporary / "README.md", card, Exported("student", model.model.config._name_or_path, mark), CONCEPTS)
     return mark
+
+
+def load_concept_student(folder: Path, device: torch.device | str = "cpu") -> Callable[..., Tensor]:
+    """Load an exported student as any model that embeds phrases; return a forward pass like `ConceptStudent`'s."""
+    embedder = load_embedder(folder, device=device)
+
+    def forward(input_ids_BL: Tensor, attention_BL: Tensor, units_U2: Tensor | None = None) -> Tensor:
+        return embedder.forward(input_ids_BL, attention_BL, masked=True)
+
+    return forward

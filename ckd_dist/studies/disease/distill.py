@@ -14,7 +14,7 @@ import numpy as np
 
 from ckd_dist.config import DataParallelism, Optim
 from ckd_dist.engine.choose import data_parallel
-from ckd_dist.engine.export import Trained, publish, with_scores
+from ckd_dist.engine.export import Form, Trained, publish, with_scores
 from ckd_dist.engine.loop import Engine, Fitted, Phase
 from ckd_dist.engine.train import predict
 from ckd_dist.models.base import Start, load_tokenizer
@@ -22,6 +22,7 @@ from ckd_dist.models.card import Card
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student
 from ckd_dist.models.losses import Mixing
+from ckd_dist.models.predict import load_classifier
 from ckd_dist.report.calibrate import fit_calibration
 from ckd_dist.schedule import epochs_as_long
 from ckd_dist.softlabels.stream import eval_slots
@@ -73,8 +74,8 @@ def train_student(
     fitted = fit_labels(engine, task, tuning, phase)
     if not fitted.complete:
         return None
-    trained = Trained(model, tokenizer, with_scores(card, len(task.lengths), fitted))
-    publish(engine, trained, phase.folder, phase.digest, export_student)
+    trained = Trained(model, tokenizer, with_scores(card, len(task.lengths), fitted), (tuning, task))
+    publish(engine, trained, phase, Form(export_student, load_classifier, training.dtype))
     _calibrate(engine, tuning, phase, names)
     return fitted
 

@@ -33,6 +33,7 @@ from ckd_dist.engine.loop import Fitted, Phase
 from ckd_dist.engine.teacher import TeacherTraining
 from ckd_dist.engine.train import best_of
 from ckd_dist.files import files_below, replacing, write
+from ckd_dist.models.adapter import check_targets
 from ckd_dist.models.base import Start, base_model, classifier_config, load_tokenizer
 from ckd_dist.models.losses import Mixing
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
@@ -197,6 +198,8 @@ def _train_fold(context: Context, fold: Fold, folder: Path) -> Fitted | None:
     seen, card = replace(seen_by("teacher", settings), fold=fold), teacher_card_of(recipe, fold)
     training, of_fold = values_of(settings, TeacherTraining), [fold.name] if fold.name else []
     start = Start(base_model(run, "teacher", settings.base), settings.revision, recipe.prompt.teacher_tokens)
+    if "lora" in (settings.tuning, settings.sft_tuning):  # refused before the first phase
+        check_targets(start.base, start.revision, settings.lora.targets)
     phase = partial(Phase, callbacks=context.callbacks, scalars=run.tensorboard / "teacher" / fold.name)
     if settings.sft.epochs:
         digest = context.digest("sft", *of_fold, without=["teacher.labels"])

@@ -13,11 +13,13 @@ import polars as pl
 
 from ckd_dist.engine.export import Trained, is_exported, publish, with_scores
 from ckd_dist.engine.loop import Engine, Fitted, Phase
-from ckd_dist.engine.teacher import TeacherTraining, teacher_under_zero
+from ckd_dist.engine.teacher import TeacherTraining, teacher_form, teacher_under_zero
 from ckd_dist.engine.train import mean_loss, predict, train
+from ckd_dist.models.adapter import adopt_adapter
 from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
-from ckd_dist.models.teacher import TeacherOptions, adopt_adapter, build_answerer, build_classifier
+from ckd_dist.models.predict import load_answerer, load_classifier
+from ckd_dist.models.teacher import TeacherOptions, build_answerer, build_classifier
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import eval_slots, steps_of
 from ckd_dist.studies.disease.rows import Chosen, disease_task, read_table
@@ -47,7 +49,7 @@ def train_on_answers(
     fitted = train(engine, task, steps_of(phase.optim, world, task.lengths, task.weights), phase, evaluate)
     if not fitted.complete:
         return None
-    publish(engine, Trained(model, tokenizer, card), phase.folder, phase.digest)
+    publish(engine, Trained(model, tokenizer, card, (tuning, task)), phase, teacher_form(load_answerer, training.dtype))
     return phase.folder
 
 
@@ -68,8 +70,8 @@ def train_classifier(
     fitted = fit_labels(engine, task, tuning, phase)
     if not fitted.complete:
         return None
-    trained = Trained(model, tokenizer, with_scores(card, len(task.lengths), fitted))
-    publish(engine, trained, phase.folder, phase.digest)
+    trained = Trained(model, tokenizer, with_scores(card, len(task.lengths), fitted), (tuning, task))
+    publish(engine, trained, phase, teacher_form(load_classifier, training.dtype))
     return fitted
 
 

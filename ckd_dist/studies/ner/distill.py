@@ -9,7 +9,7 @@ import numpy as np
 
 from ckd_dist.config import DataParallelism, Optim
 from ckd_dist.engine.choose import data_parallel
-from ckd_dist.engine.export import Trained, publish, with_scores
+from ckd_dist.engine.export import Form, Trained, publish, with_scores
 from ckd_dist.engine.loop import Fitted, Phase
 from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
@@ -27,7 +27,7 @@ from ckd_dist.studies.ner.rows import (
     soft_tags,
 )
 from ckd_dist.studies.ner.runfolder import NerRun
-from ckd_dist.studies.ner.tagger import build_tagger
+from ckd_dist.studies.ner.tagger import build_tagger, load_tagger
 from ckd_dist.studies.ner.task import CONTINUATION, NerTask, Reading, Tags, stood_in
 from ckd_dist.studies.ner.teach import fit_tags, gold_task
 from ckd_dist.studies.ner.windows import Windows
@@ -103,8 +103,8 @@ def train_student(
     fitted = fit_tags(engine, task, tuning, phase)
     if not fitted.complete:
         return None
-    trained = Trained(model, tokenizer, with_scores(card, len(task.rows_N), fitted))
-    publish(engine, trained, phase.folder, phase.digest, export_student)
+    trained = Trained(model, tokenizer, with_scores(card, len(task.rows_N), fitted), (tuning, task))
+    publish(engine, trained, phase, Form(export_student, load_tagger, training.dtype))
     return fitted
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ckd_dist.engine.export import Trained, publish, with_scores
 from ckd_dist.engine.loop import Engine, Fitted, Phase
-from ckd_dist.engine.teacher import TeacherTraining, teacher_under_zero
+from ckd_dist.engine.teacher import TeacherTraining, teacher_form, teacher_under_zero
 from ckd_dist.engine.train import predict, train
 from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
@@ -14,7 +14,7 @@ from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import eval_slots, steps_of
 from ckd_dist.studies.ner.rows import GoldSample, chosen_gold, gold_of, only, read_split, windows_of
 from ckd_dist.studies.ner.runfolder import NerRun
-from ckd_dist.studies.ner.tagger import build_tag_teacher
+from ckd_dist.studies.ner.tagger import build_tag_teacher, load_tagger
 from ckd_dist.studies.ner.task import NerTask, Reading, Tags
 from ckd_dist.studies.ner.windows import Windows
 from ckd_dist.world import World
@@ -35,8 +35,8 @@ def train_tag_teacher(
     fitted = fit_tags(engine, task, tuning, phase)
     if not fitted.complete:
         return None
-    trained = Trained(model, tokenizer, with_scores(card, len(task.rows_N), fitted))
-    publish(engine, trained, phase.folder, phase.digest)
+    trained = Trained(model, tokenizer, with_scores(card, len(task.rows_N), fitted), (tuning, task))
+    publish(engine, trained, phase, teacher_form(load_tagger, training.dtype))
     return fitted
 
 
