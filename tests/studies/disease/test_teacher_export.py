@@ -15,6 +15,7 @@ from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.rows import disease_task
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import Seen
 from ckd_dist.study import Context, run_stage
 from tests.end_to_end.small import SMALL
 from tests.engine.fakes import run_ranks
@@ -49,7 +50,7 @@ def test_an_adapter_of_embeddings_trained_on_two_ranks_scores_as_trained(prompte
         names = load_file(folder / ADAPTER)
         assert len(names) == 2 * 4 + heads and sum("lora_embedding_" in name for name in names) == 2
     pad_id = load_tokenizer(prompted.base("teacher")).pad_token_id
-    tuning = disease_task(prompted, "tuning", "teacher", pad_id)
+    tuning = disease_task(prompted, "tuning", "teacher", pad_id, Seen("teacher"))
     rows = np.arange(len(tuning.lengths))
     logits_NK = predict_logits(load_classifier(prompted.teacher), tuning.tokens, rows, micro_tokens=4096, pad_id=pad_id)
     trained = read(prompted, "train_teacher").numbers["tuning"]
