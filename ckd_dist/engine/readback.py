@@ -69,15 +69,6 @@ def read_back(load: Callable[..., Predictor], folder: Path, num_bytes: int, expe
     with torch.no_grad():
         loaded_UK = load(folder, device=device)(batch.input_ids_BL, batch.attention_BL, batch.units_U2).float().cpu()
     apart, bound = difference(loaded_UK, expected.logits_UK), AGREE[expected.precision]
-    print(
-        "APART",
-        folder.name,
-        expected.precision,
-        apart,
-        float(expected.logits_UK.std()),
-        list(expected.logits_UK.shape),
-        flush=True,
-    )
     if not apart <= bound:
         raise ValueError(
             f"export {folder}: read back, it does not predict what was trained: logits are {apart:.2g} standard "

@@ -21,7 +21,17 @@ from tests.end_to_end.small import SMALL
 from tests.engine.fakes import run_ranks
 
 TARGETS = '["q_proj", "v_proj", "down_proj", "embed_tokens"]'
-LEARNING = (f"teacher.lora.targets={TARGETS}", "teacher.labels.learning_rate=1e-2", "teacher.labels.epochs=3")
+LEARNING = (
+    f"teacher.lora.targets={TARGETS}",
+    "teacher.labels.learning_rate=1e-2",
+    "teacher.labels.epochs=3",
+    "teacher.sft_tuning=lora",
+)
+    f"teacher.lora.targets={TARGETS}",
+    "teacher.labels.learning_rate=1e-2",
+    "teacher.labels.epochs=3",
+    "teacher.sft_tuning=lora",
+)
 
 
 def recipe_with(*overrides):
@@ -61,6 +71,7 @@ def test_an_adapter_of_embeddings_trained_on_two_ranks_scores_as_trained(prompte
 def test_a_target_that_cannot_be_exported_is_refused_before_the_first_phase(prompted, target):
     """Also where supervised fine-tuning, which comes first, trains all weights and gets no adapter."""
     overrides = (f'teacher.lora.targets=["{target}"]', "teacher.sft_tuning=full")
+    before = sorted(prompted.teacher.rglob("*"))
     with pytest.raises(ValueError, match=f"no projection or embedding named '{target}', which lora.targets asks for"):
         run_stage(STUDY, STUDY.stages["train_teacher"], Context(recipe_with(*overrides), prompted))
-    assert not list(prompted.teacher.rglob("*.safetensors"))
+    assert sorted(prompted.teacher.rglob("*")) == before
