@@ -27,11 +27,6 @@ LEARNING = (
     "teacher.labels.epochs=3",
     "teacher.sft_tuning=lora",
 )
-    f"teacher.lora.targets={TARGETS}",
-    "teacher.labels.learning_rate=1e-2",
-    "teacher.labels.epochs=3",
-    "teacher.sft_tuning=lora",
-)
 
 
 def recipe_with(*overrides):
