@@ -48,6 +48,7 @@ bench: encoder
 	$(VENV)/bin/python tests/bench/student_epoch.py
 	$(VENV)/bin/python tests/bench/engine_step.py
 	$(VENV)/bin/python tests/bench/engine_step.py --study ner
+	$(VENV)/bin/python tests/bench/ranking.py
 	$(VENV)/bin/python tests/bench/gazetteer.py
 	$(VENV)/bin/python tests/bench/tagger_inference.py
 	$(VENV)/bin/python tests/bench/embedding.py

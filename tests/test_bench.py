@@ -249,6 +249,17 @@ def test_only_known_cards_have_a_peak():
     assert peak_of("NVIDIA H100 PCIe") is None and peak_of("CPU") is None
 
 
+def test_ranking_runs_and_is_scikit_learns_where_nothing_ties():
+    untied, *tied = [
+        line for line in bench("ranking.py", "--rows", "2000", "--rounds", "1").splitlines() if "AUPRC" in line
+    ]
+    ours, theirs = (
+        float(part.split()[0].strip(";")) for part in untied.partition("AUPRC ")[2].split(", scikit-learn ")
+    )
+    assert ours == theirs and len(tied) == 2
+    assert all("ours / scikit-learn" in line for line in (untied, *tied))
+
+
 def test_gazetteer_runs():
     said = bench("gazetteer.py", "--terms", "300", "--words", "5000")
     assert "words a minute" in said

@@ -1,4 +1,9 @@
-"""Metrics equal scikit-learn's and numbers worked by hand; what cannot be scored is NaN and left out of means."""
+"""Metrics equal scikit-learn's and numbers worked by hand; what cannot be scored is NaN and left out of means.
+
+AUPRC is exact under ties: the mean over all orders of the tied rows.
+"""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -7,6 +12,11 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from ckd_dist.report import metrics
+from tests.report.ties import expected_auprc
+
+TIED = st.integers(2, 6).flatmap(
+    lambda n: st.tuples(*(st.lists(each, min_size=n, max_size=n) for each in (st.booleans(), st.integers(0, 2))))
+)
 
 
 def with_ties(num_rows: int, num_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +39,8 @@ def test_by_hand() -> None:
     assert found.observed()["cell_accuracy"] == pytest.approx(6 / 8)
     squares = [0.01, 0.04, 0.64, 0.01, 0.09, 0.16, 0.01, 0.01]
     assert found.observed()["brier"] == pytest.approx(sum(squares) / 8)
+    of_what_came = [0.9, 0.2, 0.7, 0.9, 0.8, 0.9, 0.6, 0.9]
+    assert found.observed()["log_loss"] == pytest.approx(-np.log(of_what_came).mean())
 
 
 def test_ece_by_hand() -> None:
@@ -40,22 +52,72 @@ def test_ece_by_hand() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_scikit_learn_with_ties(seed: int) -> None:
+    """AUPRC alone is compared without: scikit-learn puts a tie's positives at its end."""
     labels_NK, probabilities_NK = with_ties(60, 5, seed)
     bits_NK = (probabilities_NK > 0.4).astype(int)
     found = metrics.score(labels_NK, probabilities_NK, bits_NK).observed()
     for average in ("macro", "micro"):
         auroc = reference.roc_auc_score(labels_NK, probabilities_NK, average=average)
-        auprc = reference.average_precision_score(labels_NK, probabilities_NK, average=average)
         f1 = reference.f1_score(labels_NK, bits_NK, average=average)
-        wanted = {f"{average}_auroc": auroc, f"{average}_auprc": auprc, f"{average}_f1": f1}
+        wanted = {f"{average}_auroc": auroc, f"{average}_f1": f1}
         assert {name: found[name] for name in wanted} == pytest.approx(wanted)
     brier = np.mean([reference.brier_score_loss(y, p) for y, p in zip(labels_NK.T, probabilities_NK.T, strict=True)])
     assert found["brier"] == pytest.approx(brier)
+    log_loss = np.mean([reference.log_loss(y, p) for y, p in zip(labels_NK.T, probabilities_NK.T, strict=True)])
+    assert found["log_loss"] == pytest.approx(log_loss)  # some probabilities are 0 and 1
+    untied_NK = np.random.default_rng(seed).permutation(probabilities_NK.size).reshape(probabilities_NK.shape) / 300
+    for average in ("macro", "micro"):
+        auprc = reference.average_precision_score(labels_NK, untied_NK, average=average)
+        assert metrics.score(labels_NK, untied_NK).observed()[f"{average}_auprc"] == pytest.approx(auprc)
+
+
+def average_precision(label_N: np.ndarray, score_N: np.ndarray) -> float:
+    """Return the mean precision at the positives, down a ranking without ties."""
+    hit_N = label_N[np.argsort(-score_N)]
+    return (np.cumsum(hit_N) / np.arange(1, len(hit_N) + 1))[hit_N].mean()
+
+
+@settings(max_examples=40, deadline=None)
+@given(TIED)
+def test_auprc_is_the_mean_over_all_orders_within_ties(rows: tuple[list[bool], list[int]]) -> None:
+    """Every permutation of the rows breaks the ties once; scores are whole numbers, so that they stay in order."""
+    label_N, score_N = (np.array(part) for part in rows)
+    if len(set(rows[0])) < 2:
+        return
+    orders = itertools.permutations(range(len(label_N)))
+    mean = np.mean([average_precision(label_N, score_N + 0.01 * np.array(order)) for order in orders])
+    assert metrics.macro_ranking(label_N[:, None], score_N[:, None])[1] == pytest.approx(mean, rel=1e-12)
+    assert expected_auprc(label_N, score_N) == pytest.approx(mean, rel=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(20, 200), st.integers(1, 30))
+def test_auprc_is_the_mean_over_random_orders_within_ties(seed: int, num_rows: int, grid: int) -> None:
+    """Noise below the steps of the scores breaks ties at random; 5 standard errors of the mean of 200 draws."""
+    random = np.random.default_rng(seed)
+    score_N = random.integers(0, grid, num_rows).astype(float)
+    label_N = random.random(num_rows) < 0.3
+    label_N[:2] = (True, False)
+    drawn = [average_precision(label_N, score_N + random.random(num_rows) / 2) for _ in range(200)]
+    found = metrics.macro_ranking(label_N[:, None], score_N[:, None])[1]
+    assert abs(found - np.mean(drawn)) <= 5 * np.std(drawn) / np.sqrt(200) + 1e-12
+
+
+@pytest.mark.parametrize("grid", [5, None])
+def test_many_rows_lose_no_digit(grid: int | None) -> None:
+    """Differences of harmonic numbers cancel: what is left is the sum place by place, and scikit-learn's."""
+    random = np.random.default_rng(0)
+    score_N = random.normal(size=100_000)
+    label_N = random.random(len(score_N)) < 1 / (1 + np.exp(3 - score_N))
+    score_N = score_N if grid is None else (score_N * grid).round()
+    wanted = reference.average_precision_score if grid is None else expected_auprc
+    found = metrics.macro_ranking(label_N[:, None], score_N[:, None])[1]
+    assert found == pytest.approx(wanted(label_N, score_N), rel=1e-11)
 
 
 @pytest.mark.parametrize("grid", [1, 3, 12, None])
 def test_macro_ranking_is_scikit_learns_mean_over_labels_of_two_classes(grid: int | None) -> None:
-    """On a coarse grid nearly all scores tie; a label of one class is left out; scores are logits."""
+    """On a coarse grid nearly all scores tie, and AUPRC is the mean over orders; scores are logits."""
     random = np.random.default_rng(0)
     for num_rows in (2, 3, 17, 120):
         labels_NK = random.integers(0, 2, (num_rows, 5))
@@ -63,13 +125,11 @@ def test_macro_ranking_is_scikit_learns_mean_over_labels_of_two_classes(grid: in
         scores_NK = random.normal(size=labels_NK.shape).astype(np.float32)
         scores_NK = scores_NK if grid is None else (scores_NK * grid).round()
         both = [k for k in range(5) if 0 < labels_NK[:, k].sum() < num_rows]
-        for found, of_scikit in zip(
-            metrics.macro_ranking(labels_NK, scores_NK),
-            (reference.roc_auc_score, reference.average_precision_score),
-            strict=True,
-        ):
-            wanted = np.mean([of_scikit(labels_NK[:, k], scores_NK[:, k]) for k in both])
-            assert found == pytest.approx(wanted, rel=1e-14)
+        found = metrics.macro_ranking(labels_NK, scores_NK)
+        auprc_of = reference.average_precision_score if grid is None else expected_auprc
+        for value, score_of in zip(found, (reference.roc_auc_score, auprc_of), strict=True):
+            wanted = np.mean([score_of(labels_NK[:, k], scores_NK[:, k]) for k in both])
+            assert value == pytest.approx(wanted, rel=1e-13)
 
 
 def test_macro_ranking_knows_nothing_of_one_class() -> None:
@@ -93,7 +153,7 @@ def test_a_weight_is_a_repetition(data: st.DataObject) -> None:
         assert np.isnan(auprc_D[0])
     else:
         assert auroc_D[0] == pytest.approx(reference.roc_auc_score(label_N[again], score_N[again]))
-        assert auprc_D[0] == pytest.approx(reference.average_precision_score(label_N[again], score_N[again]))
+        assert auprc_D[0] == pytest.approx(expected_auprc(label_N[again], score_N[again]))
 
 
 def test_a_label_with_one_class_is_left_out() -> None:

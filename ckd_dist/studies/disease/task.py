@@ -10,6 +10,7 @@ from torch import Tensor
 from ckd_dist.engine.task import Batch, label_loss
 from ckd_dist.models.losses import HARD_ALONE, Mixing, mixed_loss
 from ckd_dist.models.rows import Tokens, pad
+from ckd_dist.report.calibrate import cross_entropy
 from ckd_dist.report.metrics import macro_ranking
 
 
@@ -88,18 +89,21 @@ class DiseaseTask:
         return float(loss) / float(self.weights.sum())
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
-        """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) of labelled rows; macros leave out labels of one class.
+        """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) and log_loss of labelled rows; NaN where there is none.
 
-        Raises ValueError where a logit is not finite.
+        Macros leave out labels of one class; log_loss is the mean over all cells, in nats, and neg_log_loss minus that,
+        for whoever chooses by the highest.  Raises ValueError where a logit is not finite.
         """
         known = np.asarray(self.labelled_N)[rows] > 0
         hard, logits = np.asarray(self.hard_NK)[rows][known], logits_UK[known]
         if not np.isfinite(logits).all():
             raise ValueError("some tuning logits are not finite: the model has diverged")
         macro_auroc, macro_auprc = macro_ranking(hard, logits)
+        log_loss = cross_entropy(logits.astype(np.float64), hard) if len(hard) else float("nan")
         nothing = np.isnan(macro_auroc)
         micro_f1 = float("nan") if nothing else float(f1_score(hard.ravel(), logits.ravel() > 0, zero_division=0))
-        return {"macro_auroc": macro_auroc, "macro_auprc": macro_auprc, "micro_f1": micro_f1}
+        ranks = {"macro_auroc": macro_auroc, "macro_auprc": macro_auprc, "micro_f1": micro_f1}
+        return ranks | {"log_loss": log_loss, "neg_log_loss": -log_loss}
 
     def _empty(self) -> Batch:
         """Return a row of one pad token that weighs nothing."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, log_loss, roc_auc_score
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
@@ -95,7 +95,18 @@ def test_metrics_agree_with_scikit_learn_over_labelled_rows():
         np.mean([average_precision_score(hard[keep, k], logits[keep, k]) for k in (0, 1)])
     )
     assert got["micro_f1"] == pytest.approx(f1_score(hard[keep].ravel(), logits[keep].ravel() > 0))
+    probabilities = 1 / (1 + np.exp(-logits[keep]))
+    assert got["log_loss"] == -got["neg_log_loss"]
+    assert got["log_loss"] == pytest.approx(
+        np.mean([log_loss(hard[keep, k], probabilities[:, k], labels=(0, 1)) for k in range(3)])
+    )
     assert all(np.isnan(value) for value in this.metrics(rows[:0], logits[:0]).values())
+
+
+def test_log_loss_of_a_sure_and_wrong_model_stays_a_number():
+    this = DiseaseTask(Rows([1] * 2), 0, np.array([[1], [0]]), np.ones(2), None, HARD_ALONE)
+    got = this.metrics(np.arange(2), np.array([[-1000.0], [-1000.0]], np.float32))
+    assert got["log_loss"] == pytest.approx(500)
 
 
 def test_a_model_that_has_diverged_is_refused():

@@ -39,10 +39,10 @@ from ckd_dist.studies.disease.report.tables import (
 
 FEW_PAIRS, FEW_PATIENTS = 200, 50  # below: no claim may rest on the report
 FEW_IN_GROUP = 50  # pairs; below: a group's numbers are marked
-COMPARED = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "brier")
-LOWER_IS_BETTER = ("brier", "ece")
-GAP_METRICS = ("macro_auroc", "macro_auprc", "brier")
-GROUP_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "brier", "ece")
+COMPARED = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "log_loss", "brier")
+LOWER_IS_BETTER = ("log_loss", "brier", "ece")
+GAP_METRICS = ("macro_auroc", "macro_auprc", "log_loss", "brier")
+GROUP_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "log_loss", "brier", "ece")
 
 
 def measure(results: Results) -> DiseaseReport:

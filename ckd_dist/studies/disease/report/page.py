@@ -17,10 +17,11 @@ METRIC_TITLES = {
     "micro_auprc": "Micro-AUPRC",
     "micro_f1": "Micro-F1",
     "macro_f1": "Macro-F1",
+    "log_loss": "Log-loss",
     "brier": "Brier",
     "ece": "ECE",
 }
-MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "brier", "ece")
+MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "log_loss", "brier", "ece")
 
 VALIDATED = {"log_loss": "Log-loss", "brier": "Brier", "ece": "ECE", "macro_auroc": "Macro-AUROC"}
 

@@ -35,6 +35,7 @@ class Overall:
     macro_auprc: Estimate
     micro_auroc: Estimate
     micro_auprc: Estimate
+    log_loss: Estimate
     brier: Estimate
     ece: Estimate
     macro_ece: Estimate
@@ -49,6 +50,7 @@ class OfLabel:
 
     auroc: Estimate
     auprc: Estimate
+    log_loss: Estimate
     brier: Estimate
     ece: Estimate
     f1: Estimate

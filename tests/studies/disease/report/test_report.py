@@ -90,7 +90,7 @@ def test_what_was_read_stands_on_the_page_and_beside_the_numbers(written: Path) 
 
 
 def test_the_head_of_every_metric_says_which_way_is_better(written: Path) -> None:
-    """Errors are the better the lower they are, Brier and ECE; all else is the better the higher."""
+    """Log-loss, Brier and ECE are the better the lower they are; all else is the better the higher."""
     page = (written / "report.html").read_text()
     heads = dict(re.findall(r"<th>([\w-]+)<span>(\w+) is better</span></th>", page))
     assert heads == {
@@ -98,10 +98,11 @@ def test_the_head_of_every_metric_says_which_way_is_better(written: Path) -> Non
         "Macro-AUPRC": "higher",
         "Micro-F1": "higher",
         "Macro-F1": "higher",
+        "Log-loss": "lower",
         "Brier": "lower",
         "ECE": "lower",
     }
-    assert "Higher is better, but for Brier and ECE." in (written / "report.md").read_text()
+    assert "Higher is better, but for log-loss, Brier and ECE." in (written / "report.md").read_text()
 
 
 def test_page_is_one_file_without_script(written: Path) -> None:
