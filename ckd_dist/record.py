@@ -45,6 +45,10 @@ class Spec(Protocol):
         """Fields that name files outside the run folder: new contents under an old name are noticed."""
         ...
 
+    def besides(self, recipe: Any) -> Mapping[str, Any]:
+        """Return what shapes its output beside these, by name, such as another run's model; None: it is not here."""
+        ...
+
     @property
     def needed(self) -> Any:
         """needed(recipe): whether the recipe wants the stage at all."""
@@ -93,6 +97,7 @@ class Ledger:
         chosen = {key: value for key, value in everything.items() if _below(key, stage.fields)}
         for source in stage.sources:
             chosen[f"{source}_files"] = contents_of(everything[source])
+        chosen |= stage.besides(self.recipe)
         return json.loads(json.dumps(chosen))
 
     def inputs(self, name: str) -> dict[str, str]:
@@ -148,9 +153,9 @@ class Ledger:
 
     def _change_since(self, record: Record) -> str:
         """Which fields or files differ from what the record says; empty where none does."""
-        wanted = self.fields(record.stage)
-        for source in self.stages[record.stage].sources:
-            wanted[f"{source}_files"] = _where_mounted(wanted[f"{source}_files"], record.fields.get(f"{source}_files"))
+        wanted, stage = self.fields(record.stage), self.stages[record.stage]
+        for name in (*(f"{source}_files" for source in stage.sources), *stage.besides(self.recipe)):
+            wanted[name] = _where_mounted(wanted[name], record.fields.get(name))
         if changed := changes(record.fields, wanted):
             return "; ".join(changed)
         gone = [path for path in record.files if not (self.run.root / path).is_file()]
@@ -192,11 +197,17 @@ def records(run: RunFolder) -> dict[str, Record]:
     return {name: record for name, record in found.items() if record}
 
 
-def verify(run: RunFolder) -> list[str]:
-    """Hold every file of every finished stage against its hash: one sentence a problem, nothing where all holds."""
+def verify(run: RunFolder, reads: Mapping[str, tuple[str, ...]] | None = None) -> list[str]:
+    """Hold every file of every finished stage against its hash: one sentence a problem, nothing where all holds.
+
+    reads: stage -> patterns of those of its files that are looked at (see `Spec.reads`); none: all files of all stages.
+    """
     problems = []
     for name, record in records(run).items():
+        patterns = () if reads is None else reads.get(name)
         for path, expected in record.files.items():
+            if patterns is None or (patterns and not _fits(path, patterns)):
+                continue
             file = run.root / path
             if not file.is_file():
                 problems.append(f"{path}: gone; stage {name} will write it again")

@@ -107,6 +107,7 @@ class Stage:
     part: of the recipe, shown by --help; its `workers` run the stage.  fields: what shapes the output; none: `part`.
     reads: earlier stage -> patterns of those of its files that are read (record.Spec).  sources: fields that name files
     outside the run folder; the first stage's first is what --source sets.  size: a function (recipe, run) -> cost.Size.
+    shaped_by: a function (recipe) -> what else shapes the output, by name (record.Spec.besides).
     """
 
     name: str
@@ -119,10 +120,15 @@ class Stage:
     sources: tuple[str, ...] = ()
     needed: Callable[[Any], bool] = always
     size: Reference | None = None
+    shaped_by: Reference | None = None
 
     def __post_init__(self) -> None:
         if not self.fields:
             object.__setattr__(self, "fields", (self.part,))
+
+    def besides(self, recipe: Any) -> Mapping[str, Any]:
+        """Return what shapes the output beside fields and sources, by name; nothing for most (record.Spec.besides)."""
+        return resolve(self.shaped_by)(recipe) if self.shaped_by else {}
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,10 @@ class RunDataset:
 
 @dataclass(frozen=True)
 class Study:
-    """A study.  recipe: the class of its configuration, whose field `study` is its name.  recipes: by name."""
+    """A study.  recipe: the class of its configuration, whose field `study` is its name.  recipes: by name.
+
+    check: a function (recipe, run) that raises ValueError where the recipe cannot be run, before any stage begins.
+    """
 
     name: str
     help: str
@@ -164,6 +173,7 @@ class Study:
     run_folder: type[RunFolder] = RunFolder
     commands: tuple[Command, ...] = ()
     dataset: RunDataset | None = None
+    check: Reference | None = None
 
     def __post_init__(self) -> None:
         known = [name for name, _, _ in walk(self.recipe())]

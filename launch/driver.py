@@ -72,6 +72,7 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
     if world.num_ranks > 1 and len(names) > 1:
         raise ValueError("under torchrun run one stage at a time: the stages before training want one process")
     context, stages = replace(context, world=world), [study.stages[name] for name in names]
+    _check(study, context, names)
     if not world.is_leader:
         callbacks = Callbacks(should_stop=lock.stop_flag(context.run).exists)
         return _here(study, stages[0], replace(context, callbacks=callbacks))
@@ -94,6 +95,13 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
                 (_here if here else _on_cluster)(study, stage, watched)
                 stop.can_save = False
             _check_end(study, stage, context, stop)
+
+
+def _check(study: Study, context: Context, names: Sequence[str]) -> None:
+    """Raise ValueError where the study says that its recipe cannot be run, before anything is written."""
+    ledger = study.ledger(context.recipe, context.run)
+    if study.check and not all(ledger.is_done(name) for name in names):
+        resolve(study.check)(context.recipe, context.run)
 
 
 def _cluster(study: Study, stages: Sequence[Stage], context: Context) -> contextlib.AbstractContextManager[bool]:

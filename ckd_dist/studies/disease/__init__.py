@@ -7,7 +7,7 @@ from ckd_dist.studies.disease.recipes import RECIPES
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Command, RunDataset, Stage, Study
 
-STAGES, SIZE = f"{__name__}.stages", f"{__name__}.size"
+STAGES, SIZE, FROM_RUN = f"{__name__}.stages", f"{__name__}.size", f"{__name__}.from_run"
 
 CODES = ("events/metadata/codes.parquet",)
 BASE = ("base", "revision", "tiny")
@@ -24,8 +24,8 @@ OF_STUDENT = ("prompts/*.student.*", "base/student/*")
 
 
 def has_teacher(recipe: DiseaseRecipe) -> bool:
-    """Say whether a teacher is trained: not where soft labels are imported."""
-    return recipe.label.import_from is None
+    """Say whether a teacher is trained: not where soft labels are imported, or another run's teacher labels."""
+    return recipe.label.import_from is None and recipe.label.from_run is None
 
 
 STUDY = Study(
@@ -64,6 +64,7 @@ STUDY = Study(
             ),
             sources=("teacher.base",),
             reads={"extract": CODES, "select": ()},
+            shaped_by=f"{FROM_RUN}:prompts_shaped_by",
             size=f"{SIZE}:of_teacher_prompts",
         ),
         Stage(
@@ -106,6 +107,7 @@ STUDY = Study(
             runs="jobs",
             reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": (), "validate_teacher": JUDGED},
             sources=("label.import_from",),
+            shaped_by=f"{FROM_RUN}:labels_shaped_by",
             size=f"{SIZE}:of_labels",
         ),
         Stage(
@@ -143,6 +145,7 @@ STUDY = Study(
         ),
     ),
     run_folder=DiseaseRun,
+    check=f"{FROM_RUN}:check_teacher_run",
     dataset=RunDataset(f"{__name__}.dataset:rows_of", ("select", "prompt_teacher", "prompt_student", "label")),
     commands=(
         Command(

@@ -1,7 +1,9 @@
 """The first study's configuration.  Parts that studies share: ckd_dist/config.py."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from ckd_dist.config import (
@@ -18,6 +20,8 @@ from ckd_dist.config import (
     what,
 )
 from ckd_dist.schema import FEWEST_SUBJECTS
+
+RunPath = Annotated[str, AfterValidator(lambda path: str(Path(path).expanduser().absolute()))]  # kept whole
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -120,6 +124,9 @@ class Label(LabelPart):
     """Settings of teacher -> soft labels."""
 
     import_from: str | None = what(None, "soft-label JSON file in CKD-EHR's form, in place of a teacher's soft labels")
+    from_run: RunPath | None = how(  # the teacher in it is what decides, wherever the folder lies: teacher.py
+        None, "folder of another run of this study, whose teacher labels in place of the run's own"
+    )
     dtype: Literal["float32", "float16"] = what("float32", "precision of stored logits")
     temperature: Literal["none", "scalar", "per_label"] = what(
         "none",
@@ -176,11 +183,19 @@ class DiseaseRecipe:
 
     def __post_init__(self) -> None:
         """Raise ValueError where parts of the recipe contradict each other."""
-        if self.teacher.folds > 1 and self.label.import_from:
+        if self.label.import_from and self.label.from_run:
+            raise ValueError("label.import_from and label.from_run both say who labels: drop one of them")
+        if self.prompt.teacher_permuted and self.label.from_run:
             raise ValueError(
-                "teacher.folds is more than 1 where label.import_from is set, which leaves no teacher to cross-fit: "
-                "drop one of them"
+                "prompt.teacher_permuted is set where label.from_run is, whose teacher reads as that run's recipe says: "
+                "set it there"
             )
+        for field in ("import_from", "from_run"):
+            if self.teacher.folds > 1 and getattr(self.label, field):
+                raise ValueError(
+                    f"teacher.folds is more than 1 where label.{field} is set, which leaves no teacher to cross-fit: "
+                    "drop one of them"
+                )
         if self.teacher.folds > 1 and self.prompt.efficacies:
             raise ValueError(
                 "teacher.folds is more than 1 where prompt.efficacies is more than 0: efficacies are fitted on all "

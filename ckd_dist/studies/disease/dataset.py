@@ -16,11 +16,11 @@ from ckd_dist.softlabels.dataset import Rows, provenance, soft_feature, vectors
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.read import MappedLabels
 from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.from_run import teachers_of
 from ckd_dist.studies.disease.label import open_plans
 from ckd_dist.studies.disease.rows import read_hard
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import seen_by
-from ckd_dist.studies.disease.stages import teachers_of
 
 
 def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,20 +29,46 @@ UNUSUAL_CODES = {
 }
 
 
+@dataclass(frozen=True)
+class OtherTeacher:
+    """The teacher of another run, as a page may name it."""
+
+    recipe: DiseaseRecipe  # of that run
+    fingerprint: str
+
+    def sentence(self) -> str:
+        """Say whose teacher taught: no path, no record."""
+        data = title_of(self.recipe.extract.source, SOURCES)
+        return (
+            f"The teacher is that of another run, of the recipe {self.recipe.name} (fingerprint "
+            f"{self.fingerprint[:16]}), trained on {data}; it reads records as it learned there."
+        )
+
+
 def provenance_of(
-    recipe: DiseaseRecipe, selected: dict, seen: Sequence[str], num_tuning_pairs: int, date: datetime.date
+    recipe: DiseaseRecipe,
+    selected: dict,
+    seen: Sequence[str],
+    num_tuning_pairs: int,
+    date: datetime.date,
+    other: OtherTeacher | None,
 ) -> Provenance:
     """Return where the numbers of a report come from.
 
-    selected: the numbers of stage select.  seen: whose labels each role sees (seen.said_of).
+    selected: the numbers of stage select.  seen: whose labels each role sees (seen.said_of).  other: whose teacher
+    labelled, where it is not the run's own; the fields shown of the teacher are then those of its recipe.
     """
+    shown = result_fields(recipe)
+    if other:
+        shown |= {name: value for name, value in result_fields(other.recipe).items() if name.startswith("teacher.")}
+    notes = [*notes_of(recipe, selected, num_tuning_pairs), *setting_of(recipe, seen)]
     return Provenance(
         title=recipe.name,
         source=title_of(recipe.extract.source, SOURCES),
         date=date.isoformat(),
-        recipe=without_places(result_fields(recipe)),
+        recipe=without_places(shown),
         versions={name: version(name) for name in PACKAGES},
-        notes=[*notes_of(recipe, selected, num_tuning_pairs), *setting_of(recipe, seen)],
+        notes=[*notes, other.sentence()] if other else notes,
     )
 
 
@@ -105,9 +131,16 @@ def teacher_card_of(recipe: DiseaseRecipe, fold: Fold) -> Card:
     return replace(card, cohort=f"{card.cohort}; the subjects of {fold.name} of {fold.num} left out, which it labels")
 
 
-def student_card_of(recipe: DiseaseRecipe, packed: bool) -> Card:
-    """Return a student's card.  packed: whether its folder says how it reads new patients."""
+def student_card_of(recipe: DiseaseRecipe, packed: bool, other: OtherTeacher | None = None) -> Card:
+    """Return a student's card.
+
+    packed: whether its folder says how it reads new patients.  other: whose teacher taught it, where it is not the
+    run's own: the records that it was trained on are then behind the student's weights too.
+    """
     card, most = card_of(recipe, recipe.student.base), recipe.prompt.efficacies
+    if other:
+        patients = card.patients or not is_synthetic(other.recipe.extract.source)
+        card = replace(card, data=f"{card.data}. {other.sentence()}", patients=patients)
     beside = {CALIBRATION: "temperatures and thresholds of the labels, fitted on tuning subjects"}
     if packed:
         beside[READING] = "fields of the recipe and label names"

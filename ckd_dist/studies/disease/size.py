@@ -25,6 +25,7 @@ from ckd_dist.softlabels.plan import num_shards
 from ckd_dist.source import find_source
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.folds import folds_of
+from ckd_dist.studies.disease.from_run import teacher_run
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import Seen, read_samples, seen_by
@@ -48,7 +49,7 @@ def of_select(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
 
 def of_teacher_prompts(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     """Return how many tokens the teacher reads."""
-    return _tokens(lengths_of(run, "teacher"), recipe.prompt.teacher_tokens)
+    return _tokens(lengths_of(run, "teacher"), teacher_run(recipe, run).recipe.prompt.teacher_tokens)
 
 
 def of_student_prompts(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
@@ -91,13 +92,14 @@ def of_labels(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     """Return how many samples the teacher labels, in how many shards."""
     if recipe.label.import_from:
         return Size(f"read from {recipe.label.import_from}")
-    model, lengths = parameters(recipe.teacher, run, "teacher"), lengths_of(run, "teacher")
-    samples = num_samples(run)
+    trained, samples = teacher_run(recipe, run), num_samples(run)
+    model, lengths = parameters(trained.recipe.teacher, trained.run, "teacher"), lengths_of(run, "teacher")
     if not samples:
         return Size()
     num = sum(samples.values())
-    tokens = lengths.sum() if lengths is not None else num * recipe.prompt.teacher_tokens
-    shards = sum(num_shards(each, recipe.label.shard_rows) for each in _rows_of_plans(run, recipe.teacher.folds))
+    tokens = lengths.sum() if lengths is not None else num * trained.recipe.prompt.teacher_tokens
+    rows = _rows_of_plans(run, trained.recipe.teacher.folds)
+    shards = sum(num_shards(each, recipe.label.shard_rows) for each in rows)
     text = f"{num:,} samples in {shards:,} shards, {tokens:,.0f} tokens"
     return Size(text, seconds_of(2 * model.matmul * tokens, recipe.label.workers, shards) if model else None)
 

@@ -44,7 +44,7 @@ from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing
 from ckd_dist.source import is_synthetic
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.describe import provenance_of, student_card_of, teacher_card_of
+from ckd_dist.studies.disease.describe import OtherTeacher, provenance_of, student_card_of, teacher_card_of
 from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
 from ckd_dist.studies.disease.evaluate import (
     read_cohort,
@@ -56,6 +56,7 @@ from ckd_dist.studies.disease.evaluate import (
 )
 from ckd_dist.studies.disease.export import export_published
 from ckd_dist.studies.disease.folds import Fold, check_folds, folds_of
+from ckd_dist.studies.disease.from_run import run_of, teacher_run, teachers_of
 from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, plans_of, read_soft_labels
 from ckd_dist.studies.disease.predict import pack
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
@@ -66,9 +67,8 @@ from ckd_dist.studies.disease.report.page import write_report
 from ckd_dist.studies.disease.report.results import Results
 from ckd_dist.studies.disease.report.validation import sentence, validation_of
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.studies.disease.seen import check_seen, read_samples, said_of, seen_by
+from ckd_dist.studies.disease.seen import Seen, check_seen, read_samples, said_of, seen_by
 from ckd_dist.studies.disease.teach import train_classifier, train_on_answers
-from ckd_dist.studies.disease.teacher import Teachers
 from ckd_dist.studies.disease.temperature import Temperature, check_temperature, fit
 from ckd_dist.studies.disease.validate import expectation, validate
 from ckd_dist.studies.disease.validate_stage import check_gate, check_judgeable, plan_validation, read_logits
@@ -125,40 +125,45 @@ def select(context: Context) -> Outcome:
 
 
 def prompt_teacher(context: Context) -> Outcome:
-    """samples -> the teacher's prompts: fit knowledge on training subjects alone; write texts, tokens and spans."""
+    """samples -> the teacher's prompts: fit knowledge on training subjects alone; write texts, tokens and spans.
+
+    Another run's teacher reads with that run's knowledge; what is fitted here is then for the student alone.
+    """
     settings, run = context.recipe.prompt, context.run
     check_temperature(context.recipe.label.temperature, context.recipe.label.import_from)
     if context.recipe.label.import_from is None and context.recipe.label.gate == "refuse":
         check_judgeable(with_labels(read_samples(run, "tuning", seen_by("student", context.recipe.student))).height)
     run.knowledge.unlink(missing_ok=True)
     if settings.efficacies:
-        train = read_samples(run, "train", seen_by("teacher", context.recipe.teacher))
+        train = read_samples(run, "train", seen_of(context.recipe, "teacher"))
         run.knowledge.parent.mkdir(parents=True, exist_ok=True)
         Knowledge.fit(train, run.label_names(), settings.shrinkage, settings.min_support).save(run.knowledge)
-    outcome = _write_role(context, "teacher", settings.teacher_tokens)
+    outcome = _write_role(context, "teacher")
     return replace(outcome, files=[*outcome.files, *([run.knowledge] if settings.efficacies else [])])
 
 
 def prompt_student(context: Context) -> Outcome:
     """samples -> the student's texts: write them, their tokens and spans."""
-    return _write_role(context, "student", context.recipe.prompt.student_tokens)
+    return _write_role(context, "student")
 
 
-def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
+def _write_role(context: Context, role: Role) -> Outcome:
     """Write the prompts of `role` for every split, and its base model where that is made on the spot."""
-    run, part = context.run, getattr(context.recipe, role)
-    seen = seen_by(role, part)
+    run, of_role, made = context.run, run_of(role, context.recipe, context.run), []
+    part, base = getattr(of_role.recipe, role), of_role.base(role)
+    seen = seen_of(context.recipe, role)
     samples = {split: read_samples(run, split, seen) for split in SPLITS}
     counts = check_seen(samples, run.label_names(), seen, context.recipe.select.absent_labels)
-    said = said_of(counts, seen)
-    rendering, base = rendering_of(context.recipe, run, role), base_model(run, role, part.base)
-    if part.base == "tiny":
+    said, rendering = said_of(counts, seen), rendering_of(context.recipe, run, role)
+    if part.base == "tiny" and of_role.run == run:  # another run's is there
         few = samples["train"].sample(min(len(samples["train"]), VOCABULARY_SAMPLES), seed=0)
         if context.recipe.teacher.folds > 1:  # answers would shape the pieces that their own fold's teacher reads in
             few = few.with_columns(labels=pl.lit(None, few.schema["labels"]))
         texts = texts_of(few, rendering.shareable() if role == "teacher" else rendering, role)
-        made = MAKERS[role](run.base(role), texts, part.tiny, seed=0, public=[rendering.instruction])
-        said.append(made.sentence())
+        vocabulary = MAKERS[role](run.base(role), texts, part.tiny, seed=0, public=[rendering.instruction])
+        said.append(vocabulary.sentence())
+        made = files_below(run.base(role))
+    max_tokens = getattr(of_role.recipe.prompt, f"{role}_tokens")
     classifier_config(base, rendering.label_names, part.revision, max_tokens)  # refused before anything is trained
     tokenizer = load_tokenizer(base, part.revision)
 
@@ -168,7 +173,7 @@ def _write_role(context: Context, role: Role, max_tokens: int) -> Outcome:
     numbers = write_prompts(samples, rendering, role, tokenizer, files_of, context.callbacks.track)
     files = [file for split in SPLITS for file in files_of(split)]
     numbers |= {"seen": counts} if counts else {}
-    return Outcome([*files, *files_below(run.base(role))], numbers, said="; ".join(said))
+    return Outcome([*files, *made], numbers, said="; ".join(said))
 
 
 def train_teacher(context: Context) -> Outcome | None:
@@ -315,7 +320,8 @@ def distill(context: Context) -> Outcome | None:
     for arm, (folder, optim, labels) in arms.items():
         digest = context.digest(arm, without=["student.hard_baseline", "extract", "select", "prompt"])
         phase = Phase(optim, folder, digest, "negative_loss", context.callbacks, run.tensorboard / "student")
-        card = student_card_of(recipe, packed=arm == "soft")
+        other = other_teacher(recipe, run) if arm == "soft" else None
+        card = student_card_of(recipe, packed=arm == "soft", other=other)
         fitted = train_student(run, training, start, labels, phase, world, card)
         if fitted is None:
             return None
@@ -332,12 +338,14 @@ def evaluate(context: Context) -> Outcome:
     seen = seen_by("student", recipe.student)
     num_tuning_pairs = len(read_labelled(run, "tuning", seen).rows)
     students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
-    teachers = teachers_of(recipe, run)
+    teachers, other = teachers_of(recipe, run), other_teacher(recipe, run)
     models = score_models(run, students, teachers, plans, is_synthetic(recipe.extract.source), seen)
     write_held_out(run, models)
     timed = ({} if teachers.import_from else {"teacher": teachers.folders[0]}) | {"student": run.student}
     validated = None if teachers.import_from else read(run, "validate_teacher")
-    provenance = provenance_of(recipe, selected, _whose_labels(recipe, run), num_tuning_pairs, datetime.date.today())
+    provenance = provenance_of(
+        recipe, selected, _whose_labels(recipe, run), num_tuning_pairs, datetime.date.today(), other
+    )
     results = Results(
         replace(provenance, was_read=what_was_read(run, "extract", "select")),
         held_out,
@@ -355,7 +363,8 @@ def evaluate(context: Context) -> Outcome:
 def _whose_labels(recipe: DiseaseRecipe, run: DiseaseRun) -> list[str]:
     """Say whose labels each role sees, where it does not see all."""
     counts = {role: read(run, f"prompt_{role}").numbers.get("seen", {}) for role in ("teacher", "student")}
-    return [line for role, each in counts.items() for line in said_of(each, seen_by(role, getattr(recipe, role)))]
+    said = [line for role, each in counts.items() for line in said_of(each, seen_of(recipe, role))]
+    return list(dict.fromkeys(said))
 
 
 def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[..., None]) -> str:
@@ -364,20 +373,22 @@ def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[...
         raise ValueError(f"{run.root} has no prompts to export yet: run the stages up to prompt_teacher first")
     finished = read(run, "label")
     plans = finished.numbers if finished else {}
-    rendering, seen = rendering_of(recipe, run, "teacher"), seen_by("teacher", recipe.teacher)
+    rendering, seen = rendering_of(recipe, run, "teacher"), seen_of(recipe, "teacher")
     counts = export_published(run, Path(out), rendering, teachers_of(recipe, run), plans, seen)
     return ", ".join(f"{file} {count:,} rows" for file, count in counts.items())
 
 
-def teachers_of(recipe: DiseaseRecipe, run: DiseaseRun) -> Teachers:
-    """Return whose soft labels a recipe asks for."""
-    file = recipe.label.import_from
-    return Teachers(
-        folders=tuple(run.teachers(recipe.teacher.folds)),
-        tokenizer=base_model(run, "teacher", recipe.teacher.base),
-        dtype=recipe.teacher.dtype,
-        import_from=Path(file) if file else None,
-    )
+def other_teacher(recipe: DiseaseRecipe, run: DiseaseRun) -> OtherTeacher | None:
+    """Return whose teacher labelled; None where it is the run's own, or soft labels were imported."""
+    if recipe.label.from_run is None:
+        return None
+    return OtherTeacher(teacher_run(recipe, run).recipe, teachers_of(recipe, run).fingerprint(0))
+
+
+def seen_of(recipe: DiseaseRecipe, role: Role) -> Seen:
+    """Return the labels that a role's texts may have: the student's, where the teacher is another run's."""
+    of_student = role == "student" or recipe.label.from_run is not None
+    return seen_by("student", recipe.student) if of_student else seen_by("teacher", recipe.teacher)
 
 
 def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun, role: Role) -> Rendering:
@@ -385,12 +396,11 @@ def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun, role: Role) -> Renderin
 
     The student's lists no treatment that may not leave with it, and none of the parts that are the teacher's alone.
     """
-    name_of, options = (
-        naming(read_codes(run.events), recipe.prompt.diagnosis_names),
-        values_of(recipe.prompt, PromptOptions),
-    )
-    knowledge = Knowledge.load(run.knowledge) if options.lists_efficacies(role) else None
-    rendering = Rendering(run.label_names(), name_of, options, knowledge)
+    of_role = run_of(role, recipe, run)
+    prompt, options = of_role.recipe.prompt, values_of(of_role.recipe.prompt, PromptOptions)
+    name_of, most = naming(read_codes(run.events), prompt.diagnosis_names), of_role.recipe.select.history_visits
+    knowledge = Knowledge.load(of_role.run.knowledge) if options.lists_efficacies(role) else None
+    rendering = Rendering(run.label_names(), name_of, options, knowledge, history_visits=most)
     if role == "student":
         return replace(rendering.shareable(), left_out=options.teacher_only)
     return replace(rendering, of_another=options.teacher_only if options.teacher_permuted else ())

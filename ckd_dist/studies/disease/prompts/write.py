@@ -78,6 +78,7 @@ class Rendering:
     knowledge: Knowledge | None = None  # None leaves efficacies out
     left_out: Sequence[str] = ()
     of_another: Sequence[str] = ()
+    history_visits: int | None = None  # most earlier visits that are written; None: all that the samples have
 
     def __post_init__(self) -> None:
         """Raise ValueError where the knowledge is of other labels, or no part is named that could be another's."""
@@ -125,6 +126,8 @@ def render_samples(
         return without(record_of(row, code, drug, efficacies(row["current"])), rendering.left_out)
 
     rows = samples.select(SAMPLE_COLUMNS)
+    if rendering.history_visits is not None:
+        rows = rows.with_columns(pl.col("history").list.head(rendering.history_visits))  # newest first
     donors = rows[others(samples["subject_id"].to_numpy())] if rendering.of_another else rows
     for chunk, theirs in zip(rows.iter_slices(CHUNK_ROWS), donors.iter_slices(CHUNK_ROWS), strict=True):
         records = [written(row) for row in chunk.iter_rows(named=True)]
