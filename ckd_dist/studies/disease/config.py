@@ -187,8 +187,8 @@ class DiseaseRecipe:
             raise ValueError("label.import_from and label.from_run both say who labels: drop one of them")
         if self.prompt.teacher_permuted and self.label.from_run:
             raise ValueError(
-                "prompt.teacher_permuted is set where label.from_run is, whose teacher reads as that run's recipe says: "
-                "set it there"
+                "prompt.teacher_permuted is set where label.from_run is, whose teacher reads as its own recipe says: "
+                "set it in that run"
             )
         for field in ("import_from", "from_run"):
             if self.teacher.folds > 1 and getattr(self.label, field):
