@@ -28,6 +28,11 @@ def has_teacher(recipe: DiseaseRecipe) -> bool:
     return recipe.label.import_from is None and recipe.label.from_run is None
 
 
+def has_predictions(recipe: DiseaseRecipe) -> bool:
+    """Say whether a teacher, the run's own or another's, predicts: imported soft labels are of train alone."""
+    return recipe.label.import_from is None
+
+
 STUDY = Study(
     "disease",
     "Diseases of a patient's next visit, from tables of a hospital.",
@@ -96,7 +101,8 @@ STUDY = Study(
             runs="jobs",
             fields=("label", "student.labelled"),
             reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": ()},
-            needed=has_teacher,
+            shaped_by=f"{FROM_RUN}:labels_shaped_by",
+            needed=has_predictions,
             size=f"{SIZE}:of_validation",
         ),
         Stage(

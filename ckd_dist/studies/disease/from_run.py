@@ -21,8 +21,10 @@ from ckd_dist.models.fingerprint import fingerprint_tokenizer
 from ckd_dist.record import verify
 from ckd_dist.studies.disease import STUDY, has_teacher
 from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.describe import OtherTeacher
 from ckd_dist.studies.disease.prompts.write import Role
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import Seen, seen_by
 from ckd_dist.studies.disease.teacher import Teachers
 from ckd_dist.study import kept_run
 
@@ -70,6 +72,19 @@ def teachers_of(recipe: DiseaseRecipe, run: DiseaseRun) -> Teachers:
         dtype=trained.recipe.teacher.dtype,
         import_from=Path(file) if file else None,
     )
+
+
+def other_teacher(recipe: DiseaseRecipe, run: DiseaseRun) -> OtherTeacher | None:
+    """Return whose teacher labelled; None where it is the run's own, or soft labels were imported."""
+    if recipe.label.from_run is None:
+        return None
+    return OtherTeacher(teacher_run(recipe, run).recipe, teachers_of(recipe, run).fingerprint(0))
+
+
+def seen_of(recipe: DiseaseRecipe, role: Role) -> Seen:
+    """Return the labels that a role's texts may have: the student's, where the teacher is another run's."""
+    of_student = role == "student" or recipe.label.from_run is not None
+    return seen_by("student", recipe.student) if of_student else seen_by("teacher", recipe.teacher)
 
 
 def check_teacher_run(recipe: DiseaseRecipe, run: DiseaseRun) -> None:

@@ -44,7 +44,7 @@ from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing
 from ckd_dist.source import is_synthetic
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.describe import OtherTeacher, provenance_of, student_card_of, teacher_card_of
+from ckd_dist.studies.disease.describe import provenance_of, student_card_of, teacher_card_of
 from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
 from ckd_dist.studies.disease.evaluate import (
     read_cohort,
@@ -56,7 +56,7 @@ from ckd_dist.studies.disease.evaluate import (
 )
 from ckd_dist.studies.disease.export import export_published
 from ckd_dist.studies.disease.folds import Fold, check_folds, folds_of
-from ckd_dist.studies.disease.from_run import run_of, teacher_run, teachers_of
+from ckd_dist.studies.disease.from_run import other_teacher, run_of, seen_of, teachers_of
 from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, plans_of, read_soft_labels
 from ckd_dist.studies.disease.predict import pack
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
@@ -67,7 +67,7 @@ from ckd_dist.studies.disease.report.page import write_report
 from ckd_dist.studies.disease.report.results import Results
 from ckd_dist.studies.disease.report.validation import sentence, validation_of
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.studies.disease.seen import Seen, check_seen, read_samples, said_of, seen_by
+from ckd_dist.studies.disease.seen import check_seen, read_samples, said_of, seen_by
 from ckd_dist.studies.disease.teach import train_classifier, train_on_answers
 from ckd_dist.studies.disease.temperature import Temperature, check_temperature, fit
 from ckd_dist.studies.disease.validate import expectation, validate
@@ -376,19 +376,6 @@ def export(recipe: DiseaseRecipe, run: DiseaseRun, out: str, track: Callable[...
     rendering, seen = rendering_of(recipe, run, "teacher"), seen_of(recipe, "teacher")
     counts = export_published(run, Path(out), rendering, teachers_of(recipe, run), plans, seen)
     return ", ".join(f"{file} {count:,} rows" for file, count in counts.items())
-
-
-def other_teacher(recipe: DiseaseRecipe, run: DiseaseRun) -> OtherTeacher | None:
-    """Return whose teacher labelled; None where it is the run's own, or soft labels were imported."""
-    if recipe.label.from_run is None:
-        return None
-    return OtherTeacher(teacher_run(recipe, run).recipe, teachers_of(recipe, run).fingerprint(0))
-
-
-def seen_of(recipe: DiseaseRecipe, role: Role) -> Seen:
-    """Return the labels that a role's texts may have: the student's, where the teacher is another run's."""
-    of_student = role == "student" or recipe.label.from_run is not None
-    return seen_by("student", recipe.student) if of_student else seen_by("teacher", recipe.teacher)
 
 
 def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun, role: Role) -> Rendering:

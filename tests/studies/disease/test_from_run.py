@@ -29,7 +29,7 @@ from tests.end_to_end.small import SMALL, ckd, flip, go, hashes, ledger_of, time
 PROMPTED = ("extract", "select", "prompt_teacher", "prompt_student")
 TINY = [*SMALL, "extract.source=synthetic:60", "prompt.min_support=2", "teacher.sft.epochs=0"]
 TINY += ["student.hard_baseline=false", "evaluate.timing_samples=2"]
-HERE = ["extract.synthetic_seed=3", "prompt.teacher_tokens=100", "prompt.diagnosis_names=title", "prompt.efficacies=2"]
+HERE = ["extract.synthetic_seed=3", "prompt.teacher_tokens=320", "prompt.diagnosis_names=title", "prompt.efficacies=2"]
 
 
 def recipe_with(*overrides: str) -> DiseaseRecipe:
