@@ -181,7 +181,10 @@ def test_card_and_report_name_the_teacher_and_no_path(there, finished):
     mark = teachers_of(recipe_with(), there).fingerprint(0)[:16]
     card, page = (finished.student / "README.md").read_text(), (finished.report / "report.md").read_text()
     for text in (card, page):
-        assert f"of the recipe tiny (fingerprint {mark})" in text and "trained on a synthetic hospital of 60 subjects" in text
+        assert (
+            f"of the recipe tiny (fingerprint {mark})" in text
+            and "trained on a synthetic hospital of 60 subjects" in text
+        )
         assert str(there.root) not in text and there.root.parent.name not in text
     metrics = json.loads((finished.report / "metrics.json").read_text())
     assert {"teacher", "student"} <= {model["name"] for model in metrics["models"]}
