@@ -107,6 +107,26 @@ def test_labels_of_whom_a_teacher_labels_do_not_reach_it(labelled: DiseaseRun, t
     assert [now == then for now, then in zip(after, before, strict=True)] == [each == fold for each in range(FOLDS)]
 
 
+def test_no_label_shapes_the_pieces_that_the_teachers_read_in(labelled: DiseaseRun, tmp_path: Path) -> None:
+    """All turned round, they leave a small vocabulary as it is; that of one fold, which has the answers, they do not."""
+    run = DiseaseRun(Path(shutil.copytree(labelled.root, tmp_path / "run")))
+
+    def vocabularies() -> list[bytes]:
+        found = []
+        for folds in (1, FOLDS):
+            run.stage("prompt_teacher").unlink(missing_ok=True)
+            small = ("teacher.tiny.vocabulary=320", "prompt.teacher_tokens=1024", f"teacher.folds={folds}")
+            recipe = recipe_with(*HERE, *small)
+            run_stage(STUDY, STUDY.stages["prompt_teacher"], Context(recipe, run))
+            found.append((run.base("teacher") / "tokenizer.json").read_bytes())
+        return found
+
+    before = vocabularies()
+    flip(run, set().union(*subjects_by_teacher(labelled).values()))
+    after = vocabularies()
+    assert after[0] != before[0] and after[1] == before[1]
+
+
 def test_every_sample_is_labelled_once_and_a_subject_by_one_teacher(labelled: DiseaseRun) -> None:
     wanted = sorted(sample for split in SPLITS for sample in pl.read_parquet(labelled.samples(split))["sample_id"])
     assert sorted(sample for plan in plans_on_disk(labelled) for sample in plan.sample_id_N.tolist()) == wanted
