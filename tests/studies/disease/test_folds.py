@@ -31,7 +31,7 @@ from ckd_dist.study import Context, begin_jobs, finish_jobs, resolve, run_stage
 from tests.end_to_end.small import SMALL, ckd, files
 
 FOLDS = 2
-STAGES = ("extract", "select", "prompt_teacher", "prompt_student", "train_teacher", "label")
+STAGES = ("extract", "select", "prompt_teacher", "prompt_student", "train_teacher", "validate_teacher", "label")
 CROSS_FITTED = (f"teacher.folds={FOLDS}", "prompt.efficacies=0")
 HERE = (*SMALL, *CROSS_FITTED, "extract.source=synthetic:60", "label.shard_rows=16")
 
@@ -63,7 +63,13 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> DiseaseRun:
 
 
 def plans_on_disk(run: DiseaseRun) -> list[Plan]:
+    """All plans, those of stage validate_teacher too."""
     return [Plan.open(run.softlabels, file.parent.name) for file in run.softlabels.glob("*/plan.json")]
+
+
+def plans_of_labels(run: DiseaseRun) -> list[Plan]:
+    """Those whose soft labels a student reads."""
+    return [Plan.open(run.softlabels, plan_hash) for plan_hash in read(run, "label").numbers.values()]
 
 
 def subjects_by_teacher(run: DiseaseRun) -> dict[str, set[int]]:
@@ -132,7 +138,7 @@ def test_no_label_shapes_the_pieces_that_the_teachers_read_in(labelled: DiseaseR
 
 def test_every_sample_is_labelled_once_and_a_subject_by_one_teacher(labelled: DiseaseRun) -> None:
     wanted = sorted(sample for split in SPLITS for sample in pl.read_parquet(labelled.samples(split))["sample_id"])
-    assert sorted(sample for plan in plans_on_disk(labelled) for sample in plan.sample_id_N.tolist()) == wanted
+    assert sorted(sample for plan in plans_of_labels(labelled) for sample in plan.sample_id_N.tolist()) == wanted
     subjects = list(subjects_by_teacher(labelled).values())
     assert len(subjects) == FOLDS and all(subjects) and not subjects[0] & subjects[1]
 
@@ -166,7 +172,7 @@ def test_rows_of_the_folds_stand_in_turns(labelled: DiseaseRun) -> None:
     """Each fold's rows in its plan's order; and after any number of rows each fold has had its share, within a row."""
     teachers, plans = teachers_of(recipe_with(*HERE), labelled), read(labelled, "label").numbers
     sample_ids, _ = read_soft_labels(labelled, teachers, plans, "train")
-    opened = [plan for plan in plans_on_disk(labelled) if plan.split == "train"]
+    opened = [plan for plan in plans_of_labels(labelled) if plan.split == "train"]
     assert len(sample_ids) == sum(plan.num_rows for plan in opened) and len(opened) == FOLDS
     for plan in opened:
         mine = np.isin(sample_ids, plan.sample_id_N)
@@ -212,7 +218,8 @@ def test_plan_counts_all_teachers_and_their_shards(labelled: DiseaseRun) -> None
         for folder in (teacher, teacher / "sft")
     )
     assert f" {steps} steps," in of_teacher(recipe_with(*HERE), labelled).text
-    shards = len(list(labelled.softlabels.glob("*/shard-*.safetensors")))
+    folders = [plan.folder(labelled.softlabels) for plan in plans_of_labels(labelled)]
+    shards = sum(len(list(folder.glob("shard-*.safetensors"))) for folder in folders)
     assert f" in {shards} shards," in of_labels(recipe_with(*HERE), labelled).text
 
 
@@ -300,7 +307,7 @@ def test_the_whole_pipeline_with_folds(tmp_path: Path) -> None:
     assert "teacher" in [model["name"] for model in metrics["models"]]
     assert "Each of 2 teachers labelled the subjects of its fold" in (run.report / "report.md").read_text()
     assert "fold_1 of 2 left out" in (run.teacher / "fold_1" / "README.md").read_text()
-    assert ckd("verify", "--run", run.root).code == 0
-    assert ckd("export", "--run", run.root, "--out", tmp_path / "out").code == 0
+    assert ckd("verify", run.root).code == 0
+    assert ckd("export", run.root, "--out", tmp_path / "out").code == 0
     num_train = pl.read_parquet(run.samples("train")).height
     assert len(json.loads((tmp_path / "out" / "soft_labels.json").read_text())) == num_train
