@@ -23,6 +23,11 @@ TEMPERATURE = ("softlabels/temperature.json",)
 OF_STUDENT = ("prompts/*.student.*", "base/student/*")
 
 
+def has_experiments(recipe: DiseaseRecipe) -> bool:
+    """Say whether students are compared in experiments."""
+    return bool(recipe.experiments.variants)
+
+
 def has_teacher(recipe: DiseaseRecipe) -> bool:
     """Say whether a teacher is trained: not where soft labels are imported, or another run's teacher labels."""
     return recipe.label.import_from is None and recipe.label.from_run is None
@@ -136,15 +141,41 @@ STUDY = Study(
             size=f"{SIZE}:of_student",
         ),
         Stage(
+            "experiment",
+            f"{__name__}.experiment_stage:EXPERIMENT",
+            "Variants of the student, over label budgets and seeds, as independent jobs.",
+            part="experiments",
+            runs="jobs",
+            fields=("experiments", "student", "prompt.student_tokens"),
+            reads={
+                "select": (),
+                "prompt_student": OF_STUDENT,
+                "label": (*SHARDS, NUMBERS),
+            },
+            sources=("student.base",),
+            needed=has_experiments,
+            size=f"{SIZE}:of_experiments",
+        ),
+        Stage(
             "evaluate",
             f"{STAGES}:evaluate",
             "Predictions, with the truth, to report: metrics.json, report.md, report.html.",
             part="evaluate",
-            fields=("extract", "select", "prompt", "teacher", "label", "student", "evaluate"),  # the report shows them
+            fields=(
+                "extract",
+                "select",
+                "prompt",
+                "teacher",
+                "label",
+                "student",
+                "experiments",
+                "evaluate",
+            ),  # the report shows them
             reads={
                 "extract": (NUMBERS,),  # what became of every table's rows
                 **dict.fromkeys(("select", "prompt_teacher", "prompt_student", "train_teacher", "distill"), ()),
                 "validate_teacher": (NUMBERS,),
+                "experiment": (),
                 "label": (*SHARDS, NUMBERS),
             },
             size=f"{SIZE}:of_evaluate",
@@ -163,6 +194,13 @@ STUDY = Study(
                 "source": "tables of the new patients: mimic3:DIR, mimic4:DIR, eicu:DIR or meds:DIR",
                 "out": "folder for predictions, in the project's table and in MEDS form",
             },
+        ),
+        Command(
+            "compare",
+            f"{__name__}.compare:compare",
+            "Show what the experiments found: each variant beside the distilled student.",
+            {},
+            on_run=True,
         ),
         Command(
             "export",

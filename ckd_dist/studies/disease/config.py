@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from annotated_types import Ge
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
@@ -15,11 +16,13 @@ from ckd_dist.config import (
     StudentPart,
     TablesPart,
     TeacherPart,
+    Workers,
     how,
     redeclared,
     what,
 )
 from ckd_dist.schema import FEWEST_SUBJECTS
+from ckd_dist.studies.disease.variants import Name
 
 RunPath = Annotated[str, AfterValidator(lambda path: str(Path(path).expanduser().absolute()))]  # kept whole
 
@@ -160,6 +163,18 @@ class Student(StudentPart):
 
 
 @dataclass(frozen=True, config=STRICT)
+class Experiments:
+    """Settings of experiments: which students and baselines are compared, on how many labels."""
+
+    variants: tuple[Name, ...] = what((), "variants that are compared; none: no experiments")
+    budgets: tuple[Annotated[int, Ge(1)], ...] = what(
+        (), "labelled training subjects, a table of the report each; none: as student.labelled says"
+    )
+    seeds: int = what(3, "seeds of every variant: of weights, order and labelled subjects; a claim needs 3", ge=1)
+    workers: Workers = how(Workers(), "independent workers, an experiment at a time each")
+
+
+@dataclass(frozen=True, config=STRICT)
 class Evaluate(BootstrapPart):
     """Settings of predictions -> report."""
 
@@ -179,6 +194,7 @@ class DiseaseRecipe:
     teacher: Teacher = what(Teacher(), "prompts to teacher")
     label: Label = what(Label(), "teacher to soft labels")
     student: Student = what(Student(), "soft labels to student")
+    experiments: Experiments = what(Experiments(), "soft labels and hard ones to compared students")
     evaluate: Evaluate = what(Evaluate(), "predictions to report")
 
     def __post_init__(self) -> None:

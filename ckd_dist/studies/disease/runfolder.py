@@ -50,6 +50,11 @@ class DiseaseRun(RunFolder):
         return self.softlabels / "temperature.json"
 
     @property
+    def experiments(self) -> Path:
+        """Return the folder of the result of every experiment, a file each."""
+        return self.root / "experiments"
+
+    @property
     def predictions(self) -> Path:
         """Return the folder of each model's predictions on held_out, with the truth: <model>/<label>.parquet."""
         return self.root / "predictions"

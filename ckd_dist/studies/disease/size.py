@@ -123,6 +123,13 @@ def of_student(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     return Size(text, seconds_of(6 * model.matmul * tokens * arms, student.workers, all_steps) if model else None)
 
 
+def of_experiments(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
+    """Return how many experiments there are at most; those that read no label are done once for all budgets."""
+    part = recipe.experiments
+    num = len(part.variants) * max(1, len(part.budgets)) * part.seeds
+    return Size(f"at most {num:,} experiments of {len(part.variants)} variants")
+
+
 def of_evaluate(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     """Return how many samples the report is about."""
     samples = num_samples(run)

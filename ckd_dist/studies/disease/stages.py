@@ -43,6 +43,7 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.plans import finish_all, still_missing
 from ckd_dist.source import is_synthetic
+from ckd_dist.studies.disease.compare import experiment_tables
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.describe import provenance_of, student_card_of, teacher_card_of
 from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
@@ -355,6 +356,7 @@ def evaluate(context: Context) -> Outcome:
         settings.bootstrap_draws,
         settings.seed,
         validation=validation_of(validated.numbers) if validated else None,
+        experiments=experiment_tables(recipe, run),
     )
     write_report(results, run.report)
     return Outcome([*files_below(run.predictions), *files_below(run.report)])

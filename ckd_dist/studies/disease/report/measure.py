@@ -66,6 +66,7 @@ def measure(results: Results) -> DiseaseReport:
         groups=groupings(held_out, results.model(results.primary), draws),
         reliability={m.name: reliability(held_out.labels_NK, m.probabilities_NK, draws) for m in results.models},
         curves={model.name: curves(held_out.labels_NK, model.probabilities_NK) for model in results.models},
+        experiments=results.experiments,
         timings=[replace(timing, title=results.title_of(timing.name)) for timing in results.timings],
         flow=[FlowStep(*step) for step in results.cohort.flow],
         tables_read=[TableRead(**table) for table in results.cohort.tables],

@@ -5,6 +5,8 @@ from typing import Any
 
 from ckd_dist.report.page import write_pages
 from ckd_dist.studies.disease.report import plots
+from ckd_dist.studies.disease.report.experiments import COMPARED as EXPERIMENT_METRICS
+from ckd_dist.studies.disease.report.helps import expectations, subjects, verdict_words
 from ckd_dist.studies.disease.report.measure import COMPARED, GAP_METRICS, GROUP_METRICS, LOWER_IS_BETTER, measure
 from ckd_dist.studies.disease.report.results import Results
 from ckd_dist.studies.disease.report.validation import sentence
@@ -20,6 +22,7 @@ METRIC_TITLES = {
     "log_loss": "Log-loss",
     "brier": "Brier",
     "ece": "ECE",
+    "log_loss": "Log-loss",
 }
 MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "log_loss", "brier", "ece")
 
@@ -46,4 +49,8 @@ def write_report(results: Results, folder: Path) -> dict[str, Any]:
         lower_is_better=LOWER_IS_BETTER,
         validated=VALIDATED,
         teaching=sentence(report.validation) if report.validation else "",
+        experiment_metrics=EXPERIMENT_METRICS,
+        expected=expectations(report.experiments) if report.experiments else (),
+        subjects=subjects,
+        verdict_words=verdict_words,
     )

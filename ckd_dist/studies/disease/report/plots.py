@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.plots import ACCENT, GREY, INK, LOOK, PALE, dots, ends, style, svg
+from ckd_dist.studies.disease.report.experiments import ExperimentTables
+from ckd_dist.studies.disease.report.helps import subjects
 from ckd_dist.studies.disease.report.tables import DiseaseReport, ScoredModel
 
 DASHES = {"copy_last_visit": (0, (5, 2)), "logistic_regression": "-", "student_hard": (0, (3, 1, 1, 1))}
@@ -27,7 +29,25 @@ def drawings(report: DiseaseReport) -> dict[str, str]:
         "pr": pr_plot(report),
         "reliability": reliability_plot(report),
         "labels": label_plot(report),
+        **({"experiments": variant_plot(report.experiments)} if report.experiments else {}),
     }
+
+
+def variant_plot(tables: ExperimentTables) -> str:
+    """Draw the macro-AUROC of every variant, a mark a seed, a panel a budget."""
+    most = max(len(budget.variants) for budget in tables.budgets)
+    with matplotlib.rc_context(LOOK):
+        figure = Figure(figsize=(4.6 * len(tables.budgets), 0.6 + 0.28 * most), layout="constrained")
+        panels = figure.subplots(1, len(tables.budgets), squeeze=False)[0]
+        for axes, budget in zip(panels, tables.budgets, strict=True):
+            lines = budget.variants[::-1]
+            for place, line in enumerate(lines):
+                colour = ACCENT if line.name == tables.reference else GREY
+                values = line.seeds["macro_auroc"]
+                axes.plot(values, [place] * len(values), "o", color=colour, markersize=4, markerfacecolor="none")
+            axes.set_yticks(range(len(lines)), [line.title for line in lines])
+            axes.set_title(f"Macro-AUROC, {subjects(budget)}")
+        return svg(figure, "Macro-AUROC of every variant, by seed")
 
 
 def model_plot(report: DiseaseReport, estimates: Mapping[str, Estimate], title: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from ckd_dist.report import metrics
 from ckd_dist.report.provenance import Provenance
 from ckd_dist.report.timing import Timing
+from ckd_dist.studies.disease.report.experiments import ExperimentTables
 from ckd_dist.studies.disease.report.table1 import Table1
 from ckd_dist.studies.disease.report.validation import Validation
 
@@ -89,6 +90,7 @@ class Results:
     seed: int = 0
     primary: str = "student"  # the model that the page is about
     validation: Validation | None = None  # of the teacher before it labelled; none: there was none to validate
+    experiments: ExperimentTables | None = None
 
     def model(self, name: str) -> Model | None:
         """Return the model called `name`; None where there is none."""

@@ -11,6 +11,7 @@ from ckd_dist.report.compare import Difference
 from ckd_dist.report.page import inline
 from ckd_dist.report.timing import Timing
 from ckd_dist.studies.disease.report.curves import Bin, Curves
+from ckd_dist.studies.disease.report.experiments import ExperimentTables
 from ckd_dist.studies.disease.report.results import Role
 from ckd_dist.studies.disease.report.table1 import Table1
 from ckd_dist.studies.disease.report.validation import Validation
@@ -169,6 +170,7 @@ class DiseaseReport:
     groups: Sequence[Grouping]
     reliability: Mapping[str, Sequence[Bin]]  # by model
     curves: Mapping[str, Curves]  # by model
+    experiments: ExperimentTables | None
     timings: Sequence[Timing]
     flow: Sequence[FlowStep]
     tables_read: Sequence[TableRead]

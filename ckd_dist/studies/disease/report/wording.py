@@ -11,13 +11,16 @@ from ckd_dist.report.wording import (
     percent,
     too_small_for_claims,
 )
+from ckd_dist.studies.disease.report.helps import helped
 from ckd_dist.studies.disease.report.measure import FEW_PAIRS, FEW_PATIENTS
 from ckd_dist.studies.disease.report.tables import DiseaseReport, HeldOutSize
 
 
 def sentences_of(report: DiseaseReport) -> Sentences:
     """Return the report's sentences."""
-    return Sentences(warnings(report.held_out), [quality_sentence(report), *speed_sentence(report)])
+    return Sentences(
+        warnings(report.held_out), [*helped_sentence(report), quality_sentence(report), *speed_sentence(report)]
+    )
 
 
 def warnings(held_out: HeldOutSize) -> list[str]:
@@ -53,6 +56,11 @@ def quality_sentence(report: DiseaseReport) -> str:
     if gap and known(gap.value):
         sentence += f" and {percent(gap.value)} of the way from prevalence to the best possible"
     return sentence + "."
+
+
+def helped_sentence(report: DiseaseReport) -> list[str]:
+    """Say whether distilling helped; nothing where there were no experiments."""
+    return [helped(report.experiments)] if report.experiments else []
 
 
 def speed_sentence(report: DiseaseReport) -> list[str]:

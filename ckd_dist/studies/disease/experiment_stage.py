@@ -1,0 +1,101 @@
+"""The stage of experiments: which are missing, who does them, what is left of them.  An experiment is a job."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ckd_dist.config import values_of
+from ckd_dist.engine.experiments import costs_of, missing, path_of
+from ckd_dist.files import digest_of
+from ckd_dist.hospital import law
+from ckd_dist.models.base import base_model
+from ckd_dist.models.losses import Mixing
+from ckd_dist.record import read
+from ckd_dist.source import is_synthetic
+from ckd_dist.studies.disease.experiment import LEARNED, ExperimentWorker, Material
+from ckd_dist.studies.disease.experiment_result import Result
+from ckd_dist.studies.disease.experiments import (
+    ExperimentOptions,
+    ExperimentPlan,
+    StudentOptions,
+    plan_experiments,
+)
+from ckd_dist.studies.disease.from_run import teachers_of
+from ckd_dist.studies.disease.label import read_soft_labels
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.seen import seen_by
+from ckd_dist.studies.disease.variants import VARIANTS, Need, check_variants
+from ckd_dist.study import Context, Jobs, Outcome
+
+
+def what_is_there(context: Context) -> list[Need]:
+    """Return what variants may need and this run has."""
+    recipe, names = context.recipe, context.run.label_names()
+    there: dict[Need, bool] = {
+        "teacher": recipe.label.import_from is None,
+        "law": is_synthetic(recipe.extract.source) and law.COLUMN.keys() >= set(names),
+    }
+    return [need for need, has in there.items() if has]
+
+
+def planned(context: Context) -> list[ExperimentPlan]:
+    """Return the experiments in running order.  Raise ValueError where one cannot be done."""
+    recipe, run, inputs = context.recipe, context.run, context.inputs
+    options = values_of(recipe.experiments, ExperimentOptions)
+    check_variants(options.variants, what_is_there(context))
+    settings = recipe.student
+    student = StudentOptions(
+        base_model(run, "student", settings.base),
+        settings.revision,
+        recipe.prompt.student_tokens,
+        settings.dtype,
+        settings.optim,
+        values_of(settings.loss, Mixing),
+        settings.loss.unlabelled_weight,
+    )
+    base = {name: context.fields[name] for name in ("student.base", "student.base_files")}
+    read_of = {"student": digest_of([inputs["select"], inputs["prompt_student"], base]), "teacher": inputs["label"]}
+    return plan_experiments(options, student, seen_by("student", settings), labelled_subjects(run), read_of)
+
+
+def labelled_subjects(run: DiseaseRun) -> dict[str, int]:
+    """Count the subjects that have a labelled visit, of train and tuning."""
+    found = {}
+    for split in LEARNED:
+        samples = pl.scan_parquet(run.samples(split)).filter(pl.col("labels").is_not_null())
+        found[split] = samples.select(pl.col("subject_id").n_unique()).collect().item()
+    return found
+
+
+def missing_experiments(context: Context) -> list[int]:
+    """Return the experiments that are not done yet."""
+    return missing(context.run.experiments, planned(context))
+
+
+def experiment_worker(context: Context, device: str) -> ExperimentWorker:
+    """samples, texts and soft labels -> results: return one worker that can do any experiment."""
+    recipe, run = context.recipe, context.run
+    needs = {VARIANTS[name].needs for name in recipe.experiments.variants}
+    teacher = teacher_logits(recipe, run) if "teacher" in needs else {}
+    return ExperimentWorker(run, planned(context), Material(teacher), device)
+
+
+def finish_experiments(context: Context) -> Outcome:
+    """Read every experiment's result, and how busy the workers were."""
+    files = [path_of(context.run.experiments, plan.experiment) for plan in planned(context)]
+    results = [Result.read(file) for file in files]
+    updates = max((int(result.numbers.get("updates", 0)) for result in results), default=0)
+    return Outcome(files, {"experiments": len(results), "updates": updates}, costs_of(results))
+
+
+EXPERIMENT = Jobs(missing_experiments, experiment_worker, finish_experiments)
+
+
+def teacher_logits(recipe: Any, run: DiseaseRun) -> dict[str, np.ndarray]:
+    """Read the teachers' raw logits of train and tuning, in the order of the tables."""
+    plans, teachers, logits = read(run, "label").numbers, teachers_of(recipe, run), {}
+    for split in LEARNED:
+        sample_id_N, logits_NK = read_soft_labels(run, teachers, plans, split)
+        logits[split] = logits_NK[np.argsort(sample_id_N)]
+    return logits

@@ -1,0 +1,155 @@
+"""Which experiments there are: variant x budget x seed, in the order in which they are handed out.
+
+A budget is a number of labelled training subjects.  What reads no label of this hospital is the same for all budgets
+and is done once a seed, under budget 0.  The seed is that of initial weights, of the order of rows, and of which
+subjects' labels are seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from ckd_dist.config import Optim, result_fields
+from ckd_dist.engine.experiments import readable_name, running_order
+from ckd_dist.files import digest_of
+from ckd_dist.models.losses import Mixing
+from ckd_dist.studies.disease.seen import Seen
+from ckd_dist.studies.disease.variants import VARIANTS, Name, Variant
+
+NO_LABELS = 0  # the budget of what reads no label of this hospital
+LEAST_TUNING, TUNING_SHARE = 20, 4  # subjects of tuning beside a budget: a fourth as many, and not fewer than 20
+# Trainings that a variant takes, roughly.
+EFFORTS: dict[Name, float] = {"own_crossfit": 6.0, "own": 1.1, "logistic": 0.1}
+
+
+@dataclass(frozen=True)
+class ExperimentOptions:
+    """The sides of the table."""
+
+    variants: tuple[Name, ...]
+    budgets: tuple[int, ...]  # labelled training subjects; none: as the recipe says
+    seeds: int
+
+
+@dataclass(frozen=True)
+class StudentOptions:
+    """How every student of the experiments is made and trained, beside what the recipe calls `student.labelled`."""
+
+    base: str
+    revision: str | None
+    max_tokens: int
+    dtype: str
+    optim: Optim
+    mixing: Mixing
+    unlabelled_weight: float
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One model of one seed.  budget: labelled training subjects; None: as the recipe says; 0: it reads no label."""
+
+    variant: Name
+    budget: int | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name its file."""
+        budget = "recipe" if self.budget is None else str(self.budget)
+        return readable_name([self.variant, budget, str(self.seed)], [self.variant, self.budget, self.seed])
+
+    def __lt__(self, other: "Experiment") -> bool:
+        return self._key() < other._key()
+
+    def _key(self) -> tuple:
+        return self.seed, -1 if self.budget is None else self.budget, list(VARIANTS).index(self.variant)
+
+
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """An experiment, and all that shapes its result."""
+
+    experiment: Experiment
+    seen: Seen  # whose labels it may read
+    student: StudentOptions  # its seed included
+    digest: str
+
+    @property
+    def variant(self) -> Variant:
+        """What it does."""
+        return VARIANTS[self.experiment.variant]
+
+    @property
+    def mixing(self) -> Mixing:
+        """How much its soft labels weigh."""
+        return self.variant.mixing or self.student.mixing
+
+
+def reads_labels(variant: Variant, student: StudentOptions) -> bool:
+    """Say whether a variant reads any label of this hospital, in training or in choosing a checkpoint."""
+    if variant.soft not in ("teacher", "exact", "permuted") or variant.labelled_rows_only:
+        return True
+    return (variant.mixing or student.mixing).soft_weight < 1
+
+
+def list_experiments(options: ExperimentOptions, student: StudentOptions) -> list[Experiment]:
+    """Return all experiments in running order, each once.  `hard` comes before `own`, which learns from it."""
+    wanted: dict[Experiment, None] = {}
+    for seed in range(options.seeds):
+        for budget in options.budgets or (None,):
+            for name in options.variants:
+                reads = reads_labels(VARIANTS[name], student)
+                wanted[Experiment(name, budget if reads else NO_LABELS, seed)] = None
+                if name == "own":
+                    wanted[Experiment("hard", budget, seed)] = None
+    sources = {each for each in wanted if each.variant == "hard" and replace(each, variant="own") in wanted}
+    return running_order(wanted, lambda each: EFFORTS.get(each.variant, 1.0), first=sources)
+
+
+def seen_with(own: Seen, budget: int | None, seed: int, num_tuning: int) -> Seen:
+    """Return whose labels are seen: `budget` subjects of train and, unless the recipe says, a fourth of it of tuning.
+
+    own: what the recipe says.  num_tuning: subjects of tuning with a label.
+    """
+    own = replace(own, seed=own.seed + seed)
+    if not budget:
+        return own
+    few = max(LEAST_TUNING, budget // TUNING_SHARE)
+    tuning = own.tuning if own.tuning is not None else few if few < num_tuning else None
+    return replace(own, train=budget, tuning=tuning)
+
+
+def plan_experiments(
+    options: ExperimentOptions,
+    student: StudentOptions,
+    own: Seen,
+    num_subjects: Mapping[str, int],
+    inputs: Mapping[str, str],
+) -> list[ExperimentPlan]:
+    """Plan all experiments.
+
+    num_subjects: with a label, of train and tuning.  inputs: digests of what is read: "student" (samples, texts
+    and the base, by their bytes: a run that was moved is the same) and "teacher".  Raises ValueError where a budget is
+    more than there are.
+    """
+    for budget in options.budgets:
+        if budget > num_subjects["train"]:
+            raise ValueError(
+                f"experiments.budgets: {budget} labelled subjects are asked for, train has {num_subjects['train']}: "
+                "lower it, or bring more subjects"
+            )
+
+    def plan(experiment: Experiment) -> ExperimentPlan:
+        variant = VARIANTS[experiment.variant]
+        seen = seen_with(own, experiment.budget, experiment.seed, num_subjects["tuning"])
+        mine = replace(student, optim=replace(student.optim, seed=student.optim.seed + experiment.seed))
+        read = [inputs["student"], *([inputs[variant.needs]] if variant.needs in inputs else [])]
+        shaping = [read, asdict(variant), asdict(seen), result_fields(mine.optim)]
+        shaping += [value for name, value in sorted(vars(mine).items()) if name not in ("base", "optim", "mixing")]
+        return ExperimentPlan(experiment, seen, mine, digest_of([*shaping, asdict(variant.mixing or mine.mixing)]))
+
+    return [plan(experiment) for experiment in list_experiments(options, student)]
+
+
+def budgets_of(options: ExperimentOptions) -> Sequence[int | None]:
+    """Return the budgets, a table of the report each."""
+    return options.budgets or (None,)

@@ -1,0 +1,119 @@
+"""Experiments as a stage, at their smallest: whole, resumable, the same by any worker; what is said of them."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ckd_dist.record import read
+from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.experiment_result import Result
+from ckd_dist.studies.disease.experiment_stage import EXPERIMENT
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.study import Context, with_inputs
+from tests.end_to_end.small import ckd, copy_of, go, hashes, recipe_of, run_pipeline, times
+
+VARIANTS = ("distilled", "hard", "published", "labelled_only", "exact", "permuted", "own", "own_crossfit", "logistic")
+ASKED = (
+    f"experiments.variants={json.dumps(VARIANTS)}",
+    "experiments.budgets=[40]",
+    "experiments.seeds=1",
+    "student.loss.soft_weight=1",
+    "student.hard_baseline=false",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> DiseaseRun:
+    return run_pipeline(tmp_path_factory.mktemp("run") / "run", "synthetic:200", *ASKED)
+
+
+def results(run: DiseaseRun) -> dict[str, Result]:
+    """The results of a run, by variant."""
+    found = [Result.read(run.root / path) for path in read(run, "experiment").files]
+    return {result.experiment.variant: result for result in found}
+
+
+def context_of(run: DiseaseRun, *overrides: str) -> Context:
+    return with_inputs(STUDY, STUDY.stages["experiment"], Context(recipe_of(run, *overrides), run))
+
+
+def test_every_variant_predicts_the_labelled_visits_of_held_out(run):
+    found, held_out = results(run), pl.read_parquet(run.samples("held_out")).filter(pl.col("labels").is_not_null())
+    assert set(found) == set(VARIANTS)
+    for result in found.values():
+        assert np.array_equal(result.sample_id_N, held_out["sample_id"].to_numpy())
+        assert result.probabilities_NK.shape == (len(held_out), 25)
+    students = [result for result in found.values() if result.numbers]
+    assert len(students) == len(VARIANTS) - 1 and len({result.numbers["updates"] for result in students}) == 1
+    assert {name for name, result in found.items() if result.experiment.budget == 0} == {
+        "distilled",
+        "exact",
+        "permuted",
+    }
+    kept = {path.suffix for path in run.experiments.iterdir()}
+    assert kept == {".safetensors"}  # no checkpoint is left
+
+
+def test_distilled_reads_more_rows_than_there_are_labels_and_the_others_only_those(run):
+    found, num_rows = results(run), pl.read_parquet(run.samples("train")).height
+    assert {found[name].numbers["num_train"] for name in ("distilled", "published", "own", "exact")} == {num_rows}
+    few = found["hard"].numbers["num_train"]
+    assert found["labelled_only"].numbers["num_train"] == few < num_rows / 2
+
+
+def test_a_second_start_does_nothing_and_a_lost_result_alone_is_done_again_with_the_same_numbers(run, tmp_path):
+    again = copy_of(run, tmp_path / "run")
+    before = times(again)
+    assert (
+        go("pipeline", again).code == 0
+        and times(again).items()
+        >= {path: time for path, time in before.items() if path.startswith("experiments/")}.items()
+    )
+    lost = next(path for path in again.experiments.iterdir() if path.name.startswith("own_40"))
+    old = Result.read(lost)
+    lost.unlink()
+    assert len(EXPERIMENT.missing(context_of(again))) == 1
+    assert go("experiment", again).code == 0
+    assert np.array_equal(Result.read(lost).probabilities_NK, old.probabilities_NK)
+    others = [path for path in before if path.startswith("experiments/") and path != f"experiments/{lost.name}"]
+    assert {path: times(again)[path] for path in others} == {path: before[path] for path in others}
+
+
+def test_another_budget_or_variant_redoes_nothing_that_is_there(run):
+    assert EXPERIMENT.missing(context_of(run)) == []
+    more = EXPERIMENT.missing(context_of(run, "experiments.budgets=[40,60]"))
+    plain = {"hard", "published", "labelled_only", "own", "own_crossfit", "logistic"}
+    assert len(more) == len(plain)
+
+
+def test_the_report_and_the_terminal_say_that_one_seed_claims_nothing(run):
+    said = ckd("compare", run.root)
+    assert said.code == 0 and "not claimed here: the experiments have 1 of 3 seeds" in said.out
+    assert "workers idle" in said.out and "Hard labels alone" in said.out
+    assert all(len(line) < 100 for line in said.out.splitlines()[1:])
+    numbers = json.loads((run.report / "metrics.json").read_text())["experiments"]
+    assert [line["name"] for line in numbers["budgets"][0]["variants"]] == list(VARIANTS)
+    for page in ("report.md", "report.html"):
+        assert "Does distilling help?" in (run.report / page).read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("experiments.budgets=[9999]", "9999 labelled subjects are asked for"),
+        ('experiments.variants=["hurd"]', "experiments.variants"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_nothing_is_lost(run, tmp_path, override, said):
+    broken = copy_of(run, tmp_path / "run")
+    before = {path: sha for path, sha in hashes(broken).items() if path.startswith("experiments/")}
+    answer = go("experiment", broken, override)
+    assert answer.code == 2 and said in answer.err and answer.err.count("\n") <= 2
+    assert {path: sha for path, sha in hashes(broken).items() if path.startswith("experiments/")} == before
+
+
+def test_without_variants_there_is_no_stage(run):
+    bare = STUDY.ledger(recipe_of(run, "experiments.variants=[]"), run)
+    assert bare.state("experiment").why == "not needed by this recipe"
