@@ -146,7 +146,7 @@ STUDY = Study(
             "Variants of the student, over label budgets and seeds, as independent jobs.",
             part="experiments",
             runs="jobs",
-            fields=("experiments", "student", "prompt.student_tokens"),
+            fields=("experiments", "student", "label.temperature", "prompt.student_tokens"),
             reads={
                 "select": (),
                 "prompt_student": OF_STUDENT,

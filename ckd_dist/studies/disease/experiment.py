@@ -32,7 +32,7 @@ from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.schedule import num_steps, steps_per_epoch
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease.experiment_result import Result
-from ckd_dist.studies.disease.experiments import ExperimentPlan
+from ckd_dist.studies.disease.experiments import ExperimentPlan, temperature_of
 from ckd_dist.studies.disease.folds import Fold, folds_of
 from ckd_dist.studies.disease.report.baselines import Baseline, logistic_regression
 from ckd_dist.studies.disease.rows import Chosen, read_table
@@ -41,6 +41,7 @@ from ckd_dist.studies.disease.seen import ALL, hide, read_samples
 from ckd_dist.studies.disease.soft_sources import exact, of_others
 from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.studies.disease.teach import fit_labels
+from ckd_dist.studies.disease.temperature import fit
 from ckd_dist.world import World
 
 FOLDS = 5  # of a teacher of the same labels
@@ -55,9 +56,14 @@ BASELINES: dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], Baseli
 
 @dataclass(frozen=True)
 class Material:
-    """What experiments read beside the run's own tables.  teacher: raw logits by split; empty where there is none."""
+    """What experiments read beside the run's own tables.
+
+    teacher: raw logits by split; empty where there is none.  elsewhere: reads train and tuning of the other run, with
+    the labels that its teacher saw; None where there is none.
+    """
 
     teacher: Logits
+    elsewhere: Callable[[], tuple[pl.DataFrame, pl.DataFrame]] | None = None
 
 
 class ExperimentWorker:
@@ -110,8 +116,10 @@ class ExperimentWorker:
         return Result.read(path_of(self.run.experiments, wanted), logits=True).logits
 
     def by_baseline(self, plan: ExperimentPlan) -> np.ndarray:
-        """Fit a baseline on the seen labels, and score held_out."""
+        """Fit a baseline on the seen labels, or on the other hospital's, and score held_out."""
         rows = self.samples["held_out"][self.scored_N]
+        if plan.variant.needs == "other run":
+            return logistic_regression(*self.material.elsewhere(), rows).probabilities_NK
         seen = (hide(self.samples[split], split, plan.seen) for split in LEARNED)
         return BASELINES[plan.experiment.variant](*seen, rows).probabilities_NK
 
@@ -130,11 +138,21 @@ class ExperimentWorker:
                 return own
             case "own_crossfit":
                 return self.crossfitted(plan)
-        taught = self.material.teacher
+        taught = self.calibrated(plan)
         if plan.variant.soft == "permuted":
             seed = plan.experiment.seed
             return {split: taught[split][of_others(self.samples[split]["subject_id"], seed)] for split in LEARNED}
         return taught
+
+    def calibrated(self, plan: ExperimentPlan) -> Logits:
+        """Return the teacher's logits, divided by the temperature that fits the seen labels of tuning."""
+        kind, teacher = temperature_of(plan.variant, plan.student), self.material.teacher
+        if kind == "none":
+            return teacher
+        hard_MK, known_M = self.hard(plan, "tuning")
+        known = known_M > 0
+        temperature = fit(teacher["tuning"][known], hard_MK[known], kind)
+        return {split: temperature.soften(teacher[split]) for split in LEARNED}
 
     def crossfitted(self, plan: ExperimentPlan) -> Logits:
         """Train the same student once a fold on the labels of the others; it predicts the subjects of its fold."""

@@ -1,5 +1,6 @@
 """The stage of experiments: which are missing, who does them, what is left of them.  An experiment is a job."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 
 from ckd_dist.config import values_of
 from ckd_dist.engine.experiments import costs_of, missing, path_of
-from ckd_dist.files import digest_of
+from ckd_dist.files import digest_of, hash_file
 from ckd_dist.hospital import law
 from ckd_dist.models.base import base_model
 from ckd_dist.models.losses import Mixing
@@ -21,10 +22,10 @@ from ckd_dist.studies.disease.experiments import (
     StudentOptions,
     plan_experiments,
 )
-from ckd_dist.studies.disease.from_run import teachers_of
+from ckd_dist.studies.disease.from_run import teacher_run, teachers_of
 from ckd_dist.studies.disease.label import read_soft_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.studies.disease.seen import seen_by
+from ckd_dist.studies.disease.seen import read_samples, seen_by
 from ckd_dist.studies.disease.variants import VARIANTS, Need, check_variants
 from ckd_dist.study import Context, Jobs, Outcome
 
@@ -34,6 +35,7 @@ def what_is_there(context: Context) -> list[Need]:
     recipe, names = context.recipe, context.run.label_names()
     there: dict[Need, bool] = {
         "teacher": recipe.label.import_from is None,
+        "other run": recipe.label.from_run is not None,
         "law": is_synthetic(recipe.extract.source) and law.COLUMN.keys() >= set(names),
     }
     return [need for need, has in there.items() if has]
@@ -53,9 +55,14 @@ def planned(context: Context) -> list[ExperimentPlan]:
         settings.optim,
         values_of(settings.loss, Mixing),
         settings.loss.unlabelled_weight,
+        recipe.label.temperature,
     )
     base = {name: context.fields[name] for name in ("student.base", "student.base_files")}
     read_of = {"student": digest_of([inputs["select"], inputs["prompt_student"], base]), "teacher": inputs["label"]}
+    if any(VARIANTS[name].needs == "other run" for name in options.variants):
+        other = teacher_run(recipe, run)
+        files = [hash_file(other.run.samples(split)) for split in LEARNED]
+        read_of["other run"] = digest_of([files, vars(seen_by("teacher", other.recipe.teacher))])
     return plan_experiments(options, student, seen_by("student", settings), labelled_subjects(run), read_of)
 
 
@@ -78,7 +85,8 @@ def experiment_worker(context: Context, device: str) -> ExperimentWorker:
     recipe, run = context.recipe, context.run
     needs = {VARIANTS[name].needs for name in recipe.experiments.variants}
     teacher = teacher_logits(recipe, run) if "teacher" in needs else {}
-    return ExperimentWorker(run, planned(context), Material(teacher), device)
+    elsewhere = partial(samples_elsewhere, recipe, run) if "other run" in needs else None
+    return ExperimentWorker(run, planned(context), Material(teacher, elsewhere), device)
 
 
 def finish_experiments(context: Context) -> Outcome:
@@ -90,6 +98,14 @@ def finish_experiments(context: Context) -> Outcome:
 
 
 EXPERIMENT = Jobs(missing_experiments, experiment_worker, finish_experiments)
+
+
+def samples_elsewhere(recipe: Any, run: DiseaseRun) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read train and tuning of the other run, with the labels that its teacher saw."""
+    other = teacher_run(recipe, run)
+    seen = seen_by("teacher", other.recipe.teacher)
+    train, tuning = (read_samples(other.run, split, seen) for split in LEARNED)
+    return train, tuning
 
 
 def teacher_logits(recipe: Any, run: DiseaseRun) -> dict[str, np.ndarray]:

@@ -13,12 +13,13 @@ from ckd_dist.engine.experiments import readable_name, running_order
 from ckd_dist.files import digest_of
 from ckd_dist.models.losses import Mixing
 from ckd_dist.studies.disease.seen import Seen
+from ckd_dist.studies.disease.temperature import Kind
 from ckd_dist.studies.disease.variants import VARIANTS, Name, Variant
 
 NO_LABELS = 0  # the budget of what reads no label of this hospital
 LEAST_TUNING, TUNING_SHARE = 20, 4  # subjects of tuning beside a budget: a fourth as many, and not fewer than 20
 # Trainings that a variant takes, roughly.
-EFFORTS: dict[Name, float] = {"own_crossfit": 6.0, "own": 1.1, "logistic": 0.1}
+EFFORTS: dict[Name, float] = {"own_crossfit": 6.0, "own": 1.1, "elsewhere": 0.05, "logistic": 0.1}
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class StudentOptions:
     optim: Optim
     mixing: Mixing
     unlabelled_weight: float
+    temperature: Kind  # label.temperature
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,19 @@ class ExperimentPlan:
 
 def reads_labels(variant: Variant, student: StudentOptions) -> bool:
     """Say whether a variant reads any label of this hospital, in training or in choosing a checkpoint."""
+    if variant.needs == "other run":
+        return False
     if variant.soft not in ("teacher", "exact", "permuted") or variant.labelled_rows_only:
         return True
-    return (variant.mixing or student.mixing).soft_weight < 1
+    is_fitted = variant.soft != "exact" and temperature_of(variant, student) != "none"
+    return (variant.mixing or student.mixing).soft_weight < 1 or is_fitted
+
+
+def temperature_of(variant: Variant, student: StudentOptions) -> Kind:
+    """Return which temperature of the teacher a variant fits."""
+    if variant.temperature == "fitted" and student.temperature == "none":
+        return "scalar"
+    return "none" if variant.temperature == "none" else student.temperature
 
 
 def list_experiments(options: ExperimentOptions, student: StudentOptions) -> list[Experiment]:

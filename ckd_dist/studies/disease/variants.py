@@ -16,14 +16,17 @@ Name = Literal[
     "hard",
     "published",
     "labelled_only",
+    "calibrated",
+    "uncalibrated",
     "exact",
     "permuted",
     "own",
     "own_crossfit",
     "logistic",
+    "elsewhere",
 ]
 Soft = Literal["teacher", "exact", "permuted", "own", "own_crossfit"]
-Need = Literal["teacher", "law"]
+Need = Literal["teacher", "law", "other run"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Variant:
     soft: Soft | None = None
     labelled_rows_only: bool = False  # soft labels of the visits whose labels are seen, and of no other
     mixing: Mixing | None = None  # None: the recipe's own (student.loss)
+    temperature: Literal["recipe", "none", "fitted"] = "recipe"  # of the teacher: label.temperature, or in its place
     needs: Need | None = None
     expected: str = ""  # of a control
 
@@ -46,6 +50,8 @@ VARIANTS: dict[Name, Variant] = {
     "labelled_only": Variant(
         "Soft labels of labelled visits alone", soft="teacher", labelled_rows_only=True, needs="teacher"
     ),
+    "calibrated": Variant("Distilled, teacher calibrated", soft="teacher", temperature="fitted", needs="teacher"),
+    "uncalibrated": Variant("Distilled, teacher not calibrated", soft="teacher", temperature="none", needs="teacher"),
     "exact": Variant("Exact probabilities as soft labels", soft="exact", needs="law"),
     "permuted": Variant(
         "Soft labels of another patient",
@@ -67,11 +73,13 @@ VARIANTS: dict[Name, Variant] = {
         expected="as good as hard labels alone: a teacher that knows no more has nothing to teach",
     ),
     "logistic": Variant("Logistic regression, same labels", role="baseline"),
+    "elsewhere": Variant("Other hospital's logistic regression", role="baseline", needs="other run"),
 }
 
 MEND = {
     "teacher": "which has soft labels for the tuning visits too: leave out label.import_from, or this variant",
     "law": "which only a synthetic hospital with its own labels has: take --source synthetic:N, or leave it out",
+    "other run": "which label.from_run names: give it, or leave this variant out",
 }
 
 
@@ -80,5 +88,5 @@ def check_variants(names: Sequence[Name], there: Sequence[Need]) -> None:
     for name in names:
         need = VARIANTS[name].needs
         if need is not None and need not in there:
-            whose = {"teacher": "a teacher", "law": "the exact law"}[need]
+            whose = {"teacher": "a teacher", "law": "the exact law", "other run": "another run"}[need]
             raise ValueError(f"experiments.variants: {name!r} needs {whose}, {MEND[need]}")

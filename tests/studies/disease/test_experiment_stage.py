@@ -14,7 +14,18 @@ from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Context, with_inputs
 from tests.end_to_end.small import ckd, copy_of, go, hashes, recipe_of, run_pipeline, times
 
-VARIANTS = ("distilled", "hard", "published", "labelled_only", "exact", "permuted", "own", "own_crossfit", "logistic")
+VARIANTS = (
+    "distilled",
+    "hard",
+    "published",
+    "labelled_only",
+    "calibrated",
+    "exact",
+    "permuted",
+    "own",
+    "own_crossfit",
+    "logistic",
+)
 ASKED = (
     f"experiments.variants={json.dumps(VARIANTS)}",
     "experiments.budgets=[40]",
@@ -84,7 +95,7 @@ def test_a_second_start_does_nothing_and_a_lost_result_alone_is_done_again_with_
 def test_another_budget_or_variant_redoes_nothing_that_is_there(run):
     assert EXPERIMENT.missing(context_of(run)) == []
     more = EXPERIMENT.missing(context_of(run, "experiments.budgets=[40,60]"))
-    plain = {"hard", "published", "labelled_only", "own", "own_crossfit", "logistic"}
+    plain = {"hard", "published", "labelled_only", "calibrated", "own", "own_crossfit", "logistic"}
     assert len(more) == len(plain)
 
 

@@ -30,8 +30,8 @@ from ckd_dist.studies.disease.soft_sources import of_others
 from ckd_dist.studies.disease.variants import VARIANTS, Name, check_variants
 
 EVERY = tuple(VARIANTS)
-STUDENT = StudentOptions("base", None, 128, "float32", Optim(), Mixing(1.0, 1.0), 1.0)
-INPUTS = {"student": "s", "teacher": "t"}
+STUDENT = StudentOptions("base", None, 128, "float32", Optim(), Mixing(1.0, 1.0), 1.0, "none")
+INPUTS = {"student": "s", "teacher": "t", "other run": "o"}
 SUBJECTS = {"train": 1000, "tuning": 200}
 
 
@@ -61,6 +61,8 @@ def test_what_reads_no_label_is_done_once_for_all_budgets():
     budgets = {(each.variant, each.budget) for each in plans(options)}
     free = {("distilled", NO_LABELS), ("exact", NO_LABELS), ("permuted", NO_LABELS)}
     assert budgets == free | {(name, budget) for name in ("labelled_only", "hard") for budget in (100, 300)}
+    softened = plans(options, replace(STUDENT, temperature="scalar"))  # fitted on the seen labels of tuning
+    assert {each.variant for each in softened if each.budget == NO_LABELS} == {"exact"}
     mixed = plans(options, replace(STUDENT, mixing=Mixing(0.7, 2.0)))
     assert {each.budget for each in mixed} == {100, 300}
 

@@ -22,7 +22,6 @@ METRIC_TITLES = {
     "log_loss": "Log-loss",
     "brier": "Brier",
     "ece": "ECE",
-    "log_loss": "Log-loss",
 }
 MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "log_loss", "brier", "ece")
 
