@@ -84,7 +84,7 @@ def test_the_record_and_the_report_have_the_numbers(went_on):
 
 
 def test_the_student_is_taught_at_the_temperature(went_on, tmp_path):
-    """Temperatures of 1 teach the raw logits, to the byte; others do not."""
+    """The same labels without it give another student; the file goes with the field."""
     run = copy_of(went_on[0], tmp_path / "run")
     weights = run.student / "model.safetensors"
     softened = weights.read_bytes()
