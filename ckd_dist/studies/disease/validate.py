@@ -22,7 +22,6 @@ from ckd_dist.studies.disease.report.baselines import bits_of, logistic_regressi
 from ckd_dist.studies.disease.report.validation import Validation
 from ckd_dist.studies.disease.temperature import Kind, soften_across
 
-LEAST = 1e-12  # probability, so that its logarithm is finite
 DRAWS, SEED = 1000, 0  # of the intervals
 SHOWN = ("log_loss", "brier", "ece", "macro_auroc")
 
@@ -68,13 +67,4 @@ def expectation(train: pl.DataFrame, tuning: pl.DataFrame) -> np.ndarray:
 def _score(label_NK: np.ndarray, probabilities_NK: np.ndarray, drawn: Resamples) -> dict[str, np.ndarray]:
     """Return what is shown of a model, [D] each."""
     overall = metrics.score(label_NK, probabilities_NK, None, drawn.subject_N, drawn.counts_SD).overall
-    shown = overall | {"log_loss": _log_loss(label_NK, probabilities_NK, drawn)}
-    return {metric: shown[metric] for metric in SHOWN}
-
-
-def _log_loss(label_NK: np.ndarray, probabilities_NK: np.ndarray, drawn: Resamples) -> np.ndarray:
-    """Return the mean over cells of -log of the probability of what came, [D]."""
-    of_what_came_NK = np.where(label_NK == 1, probabilities_NK, 1 - probabilities_NK)
-    summed_KD = metrics.total(-np.log(of_what_came_NK.clip(LEAST)), drawn.subject_N, drawn.counts_SD)
-    rows_D = metrics.total(np.ones((len(label_NK), 1)), drawn.subject_N, drawn.counts_SD)[0]
-    return summed_KD.mean(axis=0) / rows_D
+    return {metric: overall[metric] for metric in SHOWN}

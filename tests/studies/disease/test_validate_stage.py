@@ -93,9 +93,10 @@ def test_the_student_is_taught_at_the_temperature(went_on, tmp_path):
     assert not np.allclose(fitted.temperature_K, 1)
     raw = go("distill", run, "label.temperature=none")
     assert raw.code == 2 and "validate_teacher" in raw.err, "first without a temperature"
+    before = {path: time for path, time in times(run).items() if "/shard-" in path}
     for stage in ("validate_teacher", "label", "distill"):
         assert go(stage, run, "label.temperature=none").code == 0
-    assert not run.temperature.exists()
+    assert not run.temperature.exists() and before and before.items() <= times(run).items(), "no shard is made again"
     assert weights.read_bytes() != softened
 
 

@@ -25,7 +25,7 @@ METRIC_TITLES = {
 }
 MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "log_loss", "brier", "ece")
 
-VALIDATED = {"log_loss": "Log-loss", "brier": "Brier", "ece": "ECE", "macro_auroc": "Macro-AUROC"}
+VALIDATED = {name: METRIC_TITLES[name] for name in ("log_loss", "brier", "ece", "macro_auroc")}
 
 
 def write_report(results: Results, folder: Path) -> dict[str, Any]:
