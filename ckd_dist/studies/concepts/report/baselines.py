@@ -1,18 +1,22 @@
-"""Baselines of a site: its prevalence, and a logistic regression on which concepts a case has.
+"""Baselines of a site: its prevalence, a logistic regression and boosted trees on which concepts a case has.
 
     N rows, K outcomes, V concepts
 
-Both learn from the site's own training cases; C is chosen on its tuning cases.  That is what a hospital has without any
-embedding and without any other hospital.
+All learn from the site's own training cases; C and the number of trees are chosen on its tuning cases.  That is what a
+hospital has without any embedding and without any other hospital.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 from scipy import sparse
 
-from ckd_dist.report.baselines import STRENGTHS, fit_logistic
+from ckd_dist.report.baselines import STRENGTHS, fit_logistic, predict_by_trees
 
 MOST_STEPS = 1000  # of the regression's fit
+
+Predict = Callable[[dict[str, sparse.csr_array], np.ndarray, np.ndarray], np.ndarray]
 
 
 def site_baselines(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[str, np.ndarray]:
@@ -27,21 +31,33 @@ def site_baselines(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[st
         split: np.array(part["outcomes"].to_list(), float).reshape(-1, num_outcomes) for split, part in parts.items()
     }
     share_K = outcomes["train"].mean(0) if len(parts["train"]) else np.full(num_outcomes, 0.5)
-    columns = [
-        _logistic(has, outcomes["train"][:, k], outcomes["tuning"][:, k], share) for k, share in enumerate(share_K)
-    ]
+
+    def by_outcome(predict: Predict) -> np.ndarray:
+        train_NK, tuning_NK = outcomes["train"], outcomes["tuning"]
+        columns = [
+            predict(has, train_NK[:, k], tuning_NK[:, k])
+            if len(np.unique(train_NK[:, k])) == 2
+            else np.full(len(parts["held_out"]), share)
+            for k, share in enumerate(share_K)
+        ]
+        return np.stack(columns, 1)
+
     return {
         "Prevalence": np.tile(share_K, (len(parts["held_out"]), 1)),
-        "Logistic regression on the site's own codes": np.stack(columns, 1),
+        "Logistic regression on the site's own codes": by_outcome(_logistic),
+        "Boosted trees on the site's own codes": by_outcome(_trees),
     }
 
 
-def _logistic(has: dict[str, sparse.csr_array], train_N: np.ndarray, tuning_N: np.ndarray, share: float) -> np.ndarray:
-    """Predict one outcome; by its share where the training cases do not have both classes."""
-    if len(np.unique(train_N)) < 2:
-        return np.full(has["held_out"].shape[0], share)
+def _logistic(has: dict[str, sparse.csr_array], train_N: np.ndarray, tuning_N: np.ndarray) -> np.ndarray:
+    """Predict one outcome, of which the training cases have both classes."""
     model = fit_logistic(has["train"], train_N, has["tuning"], tuning_N, untuned=STRENGTHS[0], most_steps=MOST_STEPS)
     return model.predict_proba(has["held_out"])[:, 1]
+
+
+def _trees(has: dict[str, sparse.csr_array], train_N: np.ndarray, tuning_N: np.ndarray) -> np.ndarray:
+    """Predict one outcome, of which the training cases have both classes."""
+    return predict_by_trees(has["train"], train_N, has["tuning"], tuning_N, has["held_out"])[1]
 
 
 def _matrix(part: pl.DataFrame, num_concepts: int) -> sparse.csr_array:

@@ -14,7 +14,12 @@ from ckd_dist.studies.disease.report.experiments import ExperimentTables
 from ckd_dist.studies.disease.report.helps import subjects
 from ckd_dist.studies.disease.report.tables import DiseaseReport, ScoredModel
 
-DASHES = {"copy_last_visit": (0, (5, 2)), "logistic_regression": "-", "student_hard": (0, (3, 1, 1, 1))}
+DASHES = {
+    "copy_last_visit": (0, (5, 2)),
+    "logistic_regression": "-",
+    "boosted_trees": (0, (7, 2, 1, 2)),
+    "student_hard": (0, (3, 1, 1, 1)),
+}
 MARKS = {"copy_last_visit": ("|", GREY), "oracle": ("x", INK)}  # of the models beside the primary, disease by disease
 
 

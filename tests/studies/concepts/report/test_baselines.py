@@ -2,9 +2,11 @@
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from ckd_dist.report.baselines import predict_by_trees
 from ckd_dist.studies.concepts.cases.cases import read_concepts
 from ckd_dist.studies.concepts.report.baselines import site_baselines
 from tests.studies.concepts.small import turned
@@ -20,7 +22,7 @@ def test_baselines_are_what_scikit_learn_says_and_never_look_at_held_out_outcome
         for row, concepts in enumerate(frame["concepts"]):
             has[split][row, concepts.to_list()] = 1
         outcomes[split] = np.array(frame["outcomes"].to_list())
-    prevalence, logistic = found.values()
+    prevalence, logistic, trees = found.values()
     np.testing.assert_allclose(prevalence, np.tile(outcomes["train"].mean(0), (len(part["held_out"]), 1)))
     for k in range(outcomes["train"].shape[1]):
         models = {
@@ -31,6 +33,12 @@ def test_baselines_are_what_scikit_learn_says_and_never_look_at_held_out_outcome
         }
         best = min(losses, key=losses.get)
         np.testing.assert_allclose(logistic[:, k], models[best].predict_proba(has["held_out"])[:, 1], atol=1e-4)
+    sizes = {split: len(frame) for split, frame in part.items()}
+    assert trees.shape == logistic.shape == (sizes["held_out"], len(outcomes["train"][0]))
+    for k in range(outcomes["train"].shape[1]):
+        has_code = [sparse.csr_array(has[split]) for split in ("train", "tuning", "held_out")]
+        learned = (has_code[0], outcomes["train"][:, k], has_code[1], outcomes["tuning"][:, k])
+        np.testing.assert_allclose(trees[:, k], predict_by_trees(*learned, has_code[2])[1], atol=1e-12)
     blind = site_baselines(turned(cases, (pl.col("split") == "held_out") | (pl.col("site") == "north")), "south", num)
     shuffled_rows = site_baselines(cases.sample(fraction=1, shuffle=True, seed=1), "south", num)
     for name, baseline in found.items():

@@ -19,7 +19,7 @@ Make = Callable[..., pl.DataFrame]
 
 def test_shapes_and_bits(samples: Make) -> None:
     found = baselines.predict_by_baselines(samples(300, 1), samples(100, 2), samples(50, 3))
-    assert list(found) == ["predict_nothing", "prevalence", "copy_last_visit", "logistic_regression"]
+    assert list(found) == ["predict_nothing", "prevalence", "copy_last_visit", "logistic_regression", "boosted_trees"]
     for baseline in found.values():
         assert baseline.probabilities_NK.shape == baseline.bits_NK.shape == (50, 4)
         assert ((baseline.probabilities_NK >= 0) & (baseline.probabilities_NK <= 1)).all()
@@ -41,7 +41,7 @@ def test_numbers_by_hand(samples: Make) -> None:
     assert baselines.prevalence(train, train, train).probabilities_NK[:, 0] == pytest.approx([0.25] * 6)
 
 
-def test_regression_finds_what_decides(samples: Make) -> None:
+def test_regression_and_trees_find_what_decides(samples: Make) -> None:
     """In the synthetic cohort a drug decides; nothing else does."""
     train, tuning, rows = samples(1500, 1), samples(300, 2), baselines.with_labels(samples(600, 3))
     labels_NK = baselines.bits_of(rows, "labels")
@@ -49,10 +49,12 @@ def test_regression_finds_what_decides(samples: Make) -> None:
         name: metrics.score(labels_NK, baseline.probabilities_NK, baseline.bits_NK).observed()
         for name, baseline in baselines.predict_by_baselines(train, tuning, rows).items()
     }
-    assert scores["logistic_regression"]["macro_auroc"] > 0.7
+    for name in ("logistic_regression", "boosted_trees"):
+        assert scores[name]["macro_auroc"] > 0.7
+        assert scores[name]["brier"] < scores["prevalence"]["brier"] < scores["predict_nothing"]["brier"]
+        assert scores[name]["log_loss"] < scores["prevalence"]["log_loss"] < scores["predict_nothing"]["log_loss"]
+        assert scores[name]["ece"] < 0.05
     assert scores["copy_last_visit"]["macro_auroc"] == pytest.approx(0.5, abs=0.05)
-    assert scores["logistic_regression"]["brier"] < scores["prevalence"]["brier"] < scores["predict_nothing"]["brier"]
-    assert scores["logistic_regression"]["ece"] < 0.05
     assert scores["prevalence"]["macro_auroc"] == scores["predict_nothing"]["macro_auroc"] == 0.5
 
 
@@ -73,7 +75,8 @@ def test_works_without_tuning_pairs_and_with_constant_labels(samples: Make) -> N
     found = baselines.predict_by_baselines(train, samples(10, 2).head(0), samples(5, 3))
     for baseline in found.values():
         assert baseline.bits_NK.shape == (5, 4)
-    assert found["logistic_regression"].probabilities_NK.tolist() == [[0, 1, 0, 1]] * 5
+    for name in ("logistic_regression", "boosted_trees"):
+        assert found[name].probabilities_NK.tolist() == [[0, 1, 0, 1]] * 5
 
 
 def test_code_seen_only_outside_train_is_no_feature(samples: Make) -> None:
