@@ -20,6 +20,7 @@ from ckd_dist.studies.disease.experiments import (
     ExperimentOptions,
     ExperimentPlan,
     StudentOptions,
+    check_budgets,
     plan_experiments,
 )
 from ckd_dist.studies.disease.from_run import teacher_run, teachers_of
@@ -39,6 +40,14 @@ def what_is_there(context: Context) -> list[Need]:
         "law": is_synthetic(recipe.extract.source) and law.COLUMN.keys() >= set(names),
     }
     return [need for need, has in there.items() if has]
+
+
+def check_experiments(context: Context) -> None:
+    """Raise ValueError where an experiment that is asked for cannot be done.  Samples are selected by then."""
+    asked = context.recipe.experiments
+    check_variants(asked.variants, what_is_there(context))
+    if asked.variants:
+        check_budgets(asked.budgets, labelled_subjects(context.run)["train"])
 
 
 def planned(context: Context) -> list[ExperimentPlan]:

@@ -143,12 +143,7 @@ def plan_experiments(
     and the base, by their bytes: a run that was moved is the same) and "teacher".  Raises ValueError where a budget is
     more than there are.
     """
-    for budget in options.budgets:
-        if budget > num_subjects["train"]:
-            raise ValueError(
-                f"experiments.budgets: {budget} labelled subjects are asked for, train has {num_subjects['train']}: "
-                "lower it, or bring more subjects"
-            )
+    check_budgets(options.budgets, num_subjects["train"])
 
     def plan(experiment: Experiment) -> ExperimentPlan:
         variant = VARIANTS[experiment.variant]
@@ -165,3 +160,13 @@ def plan_experiments(
 def budgets_of(options: ExperimentOptions) -> Sequence[int | None]:
     """Return the budgets, a table of the report each."""
     return options.budgets or (None,)
+
+
+def check_budgets(budgets: Sequence[int], num_train: int) -> None:
+    """Raise ValueError where a budget is more than the labelled training subjects that there are."""
+    for budget in budgets:
+        if budget > num_train:
+            raise ValueError(
+                f"experiments.budgets: {budget} labelled subjects are asked for, train has {num_train}: "
+                "lower it, or bring more subjects"
+            )

@@ -6,6 +6,7 @@ from ckd_dist.config import Lora, Optim, Tiny, Workers
 from ckd_dist.studies.disease.config import (
     DiseaseRecipe,
     Evaluate,
+    Experiments,
     Extract,
     Label,
     Labelled,
@@ -36,6 +37,7 @@ def tiny() -> DiseaseRecipe:
         ),
         label=Label(shard_rows=256, micro_tokens=4096, workers=workers),
         student=Student(optim=Optim(epochs=3, learning_rate=1e-3, batch_samples=16), workers=workers),
+        experiments=Experiments(workers=workers),
         evaluate=Evaluate(bootstrap_draws=500),
     )
 
@@ -105,6 +107,7 @@ def disease_mimic3_7b() -> DiseaseRecipe:
             optim=Optim(epochs=10, learning_rate=2e-5, micro_tokens=32768),
             workers=gpu,
         ),
+        experiments=Experiments(workers=gpu),
     )
 
 

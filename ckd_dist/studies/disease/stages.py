@@ -55,6 +55,7 @@ from ckd_dist.studies.disease.evaluate import (
     time_models,
     write_held_out,
 )
+from ckd_dist.studies.disease.experiment_stage import check_experiments
 from ckd_dist.studies.disease.export import export_published
 from ckd_dist.studies.disease.folds import Fold, check_folds, folds_of
 from ckd_dist.studies.disease.from_run import other_teacher, run_of, seen_of, teachers_of
@@ -145,6 +146,7 @@ def prompt_teacher(context: Context) -> Outcome:
 
 def prompt_student(context: Context) -> Outcome:
     """samples -> the student's texts: write them, their tokens and spans."""
+    check_experiments(context)  # what cannot be done is refused before anything is trained
     return _write_role(context, "student")
 
 

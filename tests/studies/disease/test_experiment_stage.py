@@ -12,7 +12,7 @@ from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiment_stage import EXPERIMENT
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Context, with_inputs
-from tests.end_to_end.small import ckd, copy_of, go, hashes, recipe_of, run_pipeline, times
+from tests.end_to_end.small import SMALL, ckd, copy_of, go, hashes, recipe_of, run_pipeline, times
 
 VARIANTS = (
     "distilled",
@@ -123,6 +123,13 @@ def test_what_cannot_be_done_is_one_sentence_and_nothing_is_lost(run, tmp_path, 
     answer = go("experiment", broken, override)
     assert answer.code == 2 and said in answer.err and answer.err.count("\n") <= 2
     assert {path: sha for path, sha in hashes(broken).items() if path.startswith("experiments/")} == before
+
+
+def test_a_variant_without_what_it_needs_is_refused_before_anything_is_trained(tmp_path):
+    asked = ["--recipe", "tiny", "--source", "synthetic:120", "--run", tmp_path / "run", "--local", *SMALL]
+    answer = ckd("pipeline", *asked, 'experiments.variants=["hard","elsewhere"]')
+    assert answer.code == 2 and "'elsewhere' needs another run" in answer.err
+    assert not (tmp_path / "run" / "teacher").exists()
 
 
 def test_without_variants_there_is_no_stage(run):
