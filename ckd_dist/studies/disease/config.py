@@ -22,6 +22,7 @@ from ckd_dist.config import (
     what,
 )
 from ckd_dist.schema import FEWEST_SUBJECTS
+from ckd_dist.studies.disease.claims import Claim
 from ckd_dist.studies.disease.variants import Name
 
 RunPath = Annotated[str, AfterValidator(lambda path: str(Path(path).expanduser().absolute()))]  # kept whole
@@ -171,6 +172,7 @@ class Experiments:
         (), "labelled training subjects, a table of the report each; none: as student.labelled says"
     )
     seeds: int = what(3, "seeds of every variant: of weights, order and labelled subjects; a claim needs 3", ge=1)
+    claims: tuple[Claim, ...] = how((), "what the first budget is expected to show; none: nothing is promised")
     workers: Workers = how(Workers(), "independent workers, an experiment at a time each")
 
 

@@ -24,6 +24,7 @@ from ckd_dist.engine.experiments import is_done, path_of
 from ckd_dist.engine.loop import Phase
 from ckd_dist.engine.train import best_of
 from ckd_dist.files import make_folder
+from ckd_dist.hospital import law
 from ckd_dist.models.base import load_tokenizer
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.losses import HARD_ALONE
@@ -34,7 +35,7 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import ExperimentPlan, temperature_of
 from ckd_dist.studies.disease.folds import Fold, folds_of
-from ckd_dist.studies.disease.report.baselines import Baseline, logistic_regression
+from ckd_dist.studies.disease.report.baselines import Baseline, boosted_trees, copy_last_visit, logistic_regression
 from ckd_dist.studies.disease.rows import Chosen, read_table
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import ALL, hide, read_samples
@@ -51,6 +52,8 @@ LEARNED = ("train", "tuning")
 Logits = Mapping[str, np.ndarray]  # split -> [M, K], all rows in order
 BASELINES: dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], Baseline]] = {
     "logistic": logistic_regression,
+    "trees": boosted_trees,
+    "copy_last": copy_last_visit,
 }
 
 
@@ -90,8 +93,8 @@ class ExperimentWorker:
         """Fit and score.  The clock does not run while another experiment is done, whose time is its own."""
         source = self.hard_logits(plan) if plan.variant.soft == "own" else {}
         begun = time.time()
-        if plan.variant.role == "baseline":
-            probabilities_NK, numbers, kept = self.by_baseline(plan), {}, {}
+        if plan.variant.role in ("baseline", "teacher", "oracle"):
+            probabilities_NK, numbers, kept = self.untrained(plan), {}, {}
         else:
             model, numbers = self.taught(plan, source)
             probabilities_NK = expit(self.predict(model, "held_out", self.scored_N))
@@ -115,11 +118,16 @@ class ExperimentWorker:
         self.publish(source)
         return Result.read(path_of(self.run.experiments, wanted), logits=True).logits
 
-    def by_baseline(self, plan: ExperimentPlan) -> np.ndarray:
-        """Fit a baseline on the seen labels, or on the other hospital's, and score held_out."""
+    def untrained(self, plan: ExperimentPlan) -> np.ndarray:
+        """Score held_out by what trains no student: teacher, law, or a baseline of these labels or of the others'."""
         rows = self.samples["held_out"][self.scored_N]
-        if plan.variant.needs == "other run":
-            return logistic_regression(*self.material.elsewhere(), rows).probabilities_NK
+        match plan.experiment.variant:
+            case "teacher":
+                return expit(self.material.teacher["held_out"][self.scored_N])
+            case "oracle":
+                return law.probabilities(rows, self.names)
+            case "elsewhere":
+                return logistic_regression(*self.material.elsewhere(), rows).probabilities_NK
         seen = (hide(self.samples[split], split, plan.seen) for split in LEARNED)
         return BASELINES[plan.experiment.variant](*seen, rows).probabilities_NK
 

@@ -13,6 +13,7 @@ from ckd_dist.hospital import law
 from ckd_dist.models.base import base_model
 from ckd_dist.models.losses import Mixing
 from ckd_dist.record import read
+from ckd_dist.schema import SPLITS
 from ckd_dist.source import is_synthetic
 from ckd_dist.studies.disease.experiment import LEARNED, ExperimentWorker, Material
 from ckd_dist.studies.disease.experiment_result import Result
@@ -118,9 +119,9 @@ def samples_elsewhere(recipe: Any, run: DiseaseRun) -> tuple[pl.DataFrame, pl.Da
 
 
 def teacher_logits(recipe: Any, run: DiseaseRun) -> dict[str, np.ndarray]:
-    """Read the teachers' raw logits of train and tuning, in the order of the tables."""
+    """Read the teachers' raw logits of every split, in the order of the tables."""
     plans, teachers, logits = read(run, "label").numbers, teachers_of(recipe, run), {}
-    for split in LEARNED:
+    for split in SPLITS:
         sample_id_N, logits_NK = read_soft_labels(run, teachers, plans, split)
         logits[split] = logits_NK[np.argsort(sample_id_N)]
     return logits

@@ -18,8 +18,17 @@ from ckd_dist.studies.disease.variants import VARIANTS, Name, Variant
 
 NO_LABELS = 0  # the budget of what reads no label of this hospital
 LEAST_TUNING, TUNING_SHARE = 20, 4  # subjects of tuning beside a budget: a fourth as many, and not fewer than 20
-# Trainings that a variant takes, roughly.
-EFFORTS: dict[Name, float] = {"own_crossfit": 6.0, "own": 1.1, "elsewhere": 0.05, "logistic": 0.1}
+# Trainings that a variant takes, roughly; of what is not here, one.
+EFFORTS: dict[Name, float] = {
+    "own_crossfit": 6.0,
+    "own": 1.1,
+    "trees": 0.4,
+    "logistic": 0.1,
+    "elsewhere": 0.05,
+    "copy_last": 0.0,
+    "teacher": 0.0,
+    "oracle": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class ExperimentPlan:
 
 def reads_labels(variant: Variant, student: StudentOptions) -> bool:
     """Say whether a variant reads any label of this hospital, in training or in choosing a checkpoint."""
-    if variant.needs == "other run":
+    if variant.needs == "other run" or variant.role in ("teacher", "oracle"):
         return False
     if variant.soft not in ("teacher", "exact", "permuted") or variant.labelled_rows_only:
         return True

@@ -23,7 +23,11 @@ Name = Literal[
     "own",
     "own_crossfit",
     "logistic",
+    "trees",
+    "copy_last",
     "elsewhere",
+    "teacher",
+    "oracle",
 ]
 Soft = Literal["teacher", "exact", "permuted", "own", "own_crossfit"]
 Need = Literal["teacher", "law", "other run"]
@@ -34,7 +38,7 @@ class Variant:
     """One way to predict.  soft: whose soft labels a student learns from; None: it learns from hard labels alone."""
 
     title: str
-    role: Literal["student", "control", "baseline"] = "student"
+    role: Literal["student", "control", "baseline", "teacher", "oracle"] = "student"
     soft: Soft | None = None
     labelled_rows_only: bool = False  # soft labels of the visits whose labels are seen, and of no other
     mixing: Mixing | None = None  # None: the recipe's own (student.loss)
@@ -73,7 +77,11 @@ VARIANTS: dict[Name, Variant] = {
         expected="as good as hard labels alone: a teacher that knows no more has nothing to teach",
     ),
     "logistic": Variant("Logistic regression, same labels", role="baseline"),
+    "trees": Variant("Gradient-boosted trees, same labels", role="baseline"),
+    "copy_last": Variant("Copy the last visit, same labels", role="baseline"),
     "elsewhere": Variant("Other hospital's logistic regression", role="baseline", needs="other run"),
+    "teacher": Variant("Teacher", role="teacher", needs="teacher"),
+    "oracle": Variant("Best possible (oracle)", role="oracle", needs="law"),
 }
 
 MEND = {

@@ -23,6 +23,7 @@ from ckd_dist.studies.disease.variants import VARIANTS
 LEAST_SEEDS = 3
 COMPARED = ("macro_auroc", "macro_auprc", "log_loss")
 LOWER_IS_BETTER = ("log_loss",)
+METRIC_WORDS = {"macro_auroc": "macro-AUROC", "macro_auprc": "macro-AUPRC", "log_loss": "log-loss"}
 REFERENCES = ("distilled", "exact", "published")  # what all others are compared with: the first that was trained
 
 ScoresD = Mapping[str, np.ndarray]  # metric -> a value a draw
@@ -43,7 +44,7 @@ class VariantScores:
 
     name: str
     title: str
-    role: str  # student, control, baseline
+    role: str  # student, control, baseline, teacher, oracle
     seeds: Mapping[str, Sequence[float]]
     means: Mapping[str, float]
     minus: Mapping[str, Compared]

@@ -1,0 +1,77 @@
+"""Hold what a recipe's experiments were expected to show against what they showed, seed by seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckd_dist.report.compare import Difference
+from ckd_dist.report.wording import lower_first, number, signed
+from ckd_dist.studies.disease.claims import Claim
+from ckd_dist.studies.disease.report.experiments import LEAST_SEEDS, METRIC_WORDS, BudgetTable, ExperimentTables
+from ckd_dist.studies.disease.variants import VARIANTS
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim and what came out.  values: a seed each; empty where a variant was not done.  holds: in all seeds."""
+
+    claim: str
+    values: Sequence[str]
+    holds: bool
+
+    @property
+    def verdict(self) -> str:
+        """Whether it was reached, in words."""
+        return "not tried" if not self.values else "reached" if self.holds else "NOT reached"
+
+
+def check_claims(claims: Sequence[Claim], tables: ExperimentTables) -> list[Checked]:
+    """Check every claim at the first budget.  With fewer than LEAST_SEEDS seeds none holds."""
+    return [_checked(claim, tables.budgets[0], tables.num_seeds >= LEAST_SEEDS) for claim in claims]
+
+
+def _checked(claim: Claim, table: BudgetTable, enough: bool) -> Checked:
+    differences = _differences(claim, table)
+    holds = enough and bool(differences) and all(map(claim.met_by, (each.value for each in differences)))
+    if claim.second and claim.bound != "within":
+        holds = holds and all(_is_clear(claim, each) for each in differences)
+    written = [number(each.value) if claim.second is None else signed(each.value) for each in differences]
+    return Checked(sentence(claim), written, holds)
+
+
+def _differences(claim: Claim, table: BudgetTable) -> list[Difference]:
+    """Return a value a seed, with its interval where the table has one: of the reference minus another variant."""
+    first, second = table.variant(claim.first), table.variant(claim.second or "")
+    if first is None or (claim.second and second is None):
+        return []
+    if second and second.minus and not first.minus:  # only the reference is compared with others by intervals
+        return list(second.minus[claim.metric].seeds)
+    values = first.seeds[claim.metric]
+    if second:
+        values = [mine - other for mine, other in zip(values, second.seeds[claim.metric], strict=True)]
+    return [Difference(value, float("nan"), float("nan"), "unclear") for value in values]
+
+
+def _is_clear(claim: Claim, difference: Difference) -> bool:
+    return difference.low > 0 if claim.bound == "at least" else difference.high < 0
+
+
+def sentence(claim: Claim) -> str:
+    """Write a claim out.
+
+    >>> sentence(Claim("distilled", "hard", "macro_auroc", "at least", 0.1))
+    'macro-AUROC of distilled student minus hard labels alone: at least +0.100'
+    """
+    of = lower_first(VARIANTS[claim.first].title)
+    if claim.second is None:
+        return f"{METRIC_WORDS[claim.metric]} of {of}: {claim.bound} {number(claim.value)}"
+    value = number(claim.value) if claim.bound == "within" else signed(claim.value)
+    than = lower_first(VARIANTS[claim.second].title)
+    return f"{METRIC_WORDS[claim.metric]} of {of} minus {than}: {claim.bound} {value}"
+
+
+def as_lines(checked: Sequence[Checked]) -> list[str]:
+    """Lay checked claims out as lines of text, two each."""
+    found = ["What was to be shown, in every seed; differences with intervals clear of zero"] if checked else []
+    for each in checked:
+        found += [f"  {each.claim}", f"      {' '.join(each.values)}  {each.verdict}".rstrip()]
+    return found
