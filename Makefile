@@ -1,17 +1,16 @@
-# make demo       the first study: a small hospital to a distilled, evaluated student
+# make demo       the first study: a teacher of one synthetic hospital, students of another with few labels
 # make demo-ner   the second: synthetic notes to a distilled tagger of entities          make test   the tests
 # make demo-concepts   the third: two synthetic hospitals, and what an embedding is worth at the other one
 # Each sets up everything it needs first, once: a virtual environment and the packages.  Nothing is compiled.
 #
 # make bench      how fast, on this machine              make measure   the second and third study on open data (two hours)
 #
-# PYTHON   the interpreter to build on, 3.11 or newer       RECIPE, SOURCE, RUN   what demo runs, on what, and where
+# PYTHON   the interpreter to build on, 3.11 or newer       RUN, SOURCE   where a demo's run lies; what the other two read
 # pip installs from where its own configuration says: without a GPU, let it find a CPU build of torch, which is far smaller.
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
 	$(if $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(p))))
 VENV ?= .venv
-RECIPE ?= tiny
 SOURCE ?=
 RUN ?= runs/demo
 CKD_DATA ?= ../shared/data
@@ -26,7 +25,9 @@ GO := $(VENV)/bin/python -m launch.run
 .PHONY: setup demo demo-ner demo-concepts demo-mimic test test-all bench measure encoder lint constraints clean
 
 demo: setup
-	$(GO) pipeline --recipe $(RECIPE) $(if $(SOURCE),--source $(SOURCE)) --run $(RUN)
+	$(GO) pipeline --recipe elsewhere --run $(RUN)-elsewhere --until train_teacher
+	$(GO) pipeline --recipe few_labels --run $(RUN) label.from_run=$(RUN)-elsewhere
+	@$(GO) compare $(RUN)
 
 demo-ner: setup
 	$(GO) pipeline --recipe ner_tiny $(if $(SOURCE),--source $(SOURCE)) --run $(if $(filter runs/demo,$(RUN)),runs/demo-ner,$(RUN))

@@ -82,7 +82,7 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
         connected = False
         for stage in stages:
             if study.ledger(context.recipe, context.run).is_done(stage.name):
-                show.say(f"{stage.name:<14} done already")
+                show.say(f"{stage.name:<16} done already")
                 continue
             here = local or stage.runs == "alone"
             study.ledger(context.recipe, context.run).check_inputs(stage.name)
@@ -119,13 +119,13 @@ def _watched(stage: Stage, context: Context) -> Iterator[None]:
     progress = context.run.progress(stage.name)
     progress.unlink(missing_ok=True)
     if stage.runs != "alone":
-        show.say(f"{stage.name:<14} {size_of(stage, context)}")
+        show.say(f"{stage.name:<16} {size_of(stage, context)}")
     start = time.monotonic()
     with show.watching(stage.name, progress):
         yield
     written = record.read(context.run, stage.name)
     said = f"; {written.said}" if written and written.said else ""
-    show.say(f"{stage.name:<14} {seconds_in_words(time.monotonic() - start)}{said}")
+    show.say(f"{stage.name:<16} {seconds_in_words(time.monotonic() - start)}{said}")
 
 
 def _check_end(study: Study, stage: Stage, context: Context, stop: lock.Stop) -> None:

@@ -157,7 +157,7 @@ def run_kept(study: Study, context: Context, names: Sequence[str], local: bool) 
             write(lock.error_file(context.run), "".join(traceback.format_exception(error)))
         raise
     if list(names) == list(study.stages) and (page := context.run.report / "report.html").is_file():
-        show.say(f"{'report':<14} {page}")
+        show.say(f"{'report':<16} {page}")
 
 
 def _add_command(app: typer.Typer, studies: Studies, study: Study, command: Command) -> None:
@@ -198,7 +198,7 @@ def _say_work(command: Command, options: Mapping[str, Any], progress: Path | Non
         with show.watching(command.name, progress):
             done = resolve(command.work)(**options, track=Tracker(progress))
         progress.unlink(missing_ok=True)
-    show.say(f"{command.name:<14} {done}; {seconds_in_words(time.monotonic() - start)}")
+    show.say(f"{command.name:<16} {done}; {seconds_in_words(time.monotonic() - start)}")
 
 
 def _add_dataset(app: typer.Typer, studies: Studies) -> None:
@@ -213,7 +213,7 @@ def _add_dataset(app: typer.Typer, studies: Studies) -> None:
         os.umask(0o077)
         study, context = choose(studies, _existing(run).root)
         counts = save_run(study, context.recipe, context.run, out.absolute())
-        show.say(f"{'dataset':<14} {', '.join(f'{split} {num:,} rows' for split, num in counts.items())}; {out}")
+        show.say(f"{'dataset':<16} {', '.join(f'{split} {num:,} rows' for split, num in counts.items())}; {out}")
         show.say(f"{out} holds records of patients: the rules of {run} apply to it too")
 
 

@@ -50,7 +50,7 @@ def _live(name: str, file: Path, ended: threading.Event) -> None:
             points, offset = read(file, offset)
             for point in points:
                 rate.add(point)
-            live.update(Text(f"{name:<14} {_bar(rate)}{seconds_in_words(time.monotonic() - start)}", no_wrap=True))
+            live.update(Text(f"{name:<16} {_bar(rate)}{seconds_in_words(time.monotonic() - start)}", no_wrap=True))
 
 
 def _bar(rate: Rate) -> str:
@@ -71,7 +71,7 @@ def _plain(name: str, file: Path, ended: threading.Event) -> None:
         heard |= bool(points)
         if heard and ((last_look and lines) or time.monotonic() - said >= PLAIN_SECONDS):
             said, heard, lines = time.monotonic(), False, lines + 1
-            say(f"{name:<14} {describe(rate)}")
+            say(f"{name:<16} {describe(rate)}")
         if last_look:
             return
 
@@ -89,7 +89,7 @@ def at_work(driver: Mapping[str, Any] | None, files: Mapping[str, Path]) -> None
     for point in read(written[name])[0]:
         rate.add(point)
     if rate.point is not None:
-        say(f"{name:<14} {describe(rate)}  (said {seconds_in_words(time.time() - rate.point.time)} ago)")
+        say(f"{name:<16} {describe(rate)}  (said {seconds_in_words(time.time() - rate.point.time)} ago)")
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

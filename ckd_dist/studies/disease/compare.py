@@ -1,5 +1,6 @@
 """Hold what the experiments predict for held_out side by side: for the report, and for the command `compare`."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ckd_dist.report.bootstrap import resample
 from ckd_dist.studies.disease.evaluate import read_held_out, read_labelled
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import ExperimentOptions, budgets_of
+from ckd_dist.studies.disease.report.claims import check_claims
 from ckd_dist.studies.disease.report.experiments import ExperimentTables, compare_variants
 from ckd_dist.studies.disease.report.helps import as_text
 from ckd_dist.studies.disease.report.measure import held_out_size
@@ -33,7 +35,8 @@ def experiment_tables(recipe: Any, run: DiseaseRun) -> ExperimentTables | None:
     draws = resample(held_out.subject_N, settings.bootstrap_draws, settings.seed)
     size = held_out_size(held_out, len(held_out.label_names))
     budgets = budgets_of(values_of(recipe.experiments, ExperimentOptions))
-    return compare_variants(results, budgets, held_out.labels_NK, draws, finished.costs, enough=not size.too_small)
+    tables = compare_variants(results, budgets, held_out.labels_NK, draws, finished.costs, enough=not size.too_small)
+    return replace(tables, checked=check_claims(recipe.experiments.claims, tables))
 
 
 def compare(recipe: Any, run: DiseaseRun) -> str:

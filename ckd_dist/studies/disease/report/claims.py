@@ -1,27 +1,18 @@
 """Hold what a recipe's experiments were expected to show against what they showed, seed by seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ckd_dist.report.compare import Difference
 from ckd_dist.report.wording import lower_first, number, signed
 from ckd_dist.studies.disease.claims import Claim
-from ckd_dist.studies.disease.report.experiments import LEAST_SEEDS, METRIC_WORDS, BudgetTable, ExperimentTables
+from ckd_dist.studies.disease.report.experiments import (
+    LEAST_SEEDS,
+    METRIC_WORDS,
+    BudgetTable,
+    Checked,
+    ExperimentTables,
+)
 from ckd_dist.studies.disease.variants import VARIANTS
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A claim and what came out.  values: a seed each; empty where a variant was not done.  holds: in all seeds."""
-
-    claim: str
-    values: Sequence[str]
-    holds: bool
-
-    @property
-    def verdict(self) -> str:
-        """Whether it was reached, in words."""
-        return "not tried" if not self.values else "reached" if self.holds else "NOT reached"
 
 
 def check_claims(claims: Sequence[Claim], tables: ExperimentTables) -> list[Checked]:
@@ -67,11 +58,3 @@ def sentence(claim: Claim) -> str:
     value = number(claim.value) if claim.bound == "within" else signed(claim.value)
     than = lower_first(VARIANTS[claim.second].title)
     return f"{METRIC_WORDS[claim.metric]} of {of} minus {than}: {claim.bound} {value}"
-
-
-def as_lines(checked: Sequence[Checked]) -> list[str]:
-    """Lay checked claims out as lines of text, two each."""
-    found = ["What was to be shown, in every seed; differences with intervals clear of zero"] if checked else []
-    for each in checked:
-        found += [f"  {each.claim}", f"      {' '.join(each.values)}  {each.verdict}".rstrip()]
-    return found

@@ -64,6 +64,20 @@ class BudgetTable:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A claim and what came out.  values: a seed each; empty where a variant was not done.  holds: in all seeds."""
+
+    claim: str
+    values: Sequence[str]
+    holds: bool
+
+    @property
+    def verdict(self) -> str:
+        """Whether it was reached, in words."""
+        return "not tried" if not self.values else "reached" if self.holds else "NOT reached"
+
+
+@dataclass(frozen=True)
 class ExperimentTables:
     """Every number of the experiments."""
 
@@ -73,6 +87,7 @@ class ExperimentTables:
     budgets: Sequence[BudgetTable]
     idle_share: float  # of the workers' seconds, before the last experiment was handed out
     seconds: float  # of all experiments together
+    checked: Sequence[Checked] = ()  # what was to be shown
 
 
 def compare_variants(

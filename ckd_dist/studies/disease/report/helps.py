@@ -83,7 +83,16 @@ def as_text(tables: ExperimentTables) -> str:
             f"{subjects(budget)[:1].upper()}{subjects(budget)[1:]}; mean of {tables.num_seeds} seeds",
             *rows(budget, tables),
         ]
+    lines += ["", *claims_text(tables)] if tables.checked else []
     return "\n".join([*lines, "", f"workers idle {percent_of(tables.idle_share)} of the time"])
+
+
+def claims_text(tables: ExperimentTables) -> list[str]:
+    """Lay out what was to be shown, and what came, a seed each."""
+    found = [f"What was to be shown in every seed, with {subjects(tables.budgets[0])}; differences clear of zero"]
+    for each in tables.checked:
+        found += [f"  {each.claim}", f"      {' '.join(each.values)}  {each.verdict}"]
+    return found
 
 
 def rows(budget: BudgetTable, tables: ExperimentTables) -> list[str]:
