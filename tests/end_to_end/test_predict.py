@@ -18,10 +18,10 @@ from ckd_dist.report.predictions import PREDICTIONS
 from ckd_dist.schema import DEATH, SPLITS, check_columns
 from ckd_dist.softlabels.read import read_labels
 from ckd_dist.studies.disease.evaluate import score_models
+from ckd_dist.studies.disease.from_run import teachers_of
 from ckd_dist.studies.disease.prompts.exchange import export_soft_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import ALL
-from ckd_dist.studies.disease.stages import teachers_of
 from tests.ehr.small import write
 from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital, ledger_of, recipe_of, run_pipeline
 

@@ -7,7 +7,8 @@ from ckd_dist.studies.disease.recipes import RECIPES
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Command, RunDataset, Stage, Study
 
-STAGES, SIZE, FROM_RUN = f"{__name__}.stages", f"{__name__}.size", f"{__name__}.from_run"
+STAGES, PROMPTS = f"{__name__}.stages", f"{__name__}.prompt_stage"
+SIZE, FROM_RUN = f"{__name__}.size", f"{__name__}.from_run"
 
 CODES = ("events/metadata/codes.parquet",)
 BASE = ("base", "revision", "tiny")
@@ -63,7 +64,7 @@ STUDY = Study(
         ),
         Stage(
             "prompt_teacher",
-            f"{STAGES}:prompt_teacher",
+            f"{PROMPTS}:prompt_teacher",
             "Samples to the teacher's prompts: knowledge, text, tokens and spans.",
             part="prompt",
             fields=(
@@ -79,7 +80,7 @@ STUDY = Study(
         ),
         Stage(
             "prompt_student",
-            f"{STAGES}:prompt_student",
+            f"{PROMPTS}:prompt_student",
             "Samples to the student's texts: tokens and spans.",
             part="prompt",
             fields=(*STUDENT_TEXT, *(f"student.{name}" for name in BASE), "student.labelled"),  # it says whose it sees

@@ -22,10 +22,10 @@ from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.dataset import rows_of
 from ckd_dist.studies.disease.evaluate import predictor
 from ckd_dist.studies.disease.folds import check_folds, fold_of
+from ckd_dist.studies.disease.from_run import teachers_of
 from ckd_dist.studies.disease.label import Labelling, plan_labels, read_soft_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.size import of_labels, of_teacher
-from ckd_dist.studies.disease.stages import teachers_of
 from ckd_dist.studies.disease.teacher import Teachers
 from ckd_dist.study import Context, begin_jobs, finish_jobs, resolve, run_stage
 from tests.end_to_end.small import SMALL, ckd, files

@@ -9,11 +9,11 @@ import pytest
 
 from ckd_dist.record import read
 from ckd_dist.softlabels.plan import Plan
+from ckd_dist.studies.disease.from_run import teachers_of
 from ckd_dist.studies.disease.label import read_soft_labels
 from ckd_dist.studies.disease.report.baselines import with_labels
 from ckd_dist.studies.disease.report.validation import sentence, validation_of
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.studies.disease.stages import teachers_of
 from ckd_dist.studies.disease.temperature import Temperature
 from ckd_dist.studies.disease.validate_stage import plan_validation, read_logits
 from tests.end_to_end.small import SMALL, THREE_LABELS, ckd, copy_of, go, ledger_of, recipe_of, times
