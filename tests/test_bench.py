@@ -293,3 +293,16 @@ def test_students_learn_a_real_corpus(tmp_path):
     f1 = {system["name"]: system["scores"]["strict"]["micro"]["f1"]["value"] for system in metrics["systems"]}
     assert f1["combination"] > 0.4
     assert min(f1["student"], f1["human"]) > f1["combination"] + 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_map_of_labels_is_drawn(tmp_path):
+    command = [sys.executable, str(BENCH / "labels_map.py"), "--small", "--run", str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # it starts Ray
+    assert done.returncode == 0, done.stderr
+    assert [f"{budget} labelled patients" in done.stdout for budget in (20, 40, 80)] == [True] * 3
+    assert "Exact probabilities, labelled visits" in done.stdout
+    alone = json.loads((tmp_path / "map_300" / "report" / "metrics.json").read_text())["experiments"]
+    assert [table["subjects"] for table in alone["budgets"]] == [40]
+    assert {line["name"] for line in alone["budgets"][0]["variants"]} >= {"distilled", "hard", "own_crossfit"}

@@ -32,14 +32,6 @@ LATER, SMALL, GIVEN = "a later step uses it", "a test makes it small", "a test g
 ALLOWED = {  # as printed, a class with all that is its own -> why it stays
     "ckd_dist.softlabels.read:LabelStream": LATER,  # a student that starts while its labels are made
     "ckd_dist.studies.disease.prompts.exchange:import_jsonl": LATER,  # prompts that another program wrote
-    "ckd_dist.studies.disease.report.advice:advise": LATER,
-    "ckd_dist.studies.disease.report.advice:best_of": LATER,
-    "ckd_dist.studies.disease.report.advice:share_of_gap": LATER,
-    "ckd_dist.studies.disease.report.advice:never_rising": LATER,
-    "ckd_dist.studies.disease.report.advice:crossing": LATER,
-    "ckd_dist.studies.disease.report.advice:middle": LATER,
-    "ckd_dist.studies.disease.report.advice_plot:advice_plot": LATER,
-    "ckd_dist.studies.disease.report.advice:Advice": LATER,
     "ckd_dist.ehr.events:write_events(rows_per_file)": SMALL,
     "ckd_dist.ehr.events:write_events(rows_per_block)": SMALL,
     "ckd_dist.softlabels.stream:Order(window)": SMALL,

@@ -120,9 +120,9 @@ def list_experiments(options: ExperimentOptions, student: StudentOptions) -> lis
             for name in options.variants:
                 reads = reads_labels(VARIANTS[name], student)
                 wanted[Experiment(name, budget if reads else NO_LABELS, seed)] = None
-                if name == "own":
+                if VARIANTS[name].soft == "own":
                     wanted[Experiment("hard", budget, seed)] = None
-    sources = {each for each in wanted if each.variant == "hard" and replace(each, variant="own") in wanted}
+    sources = {replace(each, variant="hard") for each in wanted if VARIANTS[each.variant].soft == "own"}
     return running_order(wanted, lambda each: EFFORTS.get(each.variant, 1.0), first=sources)
 
 

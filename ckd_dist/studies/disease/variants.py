@@ -19,8 +19,10 @@ Name = Literal[
     "calibrated",
     "uncalibrated",
     "exact",
+    "exact_labelled",
     "permuted",
     "own",
+    "own_labelled",
     "own_crossfit",
     "logistic",
     "trees",
@@ -57,6 +59,9 @@ VARIANTS: dict[Name, Variant] = {
     "calibrated": Variant("Distilled, teacher calibrated", soft="teacher", temperature="fitted", needs="teacher"),
     "uncalibrated": Variant("Distilled, teacher not calibrated", soft="teacher", temperature="none", needs="teacher"),
     "exact": Variant("Exact probabilities as soft labels", soft="exact", needs="law"),
+    "exact_labelled": Variant(
+        "Exact probabilities, labelled visits", soft="exact", labelled_rows_only=True, needs="law"
+    ),
     "permuted": Variant(
         "Soft labels of another patient",
         role="control",
@@ -68,6 +73,13 @@ VARIANTS: dict[Name, Variant] = {
         "Teacher of the same labels",
         role="control",
         soft="own",
+        expected="as good as hard labels alone: a teacher that knows no more has nothing to teach",
+    ),
+    "own_labelled": Variant(
+        "Same labels' teacher, labelled visits",
+        role="control",
+        soft="own",
+        labelled_rows_only=True,
         expected="as good as hard labels alone: a teacher that knows no more has nothing to teach",
     ),
     "own_crossfit": Variant(

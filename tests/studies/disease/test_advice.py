@@ -66,9 +66,9 @@ def test_sentences(at, noise, said):
 
 
 def test_open_ends_of_an_interval_are_said():
-    several = Advice(BUDGETS, 3, [], [], Estimate(inf, 1234.0, inf)).sentence()
+    several = Advice(BUDGETS, 3, [], [], Estimate(inf, 1234.0, inf), []).sentence()
     assert several.endswith("up to 3,000 labelled patients (95 % interval 1,200 to more than 3,000).")
-    none = Advice(BUDGETS, 3, [], [], Estimate(0.0, 0.0, 140.0)).sentence()
+    none = Advice(BUDGETS, 3, [], [], Estimate(0.0, 0.0, 140.0), []).sentence()
     assert none.endswith("from 100 labelled patients on (95 % interval fewer than 100 to 140).")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from ckd_dist.report.bootstrap import LEVEL, Estimate, interval, share_of_way
 
 LEAST_SEEDS = LEAST_BUDGETS = 3
+SEED = 0  # of the draws of seeds
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Advice:
     gain: Sequence[Estimate]
     curve: Sequence[float]
     crossing: Estimate
+    share_of_gap: Sequence[Estimate]  # of the way from the best other to the oracle, a budget each; none: no oracle
 
     @property
     def is_given(self) -> bool:
@@ -64,21 +66,31 @@ class Advice:
         return beyond[end] if end in beyond else f"{rounded(end):,}"
 
 
-def advise(budgets: Sequence[int], distilled_BSD: np.ndarray, best_BSD: np.ndarray, seed: int = 0) -> Advice:
+def advise(
+    budgets: Sequence[int],
+    distilled_BSD: np.ndarray,
+    best_BSD: np.ndarray,
+    gaps: Sequence[Estimate] = (),
+) -> Advice:
     """Fit the gain's curve and find where it crosses zero.
 
     budgets: labelled patients, ascending, each more than 0.  distilled, best: macro-AUROC of the student, and of the
-    best model that the same labels allow (`best_of`), on the same draws.  seed: of the draws of seeds.
+    best model that the same labels allow (`best_of`), on the same draws.  gaps: `share_of_gap` of every budget.
     """
     gain_BSD = np.asarray(distilled_BSD, float) - best_BSD
     num_seeds, num_draws = gain_BSD.shape[1:]
-    drawn_DS = np.random.default_rng(seed).integers(num_seeds, size=(num_draws, num_seeds))
+    drawn_DS = np.random.default_rng(SEED).integers(num_seeds, size=(num_draws, num_seeds))
     drawn_DS[0] = np.arange(num_seeds)
     gain_BD = gain_BSD[:, drawn_DS, np.arange(num_draws)[:, None]].mean(2)  # [B, D, S] -> [B, D]
     curve_BD = never_rising(gain_BD)
     crossing_D = np.array([crossing(budgets, curve_B) for curve_B in curve_BD.T])
     return Advice(
-        tuple(budgets), num_seeds, [interval(gain_D) for gain_D in gain_BD], curve_BD[:, 0].tolist(), middle(crossing_D)
+        budgets=tuple(budgets),
+        num_seeds=num_seeds,
+        gain=[interval(gain_D) for gain_D in gain_BD],
+        curve=curve_BD[:, 0].tolist(),
+        crossing=middle(crossing_D),
+        share_of_gap=gaps,
     )
 
 

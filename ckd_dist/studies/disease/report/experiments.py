@@ -7,7 +7,7 @@ LEAST_SEEDS were trained and the interval is clear of zero, on the same side, in
 chance of having met other patients, seeds that of another training run and of other labelled patients.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -18,12 +18,14 @@ from ckd_dist.report.bootstrap import Resamples
 from ckd_dist.report.compare import Difference, Verdict, judge
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import NO_LABELS, Experiment
+from ckd_dist.studies.disease.report.advice import Advice, advise, best_of, share_of_gap
 from ckd_dist.studies.disease.variants import VARIANTS
 
 LEAST_SEEDS = 3
 COMPARED = ("macro_auroc", "macro_auprc", "log_loss")
 LOWER_IS_BETTER = ("log_loss",)
 METRIC_WORDS = {"macro_auroc": "macro-AUROC", "macro_auprc": "macro-AUPRC", "log_loss": "log-loss"}
+OF_THESE_LABELS = [name for name, variant in VARIANTS.items() if variant.needs is None]  # what these labels allow
 REFERENCES = ("distilled", "exact", "published")  # what all others are compared with: the first that was trained
 
 ScoresD = Mapping[str, np.ndarray]  # metric -> a value a draw
@@ -85,6 +87,7 @@ class ExperimentTables:
     num_seeds: int
     claims: bool  # whether seeds and held-out patients are enough for a verdict
     budgets: Sequence[BudgetTable]
+    advice: Advice | None  # None: budgets, a distilled student or models of the same labels are missing
     idle_share: float  # of the workers' seconds, before the last experiment was handed out
     seconds: float  # of all experiments together
     checked: Sequence[Checked] = ()  # what was to be shown
@@ -119,7 +122,31 @@ def compare_variants(
         base = found(reference, budget) if reference else []
         lines = [line_of(name, found(name, budget), base, claims) for name in names if found(name, budget)]
         tables.append(BudgetTable(budget, [replace(x, minus={}) if x.name == reference else x for x in lines]))
-    return ExperimentTables(reference, len(seeds), claims, tables, costs["idle_share"], costs["seconds"])
+    advice = advice_of([budget for budget in budgets if budget], found) if enough else None
+    return ExperimentTables(reference, len(seeds), claims, tables, advice, costs["idle_share"], costs["seconds"])
+
+
+def advice_of(budgets: Sequence[int], found: Callable[[str, int], Sequence[ScoresD]]) -> Advice | None:
+    """Advise on labels from the distilled student and, at each budget, the best model that the same labels allow.
+
+    found: scores of every seed of a variant at a budget.
+    """
+
+    def auroc(name: str, budget: int) -> np.ndarray:
+        return np.stack([scores["macro_auroc"] for scores in found(name, budget)])
+
+    distilled, best, gaps = [], [], []
+    for budget in sorted(budgets):
+        others = [auroc(name, budget) for name in OF_THESE_LABELS if found(name, budget)]
+        if not others or not found("distilled", budget):
+            return None
+        distilled.append(auroc("distilled", budget))
+        best.append(best_of(np.stack(others)))
+        if found("oracle", budget):
+            gaps.append(share_of_gap(distilled[-1], best[-1], auroc("oracle", budget)[0]))
+    if not distilled:
+        return None
+    return advise(sorted(budgets), np.stack(distilled), np.stack(best), gaps)
 
 
 def score(result: Result, labels_NK: np.ndarray, draws: Resamples) -> ScoresD:

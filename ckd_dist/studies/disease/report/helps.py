@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from ckd_dist.report.wording import lower_first, number, percent, signed
+from ckd_dist.studies.disease.report.advice import Advice
 from ckd_dist.studies.disease.report.experiments import (
     COMPARED,
     LEAST_SEEDS,
@@ -84,6 +85,7 @@ def as_text(tables: ExperimentTables) -> str:
             *rows(budget, tables),
         ]
     lines += ["", *claims_text(tables)] if tables.checked else []
+    lines += ["", *textwrap.wrap(" ".join(advice_lines(tables.advice)), WIDTH)] if tables.advice else []
     return "\n".join([*lines, "", f"workers idle {percent_of(tables.idle_share)} of the time"])
 
 
@@ -93,6 +95,16 @@ def claims_text(tables: ExperimentTables) -> list[str]:
     for each in tables.checked:
         found += [f"  {each.claim}", f"      {' '.join(each.values)}  {each.verdict}"]
     return found
+
+
+def advice_lines(advice: Advice) -> Sequence[str]:
+    """Give the advice on labels and, where the oracle is known, how much of the gap to it the student closes."""
+    shares = ", ".join(
+        f"{percent(share.value)} ({percent(share.low)} to {percent(share.high)}) at {budget:,}"
+        for budget, share in zip(advice.budgets, advice.share_of_gap, strict=False)
+    )
+    gap = [f"Share of the gap from the best model of these labels to the oracle that it closes: {shares}."]
+    return [advice.sentence(), *(gap if shares else [])]
 
 
 def rows(budget: BudgetTable, tables: ExperimentTables) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from ckd_dist.report.page import write_pages
 from ckd_dist.studies.disease.report import plots
 from ckd_dist.studies.disease.report.experiments import COMPARED as EXPERIMENT_METRICS
-from ckd_dist.studies.disease.report.helps import expectations, subjects, verdict_words
+from ckd_dist.studies.disease.report.helps import advice_lines, expectations, subjects, verdict_words
 from ckd_dist.studies.disease.report.measure import COMPARED, GAP_METRICS, GROUP_METRICS, LOWER_IS_BETTER, measure
 from ckd_dist.studies.disease.report.results import Results
 from ckd_dist.studies.disease.report.validation import sentence
@@ -50,6 +50,7 @@ def write_report(results: Results, folder: Path) -> dict[str, Any]:
         teaching=sentence(report.validation) if report.validation else "",
         experiment_metrics=EXPERIMENT_METRICS,
         expected=expectations(report.experiments) if report.experiments else (),
+        advised=advice_lines(report.experiments.advice) if report.experiments and report.experiments.advice else (),
         subjects=subjects,
         verdict_words=verdict_words,
     )

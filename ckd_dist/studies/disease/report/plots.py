@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.plots import ACCENT, GREY, INK, LOOK, PALE, dots, ends, style, svg
+from ckd_dist.studies.disease.report.advice_plot import advice_plot
 from ckd_dist.studies.disease.report.experiments import ExperimentTables
 from ckd_dist.studies.disease.report.helps import subjects
 from ckd_dist.studies.disease.report.tables import DiseaseReport, ScoredModel
@@ -27,6 +28,7 @@ def drawings(report: DiseaseReport) -> dict[str, str]:
     """Draw the page's plots, by name."""
     auroc = {model.name: model.overall.macro_auroc for model in report.models}
     auprc = {model.name: model.overall.macro_auprc for model in report.models}
+    advice = report.experiments.advice if report.experiments else None
     return {
         "auroc": model_plot(report, auroc, "Macro-AUROC"),
         "auprc": model_plot(report, auprc, "Macro-AUPRC"),
@@ -35,6 +37,7 @@ def drawings(report: DiseaseReport) -> dict[str, str]:
         "reliability": reliability_plot(report),
         "labels": label_plot(report),
         **({"experiments": variant_plot(report.experiments)} if report.experiments else {}),
+        **({"advice": advice_plot(advice)} if advice and advice.is_given else {}),
     }
 
 
