@@ -8,6 +8,7 @@ import pytest
 
 from ckd_dist.record import read
 from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.experiment import BASELINES
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiment_stage import EXPERIMENT
 from ckd_dist.studies.disease.runfolder import DiseaseRun
@@ -25,6 +26,8 @@ VARIANTS = (
     "own",
     "own_crossfit",
     "logistic",
+    "trees",
+    "copy_last",
 )
 ASKED = (
     f"experiments.variants={json.dumps(VARIANTS)}",
@@ -57,7 +60,8 @@ def test_every_variant_predicts_the_labelled_visits_of_held_out(run):
         assert np.array_equal(result.sample_id_N, held_out["sample_id"].to_numpy())
         assert result.probabilities_NK.shape == (len(held_out), 25)
     students = [result for result in found.values() if result.numbers]
-    assert len(students) == len(VARIANTS) - 1 and len({result.numbers["updates"] for result in students}) == 1
+    assert len(students) == len(set(VARIANTS) - BASELINES.keys())
+    assert len({result.numbers["updates"] for result in students}) == 1
     assert {name for name, result in found.items() if result.experiment.budget == 0} == {
         "distilled",
         "exact",
@@ -95,7 +99,7 @@ def test_a_second_start_does_nothing_and_a_lost_result_alone_is_done_again_with_
 def test_another_budget_or_variant_redoes_nothing_that_is_there(run):
     assert EXPERIMENT.missing(context_of(run)) == []
     more = EXPERIMENT.missing(context_of(run, "experiments.budgets=[40,60]"))
-    plain = {"hard", "published", "labelled_only", "calibrated", "own", "own_crossfit", "logistic"}
+    plain = {"hard", "published", "labelled_only", "calibrated", "own", "own_crossfit", *BASELINES}
     assert len(more) == len(plain)
 
 
