@@ -1,0 +1,60 @@
+"""What `make demo` promises, by its own commands: Ray, two workers, ZeRO-3.  Minutes."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckd_dist.studies.disease.recipes import few_labels
+from ckd_dist.studies.disease.runfolder import DiseaseRun
+from tests.end_to_end.on_ray import ENVIRONMENT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The run of `make demo`, and what it printed last: a finished run in CKD_DEMO_RUN, else run now."""
+    root = Path(os.environ.get("CKD_DEMO_RUN") or tmp_path_factory.mktemp("demo") / "run")
+    listed = subprocess.run(["make", "-n", "demo", f"RUN={root}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    commands = [line.lstrip("@") for line in listed.stdout.splitlines() if " -m launch.run " in line]
+    assert len(commands) == 3
+    for command in commands:
+        _, *arguments = shlex.split(command)
+        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+        assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr, done.stderr
+    return DiseaseRun(root), done.stdout
+
+
+def test_every_pass_figure_is_reached_and_printed(demo):
+    run, said = demo
+    experiments = json.loads((run.report / "metrics.json").read_text())["experiments"]
+    assert experiments["num_seeds"] >= 3 and experiments["claims"]
+    checked = {each["claim"]: each for each in experiments["checked"]}
+    assert len(checked) == len(few_labels().experiments.claims) >= 7
+    assert [claim for claim, each in checked.items() if not each["holds"]] == []
+    for claim in checked:
+        assert claim in said
+
+
+def test_workers_are_busy_until_the_last_experiment_is_handed_out(demo):
+    run, _ = demo
+    assert json.loads((run.report / "metrics.json").read_text())["experiments"]["idle_share"] < 0.01
+
+
+def test_the_planted_law_is_recovered(demo):
+    run, _ = demo
+    report = json.loads((run.report / "metrics.json").read_text())
+    assert not report["held_out"]["too_small"]
+    difference = {(pair["first"], pair["second"]): pair["metrics"] for pair in report["differences"]}
+    for metric in ("macro_auroc", "macro_auprc"):
+        for model in ("teacher", "student"):
+            for baseline in ("prevalence", "copy_last_visit"):
+                interval = difference[model, baseline][metric]
+                assert interval["low"] > 0, f"{model} - {baseline}: {metric} {interval}"
+            assert difference["oracle", model][metric]["value"] > 0, "nobody beats the law itself"
