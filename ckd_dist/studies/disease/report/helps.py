@@ -30,25 +30,31 @@ def helped(tables: ExperimentTables) -> str:
 
 def _helped_at(tables: ExperimentTables, budget: BudgetTable) -> str:
     where = f"With {subjects(budget)}"
-    hard, best = budget.variant("hard"), best_baseline(budget)
-    others = [line for line in (hard, best) if line and line.minus]
+    hard, best, elsewhere = budget.variant("hard"), best_baseline(budget), budget.variant("elsewhere")
+    others = [line for line in (hard, best, elsewhere) if line and line.minus]
     if not others:
         return f"{where} there is nothing to hold the {_reference(budget, tables)} against."
-    verdicts = [line.minus["macro_auroc"].verdict for line in others]
-    if all(verdict == "better" for verdict in verdicts):
-        word = "distilling helped"
-    elif verdicts[0] == "better" and hard:
-        word = "distilling helped the student, but a baseline needs no student"
-    elif verdicts[0] == "worse":
-        word = "distilling did harm"
-    else:
-        word = "distilling is not shown to help"
-    against = " and ".join(
+    against = ", ".join(
         f"{signed(line.minus['macro_auroc'].mean)} against {lower_first(line.title)} "
         f"({verdict_words(line.minus['macro_auroc'], tables.num_seeds)})"
         for line in others
     )
-    return f"{where} {word}: macro-AUROC of the {_reference(budget, tables)} is {against}."
+    said = f"{where} {_verdict(hard, best)}: macro-AUROC of the {_reference(budget, tables)} is {against}."
+    if elsewhere and elsewhere.minus and elsewhere.minus["macro_auroc"].verdict == "worse":
+        said += " The other hospital's regression, used unchanged, is better."
+    return said
+
+
+def _verdict(hard: VariantScores | None, best: VariantScores | None) -> str:
+    """Say whether distilling helped: beside the same student without it, and the baselines of the same labels."""
+    over_hard, over_best = (line and line.minus and line.minus["macro_auroc"].verdict for line in (hard, best))
+    if over_hard == "worse":
+        return "distilling did harm"
+    if over_hard != "better":
+        return "distilling is not shown to help"
+    if best and over_best != "better":
+        return "distilling helped the student, but it is not shown to beat a baseline of the same labels"
+    return "distilling helped"
 
 
 def _reference(budget: BudgetTable, tables: ExperimentTables) -> str:
@@ -57,8 +63,8 @@ def _reference(budget: BudgetTable, tables: ExperimentTables) -> str:
 
 
 def best_baseline(budget: BudgetTable) -> VariantScores | None:
-    """Return the baseline with the highest macro-AUROC."""
-    baselines = [line for line in budget.variants if line.role == "baseline"]
+    """Return the baseline of the same labels with the highest macro-AUROC."""
+    baselines = [line for line in budget.variants if line.role == "baseline" and line.name != "elsewhere"]
     return max(baselines, key=lambda line: line.means["macro_auroc"], default=None)
 
 
