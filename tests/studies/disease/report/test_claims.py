@@ -30,7 +30,7 @@ def tables(gains, losses=((-0.1, -0.2, -0.05),) * 3, own=(0.605, 0.60, 0.60), te
         line("own", own, gains),
         line("teacher", teacher, gains),
     ]
-    return ExperimentTables("distilled", len(own), True, [BudgetTable(80, lines)], 0.0, 1.0)
+    return ExperimentTables("distilled", len(own), True, [BudgetTable(80, lines)], None, 0.0, 1.0)
 
 
 CLEAR = ((0.2, 0.15, 0.25), (0.12, 0.05, 0.2), (0.1, 0.01, 0.2))
