@@ -113,11 +113,16 @@ def temperature_of(variant: Variant, student: StudentOptions) -> Kind:
 
 
 def list_experiments(options: ExperimentOptions, student: StudentOptions) -> list[Experiment]:
-    """Return all experiments in running order, each once.  `hard` comes before `own`, which learns from it."""
+    """Return all experiments in running order, each once; controls of the first budget alone.
+
+    `hard` comes before `own`, which learns from it.
+    """
     wanted: dict[Experiment, None] = {}
     for seed in range(options.seeds):
-        for budget in options.budgets or (None,):
+        for number, budget in enumerate(options.budgets or (None,)):
             for name in options.variants:
+                if VARIANTS[name].role == "control" and number > 0:
+                    continue
                 reads = reads_labels(VARIANTS[name], student)
                 wanted[Experiment(name, budget if reads else NO_LABELS, seed)] = None
                 if VARIANTS[name].soft == "own":
