@@ -296,7 +296,7 @@ def test_students_learn_a_real_corpus(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_map_of_labels_is_drawn(tmp_path):
     command = [sys.executable, str(BENCH / "labels_map.py"), "--small", "--run", str(tmp_path)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # it starts Ray
