@@ -36,7 +36,7 @@ class Result:
         metadata |= {"begun": self.begun, "ended": self.ended, "worker": self.worker}
         tensors = {
             "sample_id_N": torch.as_tensor(np.asarray(self.sample_id_N, np.int64)),
-            "probabilities_NK": torch.as_tensor(np.asarray(self.probabilities_NK, np.float32)),
+            "probabilities_NK": torch.as_tensor(np.ascontiguousarray(self.probabilities_NK, np.float32)),
         }
         tensors |= {LOGITS + split: torch.as_tensor(logits_MK) for split, logits_MK in self.logits.items()}
         return write_result(folder, self.experiment, metadata, tensors)

@@ -80,3 +80,11 @@ def test_two_seeds_give_a_sentence_and_no_number_and_too_few_patients_nothing():
     assert "No advice on labels" in said(few) and not few.advice.is_given
     assert tables(enough=False).advice is None
     assert tables().advice.crossing.high < inf
+
+
+def test_a_result_whose_probabilities_stand_by_column_is_written(tmp_path):
+    """As the law's are where labels have another order than its own."""
+    by_column_NK = np.arange(12.0).reshape(3, 4).T / 12
+    result = Result(Experiment("oracle", NO_LABELS, 0), "d", np.arange(4), by_column_NK, 0.0, 1.0, 1)
+    assert not by_column_NK.flags.c_contiguous
+    assert Result.read(result.write(tmp_path)).probabilities_NK == pytest.approx(by_column_NK)
