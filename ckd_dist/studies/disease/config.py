@@ -171,6 +171,7 @@ class Experiments:
     budgets: tuple[Annotated[int, Ge(1)], ...] = what(
         (), "labelled training subjects, a table of the report each; none: as student.labelled says"
     )
+    controls: Literal["first", "all"] = what("first", "budgets at which controls are trained: the first alone, or all")
     seeds: int = what(3, "seeds of every variant: of weights, order and labelled subjects; a claim needs 3", ge=1)
     claims: tuple[Claim, ...] = how((), "what the first budget is expected to show; none: nothing is promised")
     workers: Workers = how(Workers(), "independent workers, an experiment at a time each")

@@ -7,6 +7,7 @@ subjects' labels are seen.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from ckd_dist.config import Optim, result_fields
 from ckd_dist.engine.experiments import readable_name, running_order
@@ -38,6 +39,7 @@ class ExperimentOptions:
     variants: tuple[Name, ...]
     budgets: tuple[int, ...]  # labelled training subjects; none: as the recipe says
     seeds: int
+    controls: Literal["first", "all"] = "first"  # budgets at which controls are trained
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,12 @@ def temperature_of(variant: Variant, student: StudentOptions) -> Kind:
 
 
 def list_experiments(options: ExperimentOptions, student: StudentOptions) -> list[Experiment]:
-    """Return all experiments in running order, each once; controls of the first budget alone.
-
-    `hard` comes before `own`, which learns from it.
-    """
+    """Return all experiments in running order, each once; `hard` comes before `own`, which learns from it."""
     wanted: dict[Experiment, None] = {}
     for seed in range(options.seeds):
         for number, budget in enumerate(options.budgets or (None,)):
             for name in options.variants:
-                if VARIANTS[name].role == "control" and number > 0:
+                if VARIANTS[name].role == "control" and number > 0 and options.controls == "first":
                     continue
                 reads = reads_labels(VARIANTS[name], student)
                 wanted[Experiment(name, budget if reads else NO_LABELS, seed)] = None

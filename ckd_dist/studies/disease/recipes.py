@@ -125,6 +125,7 @@ def labels_map() -> DiseaseRecipe:
                 *("hard", "logistic", "trees", "elsewhere", "teacher", "oracle"),
             ),
             budgets=(100, 300, 1000, 3000),
+            controls="all",  # teachers of the same labels
             workers=recipe.experiments.workers,
         ),
     )

@@ -68,6 +68,13 @@ def test_what_reads_no_label_is_done_once_for_all_budgets():
     assert {each.budget for each in mixed} == {100, 300}
 
 
+@pytest.mark.parametrize(("controls", "wanted"), [("first", {100}), ("all", {100, 300})])
+def test_controls_are_trained_at_the_first_budget_or_at_all(controls, wanted):
+    found = list_experiments(ExperimentOptions(("own", "hard"), (100, 300), 1, controls), STUDENT)
+    assert {each.budget for each in found if each.variant == "own"} == wanted
+    assert {each.budget for each in found if each.variant == "hard"} == {100, 300}
+
+
 def test_a_digest_changes_with_what_is_read_and_with_nothing_else():
     options = ExperimentOptions(("distilled", "hard", "exact"), (100,), 2)
     before, after = plans(options), plans(options, inputs=INPUTS | {"teacher": "another"})
