@@ -96,10 +96,10 @@ def test_a_second_start_does_nothing_and_a_lost_result_alone_is_done_again_with_
     assert {path: times(again)[path] for path in others} == {path: before[path] for path in others}
 
 
-def test_another_budget_or_variant_redoes_nothing_that_is_there(run):
+def test_another_budget_redoes_nothing_that_is_there_and_no_control(run):
     assert EXPERIMENT.missing(context_of(run)) == []
     more = EXPERIMENT.missing(context_of(run, "experiments.budgets=[40,60]"))
-    plain = {"hard", "published", "labelled_only", "calibrated", "own", "own_crossfit", *BASELINES}
+    plain = {"hard", "published", "labelled_only", "calibrated", "logistic", "trees", "copy_last"}
     assert len(more) == len(plain)
 
 
