@@ -109,8 +109,8 @@ def test_every_reference_of_a_study_names_something():
 
 
 # Who may know a study's configuration; every other module gets values.  dataset: opens a run by its recipe, as a stage
-# does.  from_run: reads the recipe of another run.
-KNOW_CONFIG = ("__init__", "config", "recipes", "stages", "size", "describe", "dataset", "from_run")
+# does.  from_run: reads the recipe of another run.  prompt_stage: two of the stages.
+KNOW_CONFIG = ("__init__", "config", "recipes", "stages", "prompt_stage", "size", "describe", "dataset", "from_run")
 # Who may know which shared part: a component knows the part that is its own settings, and no wider one.
 SHARED = {
     "softlabels": {"Optim"},
