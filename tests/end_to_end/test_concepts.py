@@ -415,7 +415,7 @@ def test_an_endpoint_is_asked_once_and_its_answers_hold_no_phrase(copy):
         shutil.rmtree(copy.softlabels)
         report = to_transfer(copy)
         assert server.phrases()[1:] == phrases
-    assert "transfer       done already" in report, "the same tables to the bit"
+    assert "transfer         done already" in report, "the same tables to the bit"
     assert "served" in metrics(copy)["embeddings"]
     texts = pl.read_parquet(copy.concepts)["text"].str.to_lowercase().to_list()
     for file in files(copy.answers):

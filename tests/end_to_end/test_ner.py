@@ -196,7 +196,7 @@ def test_a_label_model_and_a_crf_run_through_too(copy):
         "pipeline", "--run", copy.root, "--local", "combine.by=model", "student.crf=true", "student.gold_sizes=[]"
     )
     assert said.code == 0, said.err
-    assert "windows" not in said.out or "train_teacher  done already" in said.out
+    assert "windows" not in said.out or "train_teacher    done already" in said.out
     scored = json.loads((copy.report / "metrics.json").read_text())
     assert scored["choices"] == [] and "curve" in scored
     assert (copy.student / "crf.safetensors").is_file()

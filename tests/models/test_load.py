@@ -22,7 +22,7 @@ READERS = {  # whose from_pretrained is called where
     "auto": {"models/load.py"},  # a model's class
     "AutoConfig": {"models/base.py"},
     "AutoTokenizer": {"models/base.py"},
-    "PeftConfig": {"models/teacher.py"},
+    "PeftConfig": {"models/adapter.py"},
     "PeftModel": {"models/saved.py"},
     "nn.Embedding": {"studies/concepts/patients.py"},  # torch's own, of a tensor
 }

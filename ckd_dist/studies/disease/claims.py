@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from ckd_dist.config import STRICT
+from ckd_dist.config import STRICT, how
 from ckd_dist.studies.disease.variants import Name
 
 Metric = Literal["macro_auroc", "macro_auprc", "log_loss"]
@@ -17,11 +17,11 @@ class Claim:
     A difference that must be at least or at most something must also be clear of zero, by its interval over patients.
     """
 
-    first: Name
-    second: Name | None
-    metric: Metric
-    bound: Literal["at least", "at most", "within"]
-    value: float
+    first: Name = how("distilled", "variant that the bound is on")
+    second: Name | None = how(None, "variant that is subtracted; none: none is")
+    metric: Metric = how("macro_auroc", "score that is bounded")
+    bound: Literal["at least", "at most", "within"] = how("at least", "kind of the bound")
+    value: float = how(0.0, "bound, in the metric's unit")
 
     def met_by(self, value: float) -> bool:
         """Say whether one seed's value keeps the bound.

@@ -10,7 +10,7 @@ least FEWEST_SUBJECTS subjects, without how many.
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,11 @@ def _unpack(model: Path) -> Reading:
             synthetic_codes=packed.get("synthetic_codes", "icd9"),
             code_map=next((str(file) for file in sorted(model.glob(CODE_MAP))), None),
             options=PromptOptions(
-                **{each.name: prompt[each.name] for each in fields(PromptOptions) if each.name in prompt}
+                **{
+                    each.name: prompt[each.name]
+                    for each in fields(PromptOptions)
+                    if each.default is MISSING or each.name in prompt
+                }
             ),
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
