@@ -1,12 +1,10 @@
 """DeepSpeed's ZeRO, stages 1 to 3: optimizer state, gradients and (3) weights live in slices over the ranks.
 
-The only file that knows DeepSpeed, which is imported when an engine is made and not before: that takes seconds.  What
-was learnt about its version 0.19.8 is written where it is used.
+The only file that knows DeepSpeed (0.19.8), which is imported when an engine is made, because that takes seconds.
 
 Two forms of checkpoint.  Where the trainable part is small, or the stage is below 3: tensors.py's, free of world size.
-Full fine-tuning under stage 3: every rank writes its own slice in DeepSpeed's form, which is pickle; such files are
-read only after checkpoint.py has found their hashes unchanged and a scan has found no foreign class in them, and they
-are converted where the number of ranks changed.
+Full fine-tuning under stage 3: every rank writes its own slice in DeepSpeed's form, which is pickle; it is read only
+after checkpoint.py has found its hash unchanged and a scan no foreign class in it, and is converted for other ranks.
 """
 
 import contextlib
@@ -196,17 +194,20 @@ class ZeroEngine:
                 with self.gathered([parameter]):
                     whole[id(parameter)] = parameter.detach().cpu().clone() if self.world.is_leader else parameter
             weights[name] = whole[id(parameter)]
-        persistent = self.module.state_dict(keep_vars=True).keys()
-        weights |= {name: b.detach().cpu() for name, b in self.module.named_buffers() if name in persistent}
+        kept = self.module.state_dict(keep_vars=True).keys()
+        weights |= {name: b.detach().cpu() for name, b in self.module.named_buffers() if name in kept}
         return weights if self.world.is_leader else {}
+
+    def close(self) -> None:
+        """Give up buckets, which would outlive the engine: DeepSpeed's hooks hold it to the end of the process."""
+        self._engine.destroy()
 
     # --- checkpoints ---
 
     def save(self, folder: Path) -> None:
         """Write all that `load` needs into `folder`.  A collective."""
         if self._is_native:
-            self._save_native(folder)
-            return
+            return self._save_native(folder)
         self._link_moments()
         state = {}
         for name, parameter in self._trainable.items():

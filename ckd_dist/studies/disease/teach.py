@@ -50,6 +50,7 @@ def train_on_answers(
     if not fitted.complete:
         return None
     publish(engine, Trained(model, tokenizer, card, (tuning, task)), phase, teacher_form(load_answerer, training.dtype))
+    engine.close()
     return phase.folder
 
 
@@ -72,6 +73,7 @@ def train_classifier(
         return None
     trained = Trained(model, tokenizer, with_scores(card, len(task.lengths), fitted), (tuning, task))
     publish(engine, trained, phase, teacher_form(load_classifier, training.dtype))
+    engine.close()
     return fitted
 
 

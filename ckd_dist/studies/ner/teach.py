@@ -37,6 +37,7 @@ def train_tag_teacher(
         return None
     trained = Trained(model, tokenizer, with_scores(card, len(task.rows_N), fitted), (tuning, task))
     publish(engine, trained, phase, teacher_form(load_tagger, training.dtype))
+    engine.close()
     return fitted
 
 
