@@ -28,7 +28,7 @@ TINY = ["select.absent_labels=allow", "teacher.tiny.hidden=32", "student.tiny.hi
 SMALL = {
     "elsewhere": ["extract.source=synthetic:300", "teacher.labels.epochs=0.5", *TINY],
     "map": [
-        *("extract.source=synthetic:300", "experiments.budgets=[20,40,80]", "experiments.seeds=3"),
+        *("extract.source=synthetic:300", "experiments.budgets=[20,40]", "experiments.seeds=1"),
         *("student.optim.epochs=0.5", "evaluate.bootstrap_draws=100", *TINY),
     ],
     "budget": 40,
