@@ -7,7 +7,6 @@ does it.  So an experiment depends on no other, and any worker may do any.
     N labelled rows of held_out, M rows of a split, K labels
 """
 
-import math
 import os
 import tempfile
 import time
@@ -48,7 +47,6 @@ from ckd_dist.world import World
 
 FOLDS = 5  # of a teacher of the same labels
 LOOKS = 20  # at tuning, of a student that learns from hard labels alone: it may be at its best early
-MOST_PASSES = 25  # over hard labels, where the recipe has not more; of 86 and 172 patients 4 to 9 were best
 LEARNED = ("train", "tuning")
 
 Logits = Mapping[str, np.ndarray]  # split -> [M, K], all rows in order
@@ -229,15 +227,11 @@ class ExperimentWorker:
         return model, {"num_train": len(task.lengths), "updates": fitted.step, "best_update": best}
 
     def as_many_updates(self, optim: Optim, num_rows: int, is_hard: bool) -> Optim:
-        """Return a schedule of as many updates as all rows would make; of few hard-labelled ones at most MOST_PASSES.
-
-        Their loss on tuning has long risen by then.
-        """
+        """Return a schedule of as many updates as all rows would make, whatever rows are read."""
         num_all, per_epoch = self.samples["train"].height, steps_per_epoch(num_rows, optim.batch_samples)
         steps = num_steps(num_all, optim.batch_samples, optim.epochs)
         every = optim.evaluate_every or steps_per_epoch(num_all, optim.batch_samples)
         if is_hard:
-            steps = min(steps, max(MOST_PASSES, math.ceil(optim.epochs)) * per_epoch)
             every = min(every, max(1, steps // LOOKS))
         return replace(optim, epochs=steps / per_epoch, evaluate_every=every)
 
