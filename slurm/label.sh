@@ -13,4 +13,4 @@
 #SBATCH --output=%x-%j.log
 # shellcheck source=slurm/ray_cluster.sh
 source "${CKD_HOME:-$SLURM_SUBMIT_DIR}/slurm/ray_cluster.sh"
-launch_line label "$@"
+launch_line pipeline --until label "$@" # a study may have stages between teacher and labels

@@ -137,6 +137,7 @@ class Phase:
     metric: str  # of `evaluate`, the highest of which chooses the checkpoint
     callbacks: Callbacks = Callbacks()
     scalars: Path | None = None  # a folder for TensorBoard
+    patience: int = 0  # steps without a better evaluation after which it ends; 0: it goes on to its last step
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,15 @@ def fit(
     world, callbacks = engine.world, phase.callbacks
     saver = Saver(engine, phase.folder, phase.digest, phase.metric, callbacks.committed)
     done = saver.resume()
+
+    def is_over() -> bool:
+        """Say whether no more steps are due: the last one is made, or patience has run out at an evaluation."""
+        if done == plan.num_steps or not phase.patience or not done or done % plan.evaluate_every:
+            return done == plan.num_steps
+        return done - saver.best_step() >= phase.patience
+
+    if is_over():
+        return Fitted(done, True, saver.load_best(done))
     reducer, rate = StepReducer(world, engine.device, done), schedule(phase.optim, plan.num_steps)
     planned = islice(steps(done), plan.num_steps - done)
     with (
@@ -181,7 +191,7 @@ def fit(
         closing(Log(plan.num_steps, done, callbacks.track if world.is_leader else None, phase.scalars)) as log,
     ):
         for step in collated:
-            torch.manual_seed(_seed(phase.optim.seed, done, world.rank))
+            seed_dropout(_seed(phase.optim.seed, done, world.rank), engine.device)
             engine.set_learning_rate(rate(done))
             loss = train_step(engine, step, task.loss)
             done += 1
@@ -193,14 +203,14 @@ def fit(
                 numbers = evaluate()
                 log.evaluation(done, numbers)
                 saver.save(done, numbers)
+                if is_over():
+                    return Fitted(done, True, saver.load_best(done))
             elif saving or stopping:
                 log.steps(reducer.read(now=True), engine)  # a loss that is no number is never saved
                 saver.save(done, {})
-            if stopping and done < plan.num_steps:
+            if stopping:
                 return Fitted(done, False, None)
-    if done < plan.num_steps:
-        raise ValueError(f"the stream ended after step {done} of {plan.num_steps}")
-    return Fitted(done, True, saver.load_best(done))
+    raise ValueError(f"the stream ended after step {done} of {plan.num_steps}")
 
 
 def ahead(items: Iterable) -> Iterator:
@@ -221,6 +231,17 @@ def _collated(planned: Iterable[Planned], collate: Callable, device: torch.devic
         batches = [collate(rows) for rows in plan.slots]
         num_tokens = sum(int(batch.attention_BL.sum()) for batch in batches)
         yield Step([batch.to(device) for batch in batches], plan.total_weight, num_tokens)
+
+
+def seed_dropout(seed: int, device: torch.device) -> None:
+    """Seed the two generators that a step may draw from, the CPU's and the device's.
+
+    torch.manual_seed would seed those of absent devices too: for each it keeps a call and a traceback until the device
+    is there, which costs a twelfth of a small student's step and grows for ever.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _seed(seed: int, step: int, rank: int) -> int:

@@ -54,6 +54,12 @@ class Saver:
         if self._world.is_leader:
             checkpoint.prune(self._folder, self._digest, self._better)
 
+    def best_step(self) -> int:
+        """Return the step of the best checkpoint so far, on every rank; 0 where none has been scored."""
+        found = checkpoint.best(self._folder, self._digest, self._better) if self._world.is_leader else None
+        (step,) = self._agree(found.step if found else 0)
+        return step
+
     def load_best(self, done: int) -> Checkpoint | None:
         """Put the best checkpoint's weights into the engine, unless it is the newest.  Returns it, on the leader."""
         found = checkpoint.best(self._folder, self._digest, self._better) if self._world.is_leader else None

@@ -1,4 +1,4 @@
-"""What `make demo` promises, by its own commands: Ray, two workers, ZeRO-3.  Minutes."""
+"""What `make demo` promises, by its own commands: Ray, two workers, ZeRO-3; and the law itself as teacher.  Minutes."""
 
 import json
 import os
@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ckd_dist.studies.disease.experiment_result import Result
+from ckd_dist.studies.disease.experiment_stage import labelled_subjects
 from ckd_dist.studies.disease.recipes import few_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from tests.end_to_end.on_ray import ENVIRONMENT
+from tests.end_to_end.on_ray import ENVIRONMENT, on_ray
+from tests.end_to_end.small import copy_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).parents[2]
@@ -58,3 +61,43 @@ def test_the_planted_law_is_recovered(demo):
                 interval = difference[model, baseline][metric]
                 assert interval["low"] > 0, f"{model} - {baseline}: {metric} {interval}"
             assert difference["oracle", model][metric]["value"] > 0, "nobody beats the law itself"
+
+
+# --- the law itself as teacher: what distilling can bring -------------------------------------------------------------
+
+SIDES = {"labels hidden": "exact", "the same rows": "exact_labelled"}
+
+
+@pytest.fixture(scope="module", params=SIDES)
+def law(demo, tmp_path_factory, request):
+    """Hard labels and the student of exact probabilities, with labels hidden and, all labels seen, on the same rows."""
+    run = copy_of(demo[0], tmp_path_factory.mktemp("law") / "run")
+    few, everybody = few_labels().experiments.budgets[0], labelled_subjects(run)["train"]
+    budget = few if request.param == "labels hidden" else everybody
+    asked = [f"experiments.variants=[{SIDES[request.param]}, hard]", f"experiments.budgets=[{budget}]"]
+    for stage in ("experiment", "evaluate"):
+        on_ray(stage, run, *asked, "experiments.claims=[]")
+    (table,) = json.loads((run.report / "metrics.json").read_text())["experiments"]["budgets"]
+    return table | {"side": request.param}
+
+
+def test_exact_probabilities_beat_hard_labels_clearly_in_every_seed(law):
+    (hard,) = (line for line in law["variants"] if line["name"] == "hard")
+    for metric in ("macro_auroc", "macro_auprc", "log_loss"):
+        assert len(hard["minus"][metric]["seeds"]) == 3 and hard["minus"][metric]["verdict"] == "better", hard
+    least = 0.1 if law["side"] == "labels hidden" else 0.0
+    assert min(seed["low"] for seed in hard["minus"]["macro_auroc"]["seeds"]) > least
+
+
+def test_soft_labels_of_another_patient_teach_no_ranking(demo):
+    run, _ = demo
+    first = json.loads((run.report / "metrics.json").read_text())["experiments"]["budgets"][0]
+    (permuted,) = (line for line in first["variants"] if line["name"] == "permuted")
+    assert max(abs(auroc - 0.5) for auroc in permuted["seeds"]["macro_auroc"]) < 0.1
+
+
+def test_a_student_of_soft_labels_makes_all_updates_and_no_student_makes_more(demo):
+    run, _ = demo
+    found = [Result.read(path) for path in run.experiments.iterdir()]
+    updates = {result.experiment.variant: result.numbers["updates"] for result in found if "updates" in result.numbers}
+    assert updates["distilled"] == updates["permuted"] == updates["own"] >= updates["hard"] > 0

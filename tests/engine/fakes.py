@@ -89,9 +89,11 @@ class TinyTask:
     collate: Callable[[np.ndarray], Batch] = collate
 
 
-def phase_of(folder: Path, optim: Optim = OPTIM, scalars: Path | None = None, **callbacks: Any) -> Phase:
+def phase_of(
+    folder: Path, optim: Optim = OPTIM, scalars: Path | None = None, patience: int = 0, **callbacks: Any
+) -> Phase:
     """A phase in `folder` that chooses its checkpoint by `score`."""
-    return Phase(optim, folder, "d", "score", Callbacks(**callbacks), scalars)
+    return Phase(optim, folder, "d", "score", Callbacks(**callbacks), scalars, patience)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ckd_dist.config import Optim
-from ckd_dist.engine import checkpoint
+from ckd_dist.engine import checkpoint, loop
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import TrainingSchedule, ahead, fit, training_schedule
 from ckd_dist.engine.optim import num_dimensions, parameter_groups, schedule
@@ -28,7 +28,7 @@ def half():
 
 
 def fitted(folder, *, engine=None, loss_fn=loss_fn, plan=TWELVE, evaluate=half, **others):
-    """others: scalars, and callbacks of the phase."""
+    """others: scalars, patience, and callbacks of the phase."""
     engine = engine or DdpEngine(TinyReader(), OPTIM, World())
     phase = phase_of(folder, CONSTANT, **others)
     return fit(engine, TinyTask(loss_fn), lambda start: planned(start, World()), plan, phase, evaluate)
@@ -70,6 +70,41 @@ def test_the_engine_ends_with_the_best_weights(tmp_path):
     again = DdpEngine(TinyReader(), OPTIM, World())
     assert fitted(tmp_path, engine=again).best.step == 8, "a complete run only loads"
     assert torch.equal(again.module.mix.weight, weights[1])
+
+
+def test_patience_ends_it_at_the_best_weights(tmp_path):
+    """Best at step 4, patience of 8 steps: it ends at 12 of 40; killed there before it could say so, it ends again."""
+    engine, scores, weights = DdpEngine(TinyReader(), OPTIM, World()), iter([0.9, 0.3, 0.3]), []
+
+    def evaluate():
+        weights.append(engine.module.mix.weight.detach().clone())
+        return {"score": next(scores)}  # a fourth look raises
+
+    plan = TrainingSchedule(num_steps=40, evaluate_every=4)
+    result = fitted(tmp_path, engine=engine, plan=plan, evaluate=evaluate, patience=8)
+    assert result.complete and (result.step, result.best.step) == (12, 4)
+    assert torch.equal(engine.module.mix.weight, weights[0])
+    again = DdpEngine(TinyReader(), OPTIM, World())
+    result = fitted(tmp_path, engine=again, plan=plan, evaluate=evaluate, patience=8)
+    assert (result.step, result.best.step) == (12, 4)
+    assert torch.equal(again.module.mix.weight, weights[0])
+
+
+def test_a_better_score_renews_patience(tmp_path):
+    scores = iter([0.1, 0.2, 0.1, 0.3, 0.1, 0.1])
+    plan = TrainingSchedule(num_steps=40, evaluate_every=4)
+    result = fitted(tmp_path, plan=plan, evaluate=lambda: {"score": next(scores)}, patience=8)
+    assert (result.step, result.best.step) == (24, 16)
+
+
+def test_a_step_seeds_no_absent_device():
+    """torch.manual_seed keeps a call for each of them, every time, until there is one."""
+    waiting = len(torch.cuda._queued_calls)
+    loop.seed_dropout(3, torch.device("cpu"))
+    first = torch.rand(2)
+    loop.seed_dropout(3, torch.device("cpu"))
+    assert torch.equal(torch.rand(2), first)
+    assert len(torch.cuda._queued_calls) == waiting
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -46,7 +46,9 @@ from ckd_dist.studies.disease.temperature import fit
 from ckd_dist.world import World
 
 FOLDS = 5  # of a teacher of the same labels
-LOOKS = 20  # at tuning, of a student that learns from hard labels alone: it may be at its best early
+# Looks at tuning of a student that learns from hard labels alone, and those without a better one after which it ends:
+# few labels are soon known by heart, and what follows its best moment only costs time.
+LOOKS, PATIENCE = 20, 5
 LEARNED = ("train", "tuning")
 
 Logits = Mapping[str, np.ndarray]  # split -> [M, K], all rows in order
@@ -222,7 +224,10 @@ class ExperimentWorker:
                 seed=optim.seed,
             )
             engine = DdpEngine(model, optim, World(), dtype=student.dtype, device=self.device)
-            fitted = fit_labels(engine, task, tasks["tuning"], Phase(optim, Path(folder), plan.digest, "negative_loss"))
+            phase = Phase(optim, Path(folder), plan.digest, "negative_loss")
+            if is_hard:
+                phase = replace(phase, patience=PATIENCE * optim.evaluate_every)
+            fitted = fit_labels(engine, task, tasks["tuning"], phase)
         best = best_of(fitted).get("step", fitted.step)
         return model, {"num_train": len(task.lengths), "updates": fitted.step, "best_update": best}
 

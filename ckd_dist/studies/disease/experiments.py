@@ -1,8 +1,8 @@
 """Which experiments there are: variant x budget x seed, in the order in which they are handed out.
 
 A budget is a number of labelled training subjects.  What reads no label of this hospital is the same for all budgets
-and is done once a seed, under budget 0.  The seed is that of initial weights, of the order of rows, and of which
-subjects' labels are seen.
+and is done once a seed, under budget 0; what draws nothing either, once, under seed 0.  The seed is that of initial
+weights, of the order of rows, and of which subjects' labels are seen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,9 +97,14 @@ class ExperimentPlan:
         return self.variant.mixing or self.student.mixing
 
 
+def is_the_same(variant: Variant) -> bool:
+    """Say whether a variant depends on no seed and no label of this hospital: it is done once."""
+    return variant.needs == "other run" or variant.role in ("teacher", "oracle")
+
+
 def reads_labels(variant: Variant, student: StudentOptions) -> bool:
     """Say whether a variant reads any label of this hospital, in training or in choosing a checkpoint."""
-    if variant.needs == "other run" or variant.role in ("teacher", "oracle"):
+    if is_the_same(variant):
         return False
     if variant.soft not in ("teacher", "exact", "permuted") or variant.labelled_rows_only:
         return True
@@ -122,8 +127,8 @@ def list_experiments(options: ExperimentOptions, student: StudentOptions) -> lis
             for name in options.variants:
                 if VARIANTS[name].role == "control" and number > 0 and options.controls == "first":
                     continue
-                reads = reads_labels(VARIANTS[name], student)
-                wanted[Experiment(name, budget if reads else NO_LABELS, seed)] = None
+                reads, once = reads_labels(VARIANTS[name], student), is_the_same(VARIANTS[name])
+                wanted[Experiment(name, budget if reads else NO_LABELS, 0 if once else seed)] = None
                 if VARIANTS[name].soft == "own":
                     wanted[Experiment("hard", budget, seed)] = None
     sources = {replace(each, variant="hard") for each in wanted if VARIANTS[each.variant].soft == "own"}

@@ -57,7 +57,7 @@ def elsewhere() -> DiseaseRecipe:
             tiny=Tiny(layers=1),
             lora=adapter,
             sft=Optim(epochs=0),
-            labels=Optim(epochs=4, learning_rate=4e-3, batch_samples=16),
+            labels=Optim(epochs=4, learning_rate=4e-3, beta2=0.98, schedule="linear", batch_samples=16),
         ),
     )
 
@@ -75,7 +75,8 @@ def few_labels() -> DiseaseRecipe:
             tiny=Tiny(layers=1),
             labelled=few,
             loss=Loss(soft_weight=1.0, temperature=1.0),
-            optim=Optim(epochs=3.8, learning_rate=3e-3, batch_samples=16),  # 1,209 updates
+            # 1,212 updates
+            optim=Optim(epochs=3.8, learning_rate=3e-3, beta2=0.98, schedule="linear", batch_samples=16),
             hard_baseline=False,  # it is among the experiments
         ),
         experiments=Experiments(

@@ -26,7 +26,8 @@ COMPARED = ("macro_auroc", "macro_auprc", "log_loss")
 LOWER_IS_BETTER = ("log_loss",)
 METRIC_WORDS = {"macro_auroc": "macro-AUROC", "macro_auprc": "macro-AUPRC", "log_loss": "log-loss"}
 OF_THESE_LABELS = [name for name, variant in VARIANTS.items() if variant.needs is None]  # what these labels allow
-REFERENCES = ("distilled", "exact", "published")  # what all others are compared with: the first that was trained
+# What all others are compared with: the first that was trained.
+REFERENCES = ("distilled", "exact", "exact_labelled", "published")
 
 ScoresD = Mapping[str, np.ndarray]  # metric -> a value a draw
 
@@ -113,9 +114,10 @@ def compare_variants(
     claims = enough and len(seeds) >= LEAST_SEEDS
 
     def found(name: str, budget: int | None) -> list[ScoresD]:
-        """Return the scores of every seed; of what reads no label, the same for each budget."""
-        wanted = [(Experiment(name, budget, seed), Experiment(name, NO_LABELS, seed)) for seed in seeds]
-        return [scores.get(mine, scores.get(free)) for mine, free in wanted if mine in scores or free in scores]
+        """Return the scores of every seed; of what reads no label, the same for each budget, or for each seed too."""
+        places = [[(budget, seed), (NO_LABELS, seed), (NO_LABELS, seeds[0])] for seed in seeds]
+        there = [[at for at in each if Experiment(name, *at) in scores] for each in places]
+        return [scores[Experiment(name, *each[0])] for each in there if each]
 
     tables = []
     for budget in budgets:
