@@ -45,7 +45,9 @@ Overrides = Annotated[
 ]
 Local = Annotated[bool, typer.Option("--local", help="this process alone, or those of torchrun; no Ray")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only the plan: what would be done, and how large it is")]
-Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="last stage that is run; left out: all")]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="STAGE", help="run it, and what it reads from; left out: all")
+]
 WORK, USE, LOOK = "Run a study", "Use what a run made", "Look"
 
 
@@ -136,14 +138,21 @@ def _add_stage(app: typer.Typer, studies: Studies, name: str, arguments: Sequenc
 
 
 def stages_until(study: Study, last: str | None) -> list[str]:
-    """Return the stages up to and with `last`, in order; None: all.  Raise ValueError where there is no such stage."""
+    """Return `last` and the stages that it reads from, directly or through others, in order; None: all.
+
+    Raises ValueError where there is no such stage.
+    """
     names = list(study.stages)
     if last is None:
         return names
     named = last.replace("-", "_")
     if named not in names:
         raise ValueError(f"--until {last}: study {study.name} has no such stage, it has {', '.join(names)}")
-    return names[: names.index(named) + 1]
+    needed = {named}
+    for name in reversed(names):  # a stage reads earlier ones alone
+        if name in needed:
+            needed |= study.stages[name].reads.keys()
+    return [name for name in names if name in needed]
 
 
 def run_kept(study: Study, context: Context, names: Sequence[str], local: bool) -> None:

@@ -11,6 +11,7 @@ from ckd_dist.runfolder import LAYOUT, RunFolder
 from ckd_dist.studies import STUDIES
 from launch import run as command_line
 from launch.choose import absolute, choose
+from launch.run import stages_until
 from launch.verdict import verdict
 
 TINY = ["--recipe", "tiny", "--source", "synthetic:100"]
@@ -179,6 +180,13 @@ def test_pipeline_stops_after_the_stage_that_is_named(tmp_path, capsys):
     assert "extract" in out and "select" not in out and "report" not in out
     assert [file.stem for file in RunFolder(tmp_path).stage("any").parent.iterdir()] == ["extract"]
     assert "until" not in RunFolder(tmp_path).recipe.read_text()  # the command's, not the recipe's
+
+
+def test_of_earlier_stages_only_those_run_that_the_named_one_reads():
+    disease = STUDIES["disease"]
+    assert stages_until(disease, "train-teacher") == ["extract", "select", "prompt_teacher", "train_teacher"]
+    assert stages_until(disease, "evaluate") == list(disease.stages)
+    assert stages_until(disease, None) == list(disease.stages)
 
 
 def test_an_unknown_last_stage_is_one_sentence_before_anything_is_written(tmp_path, capsys):

@@ -9,9 +9,9 @@ import polars as pl
 from ckd_dist.config import values_of
 from ckd_dist.record import read
 from ckd_dist.report.bootstrap import resample
-from ckd_dist.studies.disease.evaluate import read_held_out, read_labelled
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import ExperimentOptions, budgets_of
+from ckd_dist.studies.disease.held_out import read_held_out, read_labelled
 from ckd_dist.studies.disease.report.claims import check_claims
 from ckd_dist.studies.disease.report.experiments import ExperimentTables, compare_variants
 from ckd_dist.studies.disease.report.helps import as_text

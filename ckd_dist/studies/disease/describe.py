@@ -15,9 +15,8 @@ from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.source import is_synthetic, title_of
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.folds import Fold
-from ckd_dist.studies.disease.predict import KNOWLEDGE, READING
 from ckd_dist.studies.disease.prompts.write import PromptOptions
-from ckd_dist.studies.disease.runfolder import CALIBRATION
+from ckd_dist.studies.disease.runfolder import CALIBRATION, KNOWLEDGE, READING
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
 FEW_PAIRS = 100  # of tuning; fewer fit no temperature or threshold that can be trusted

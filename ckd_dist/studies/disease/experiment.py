@@ -33,7 +33,7 @@ from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.schedule import num_steps, steps_per_epoch
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease.experiment_result import Result
-from ckd_dist.studies.disease.experiments import ExperimentPlan, temperature_of
+from ckd_dist.studies.disease.experiments import Experiment, ExperimentPlan, temperature_of
 from ckd_dist.studies.disease.folds import Fold, folds_of
 from ckd_dist.studies.disease.report.baselines import Baseline, boosted_trees, copy_last_visit, logistic_regression
 from ckd_dist.studies.disease.rows import Chosen, read_table
@@ -100,7 +100,7 @@ class ExperimentWorker:
         else:
             model, numbers = self.taught(plan, source)
             probabilities_NK = expit(self.predict(model, "held_out", self.scored_N))
-            kept = self.predict_all(model) if plan.experiment.variant == "hard" else {}
+            kept = self.predict_all(model) if self.is_teacher(plan.experiment) else {}
         return Result(
             plan.experiment,
             plan.digest,
@@ -113,12 +113,24 @@ class ExperimentWorker:
             kept,
         )
 
+    def is_teacher(self, experiment: Experiment) -> bool:
+        """Say whether another experiment learns from what this one predicts."""
+        taught = [plan.experiment for plan in self.plans if plan.variant.soft == "own"]
+        return any(replace(each, variant="hard") == experiment for each in taught)
+
     def hard_logits(self, plan: ExperimentPlan) -> Logits:
-        """Return what the hard-label student of the same labels and seed predicts; do that experiment where needed."""
+        """Return what the hard-label student of the same labels and seed predicts; do that experiment where needed.
+
+        One that was done when nobody learned from it has kept no predictions, and is done again.
+        """
         wanted = replace(plan.experiment, variant="hard")
         source = next(each for each in self.plans if each.experiment == wanted)
+        path = path_of(self.run.experiments, wanted)
         self.publish(source)
-        return Result.read(path_of(self.run.experiments, wanted), logits=True).logits
+        if not (logits := Result.read(path, logits=True).logits):
+            self.result_of(source).write(self.run.experiments)
+            logits = Result.read(path, logits=True).logits
+        return logits
 
     def untrained(self, plan: ExperimentPlan) -> np.ndarray:
         """Score held_out by what trains no student: teacher, law, or a baseline of these labels or of the others'."""

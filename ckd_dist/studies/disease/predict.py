@@ -39,9 +39,9 @@ from ckd_dist.studies.disease.prompts.encode import encode, table_of
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.naming import naming
 from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, render_samples, special_tokens
-from ckd_dist.studies.disease.runfolder import CALIBRATION
+from ckd_dist.studies.disease.runfolder import CALIBRATION, KNOWLEDGE, READING
 
-READING, LABEL_SET, KNOWLEDGE = "reading.json", "label_set.yaml", "knowledge.json"
+LABEL_SET = "label_set.yaml"
 CODE_MAP = "code_map.*"  # with the ending of the user's file, which says its form
 MICRO_TOKENS = 16384
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies.disease.folds import folds_of
 
-CALIBRATION = "calibration.json"  # temperatures and thresholds, beside the weights of a student
+# Beside the weights of a student: temperatures and thresholds; how it reads; the treatments that its texts may name.
+CALIBRATION, READING, KNOWLEDGE = "calibration.json", "reading.json", "knowledge.json"
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,6 @@ from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.describe import provenance_of, student_card_of, teacher_card_of
 from ckd_dist.studies.disease.distill import StudentTraining, as_many_updates, train_student
 from ckd_dist.studies.disease.evaluate import (
-    read_cohort,
-    read_held_out,
-    read_labelled,
     score_models,
     time_models,
     write_held_out,
@@ -57,6 +54,7 @@ from ckd_dist.studies.disease.evaluate import (
 from ckd_dist.studies.disease.export import export_published
 from ckd_dist.studies.disease.folds import Fold, check_folds, folds_of
 from ckd_dist.studies.disease.from_run import other_teacher, seen_of, teachers_of
+from ckd_dist.studies.disease.held_out import read_cohort, read_held_out, read_labelled
 from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, plans_of, read_soft_labels
 from ckd_dist.studies.disease.predict import pack
 from ckd_dist.studies.disease.prompt_stage import rendering_of

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from ckd_dist.config import dump
-from ckd_dist.studies.disease.predict import KNOWLEDGE, LABEL_SET, READING, pack, predict
+from ckd_dist.studies.disease.predict import LABEL_SET, pack, predict
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge, Treatment
 from ckd_dist.studies.disease.recipes import RECIPES
-from ckd_dist.studies.disease.runfolder import CALIBRATION
+from ckd_dist.studies.disease.runfolder import CALIBRATION, KNOWLEDGE, READING
 
 
 @pytest.fixture
