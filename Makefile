@@ -1,4 +1,5 @@
 # make demo       the first study: a teacher of one synthetic hospital, students of another with few labels
+# make demo-codes the same where the other hospital writes other codes with kindred names
 # make demo-ner   the second: synthetic notes to a distilled tagger of entities          make test   the tests
 # make demo-concepts   the third: two synthetic hospitals, and what an embedding is worth at the other one
 # Each sets up everything it needs first, once: a virtual environment and the packages.  Nothing is compiled.
@@ -24,12 +25,17 @@ READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 GO := $(VENV)/bin/python -m launch.run
 
-.PHONY: setup demo demo-ner demo-concepts demo-mimic test test-all bench measure measure-labels encoder lint constraints clean
+.PHONY: setup demo demo-codes demo-ner demo-concepts demo-mimic test test-all bench measure measure-labels encoder lint constraints clean
 
 demo: setup
 	$(GO) pipeline --recipe elsewhere --run $(RUN)-elsewhere --until train_teacher
 	$(GO) pipeline --recipe few_labels --run $(RUN) label.from_run=$(RUN)-elsewhere
 	@$(GO) compare $(RUN)
+
+demo-codes: setup
+	$(GO) pipeline --recipe elsewhere --run $(RUN)-titles --until train_teacher prompt.diagnosis_names=title prompt.teacher_tokens=512
+	$(GO) pipeline --recipe other_codes --run $(RUN)-codes label.from_run=$(RUN)-titles
+	@$(GO) compare $(RUN)-codes
 
 demo-ner: setup
 	$(GO) pipeline --recipe ner_tiny $(if $(SOURCE),--source $(SOURCE)) --run $(if $(filter runs/demo,$(RUN)),runs/demo-ner,$(RUN))

@@ -46,7 +46,7 @@ Overrides = Annotated[
 Local = Annotated[bool, typer.Option("--local", help="this process alone, or those of torchrun; no Ray")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only the plan: what would be done, and how large it is")]
 Until = Annotated[
-    str | None, typer.Option("--until", metavar="STAGE", help="run it, and what it reads from; left out: all")
+    str | None, typer.Option("--until", metavar="STAGE", help="run this and what it reads; left out: all")
 ]
 WORK, USE, LOOK = "Run a study", "Use what a run made", "Look"
 
@@ -207,7 +207,8 @@ def _say_work(command: Command, options: Mapping[str, Any], progress: Path | Non
         with show.watching(command.name, progress):
             done = resolve(command.work)(**options, track=Tracker(progress))
         progress.unlink(missing_ok=True)
-    show.say(f"{command.name:<16} {done}; {seconds_in_words(time.monotonic() - start)}")
+    took = "" if "\n" in done else f"; {seconds_in_words(time.monotonic() - start)}"  # a page is no line of progress
+    show.say(f"{command.name:<16} {done}{took}")
 
 
 def _add_dataset(app: typer.Typer, studies: Studies) -> None:
