@@ -10,7 +10,7 @@ DIR/privileged   another teacher from elsewhere that reads the visit before, whi
 DIR/map_300      that teacher's students, and those of a cross-fitted teacher of the same labels, at 300 alone
 
 Each is a run of the product, and is not done again where it is whole; field=value changes DIR/map and DIR/map_300.
---small: sizes that only show that it runs.
+--small: sizes that only show that it runs, in one process.
 """
 
 import argparse
@@ -26,9 +26,9 @@ AT_300 = ("distilled", "hard", "own_crossfit", "logistic", "trees", "teacher", "
 FULL = {"elsewhere": ["extract.source=synthetic:20000", "teacher.labels.epochs=1.2"], "map": [], "budget": 300}
 TINY = ["select.absent_labels=allow", "teacher.tiny.hidden=32", "student.tiny.hidden=32"]
 SMALL = {
-    "elsewhere": ["extract.source=synthetic:300", "teacher.labels.epochs=0.5", *TINY],
+    "elsewhere": ["--local", "extract.source=synthetic:300", "teacher.labels.epochs=0.5", *TINY],
     "map": [
-        *("extract.source=synthetic:300", "experiments.budgets=[20,40]", "experiments.seeds=1"),
+        *("--local", "extract.source=synthetic:300", "experiments.budgets=[20,40]", "experiments.seeds=1"),
         *("student.optim.epochs=0.5", "evaluate.bootstrap_draws=100", *TINY),
     ],
     "budget": 40,

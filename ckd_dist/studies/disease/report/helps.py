@@ -19,7 +19,10 @@ MOST_SEEDS = 3  # that fit a line
 
 
 def helped(tables: ExperimentTables) -> str:
-    """Say in one sentence whether the distilled student is better than hard labels alone and than the best baseline."""
+    """Say whether the distilled student is better than hard labels alone, than the best baseline, and than elsewhere's.
+
+    At further budgets the best baseline of the same labels alone is named: where labels catch up.
+    """
     if tables.reference is None:
         return "Nothing is said of distilling: no student of these experiments had soft labels."
     if not tables.claims:
@@ -29,9 +32,9 @@ def helped(tables: ExperimentTables) -> str:
 
 
 def _helped_at(tables: ExperimentTables, budget: BudgetTable) -> str:
-    where = f"With {subjects(budget)}"
+    where, is_first = f"With {subjects(budget)}", budget is tables.budgets[0]
     hard, best, elsewhere = budget.variant("hard"), best_baseline(budget), budget.variant("elsewhere")
-    others = [line for line in (hard, best, elsewhere) if line and line.minus]
+    others = [line for line in ((hard, best, elsewhere) if is_first else (best or hard,)) if line and line.minus]
     if not others:
         return f"{where} there is nothing to hold the {_reference(budget, tables)} against."
     against = ", ".join(
@@ -39,8 +42,10 @@ def _helped_at(tables: ExperimentTables, budget: BudgetTable) -> str:
         f"({verdict_words(line.minus['macro_auroc'], tables.num_seeds)})"
         for line in others
     )
+    if not is_first:
+        return f"{where} {_verdict(hard, best)}: {against}."
     said = f"{where} {_verdict(hard, best)}: macro-AUROC of the {_reference(budget, tables)} is {against}."
-    if elsewhere and elsewhere.minus and elsewhere.minus["macro_auroc"].verdict == "worse":
+    if elsewhere in others and elsewhere.minus["macro_auroc"].verdict == "worse":
         said += " The other hospital's regression, used unchanged, is better."
     return said
 
