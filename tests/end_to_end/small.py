@@ -74,6 +74,12 @@ def ckd(*arguments: str | Path) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
+def passed(said: str) -> list[str]:
+    """The stages that a command found done, or not needed, in the order in which it said so."""
+    words = ("done already", "not needed by this recipe")
+    return [line.split()[0] for line in said.splitlines() if line.endswith(words)]
+
+
 def go(command: str, run: RunFolder, *overrides: str) -> Said:
     """A stage, or all of them, in a run folder that already has its recipe."""
     return ckd(command, "--run", run.root, "--local", *overrides)

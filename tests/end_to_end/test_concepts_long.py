@@ -17,7 +17,7 @@ from ckd_dist.studies.concepts.runfolder import ConceptsRun
 from tests.data import DATA
 from tests.end_to_end.concepts import SMALL, SYNTHETIC, assert_same_results, metrics, results, run_pipeline
 from tests.end_to_end.on_ray import on_ray, start, wait_for_end
-from tests.end_to_end.small import ckd, hashes, ledger_of, recipe_of, times
+from tests.end_to_end.small import ckd, hashes, ledger_of, passed, recipe_of, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -40,7 +40,7 @@ def test_the_run_on_two_workers_ends_and_a_second_run_does_nothing(on_two):
     assert ranks == {2}, "every checkpoint is one of two ranks"
     before = hashes(on_two)
     said = on_ray("pipeline", on_two)
-    assert [line.split()[0] for line in said.splitlines() if "done already" in line] == list(STUDY.stages)
+    assert passed(said) == list(STUDY.stages)
     assert hashes(on_two) == before
     assert ckd("verify", on_two.root).code == 0
     assert {state.state for state in ledger_of(on_two).status()} == {"done"}

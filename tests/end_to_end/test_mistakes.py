@@ -223,10 +223,10 @@ sys.exit(said.code)
     "stage, room_kb",
     [
         ("prompt_teacher", 60),
-        ("prompt_student", 60),
+        pytest.param("prompt_student", 60, marks=pytest.mark.slow),
         ("label", 40),
         ("distill", 60),
-        ("evaluate", 40),
+        pytest.param("evaluate", 40, marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk(finished, tmp_path, stage, room_kb):

@@ -13,7 +13,7 @@ from ckd_dist.progress import last
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from tests.end_to_end.on_ray import on_ray, start, wait_for_end
-from tests.end_to_end.small import SMALL, SYNTHETIC, ckd, copy_of, go, hashes, ledger_of, recipe_of
+from tests.end_to_end.small import SMALL, SYNTHETIC, ckd, copy_of, go, hashes, ledger_of, passed, recipe_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 LONGER = ["student.optim.epochs=6", "student.optim.evaluate_every=8"]  # a student that can be met in the middle
@@ -35,7 +35,7 @@ def test_the_run_ends_and_a_second_run_does_nothing(on_two):
     assert ranks == {2}, "every checkpoint is one of two ranks"
     before = hashes(on_two)
     said = on_ray("pipeline", on_two)
-    assert [line.split()[0] for line in said.splitlines() if "done already" in line] == list(STUDY.stages)
+    assert passed(said) == list(STUDY.stages)
     assert hashes(on_two) == before
     assert ckd("verify", on_two.root).code == 0
     assert {state.state for state in ledger_of(on_two).status()} == {"done"}

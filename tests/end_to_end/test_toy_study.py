@@ -31,7 +31,7 @@ def ckd(studies, tmp_path, capfd):
     return call
 
 
-@pytest.fixture(params=["local", "ray"])
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def how(request):
     if request.param == "ray" and len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two ranks want two cores")

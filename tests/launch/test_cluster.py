@@ -46,7 +46,9 @@ def test_ranks_are_two_private_and_as_wide_as_their_cores(tmp_path):
     assert not list((tmp_path / "ray").iterdir())
 
 
-@pytest.mark.parametrize("fault, kind", [(work.mistake, ValueError), (work.bug, RuntimeError)])
+@pytest.mark.parametrize(
+    "fault, kind", [(work.mistake, ValueError), pytest.param(work.bug, RuntimeError, marks=pytest.mark.slow)]
+)
 def test_what_would_happen_again_is_not_tried_again(tmp_path, fault, kind):
     with pytest.raises(kind) as caught:
         train(tmp_path, fault)

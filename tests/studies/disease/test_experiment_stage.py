@@ -1,5 +1,6 @@
 """Experiments as a stage, at their smallest: whole, resumable, the same by any worker; what is said of them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -94,6 +95,20 @@ def test_a_second_start_does_nothing_and_a_lost_result_alone_is_done_again_with_
     assert np.array_equal(Result.read(lost).probabilities_NK, old.probabilities_NK)
     others = [path for path in before if path.startswith("experiments/") and path != f"experiments/{lost.name}"]
     assert {path: times(again)[path] for path in others} == {path: before[path] for path in others}
+
+
+def test_what_was_done_when_nobody_learned_from_it_is_done_again_for_whom_it_teaches(run, tmp_path):
+    """A hard-label student keeps its predictions of train where a teacher of the same labels is among the variants."""
+    again = copy_of(run, tmp_path / "run")
+    hard, own = (next(again.experiments.glob(f"{name}_40_0-*")) for name in ("hard", "own"))
+    taught = Result.read(own).probabilities_NK
+    kept = Result.read(hard, logits=True)
+    assert set(kept.logits) == {"train", "tuning"}
+    dataclasses.replace(kept, logits={}).write(again.experiments)
+    own.unlink()
+    assert go("experiment", again).code == 0
+    assert np.array_equal(Result.read(own).probabilities_NK, taught)
+    assert set(Result.read(hard, logits=True).logits) == {"train", "tuning"}
 
 
 def test_another_budget_redoes_nothing_that_is_there_and_no_control(run):

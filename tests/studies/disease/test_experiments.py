@@ -57,6 +57,13 @@ def test_each_experiment_stands_once_the_longest_first_after_those_that_others_r
     assert [each.variant for each in alone] == ["hard", "own"]  # what it learns from is done with it
 
 
+def test_what_depends_on_no_seed_is_done_once():
+    options = ExperimentOptions(("elsewhere", "teacher", "oracle", "distilled", "copy_last"), (100,), 3)
+    seeds = [(each.variant, each.seed) for each in plans(options)]
+    assert len(seeds) == len(set(seeds)) == 3 + 2 * 3
+    assert {name for name, seed in seeds if seed > 0} == {"distilled", "copy_last"}
+
+
 def test_what_reads_no_label_is_done_once_for_all_budgets():
     options = ExperimentOptions(("distilled", "exact", "permuted", "labelled_only", "hard"), (100, 300), 2)
     budgets = {(each.variant, each.budget) for each in plans(options)}
