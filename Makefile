@@ -50,8 +50,8 @@ test: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "not slow and not slurm and not fault" $(SIDE_BY_SIDE)
 
 test-all: setup
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slow and not slurm and not fault" $(SIDE_BY_SIDE)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slurm or fault"   # alone: they kill, and mind the time
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slow and not (slurm or fault or alone)" $(SIDE_BY_SIDE)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slurm or fault or alone"
 
 bench: encoder
 	$(VENV)/bin/python tests/bench/soft_labels.py

@@ -16,7 +16,7 @@ from ckd_dist.studies.disease.runfolder import DiseaseRun
 from tests.end_to_end.on_ray import ENVIRONMENT, on_ray
 from tests.end_to_end.small import copy_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).parents[2]
 
 
