@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter, Signature
 from itertools import pairwise
 from pathlib import Path
@@ -104,7 +104,7 @@ def _add_pipeline(app: typer.Typer, studies: Studies, arguments: Sequence[str]) 
         study, context = choose(studies, run, recipe, source, overrides)
         names = stages_until(study, until)
         if dry_run:
-            return _show_plan(study, context)
+            return _show_plan(study, context, names)
         run_kept(study, context, names, local)
 
 
@@ -275,10 +275,12 @@ def _add_looks(app: typer.Typer, studies: Studies) -> None:
         show.table(("recipe", "study", "what it is for"), rows)
 
 
-def _show_plan(study: Study, context: Context) -> None:
+def _show_plan(study: Study, context: Context, names: Collection[str] | None = None) -> None:
+    """Show the plan of these stages; none: of all."""
     from .driver import plan
 
-    show.table(("stage", "state", "why", "size"), [(e.name, e.state, e.why, e.size) for e in plan(study, context)])
+    planned = [each for each in plan(study, context) if names is None or each.name in names]
+    show.table(("stage", "state", "why", "size"), [(e.name, e.state, e.why, e.size) for e in planned])
 
 
 def _existing(path: Path) -> RunFolder:

@@ -179,6 +179,7 @@ STUDY = Study(
                 "experiment": (),
                 "label": (*SHARDS, NUMBERS),
             },
+            shaped_by=f"{__name__}.claims:claims_shape",
             size=f"{SIZE}:of_evaluate",
         ),
     ),

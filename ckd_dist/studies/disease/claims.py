@@ -1,6 +1,7 @@
 """What experiments are expected to show: a recipe says so in advance, and what came out is held against it."""
 
-from typing import Literal
+from dataclasses import asdict
+from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -37,3 +38,8 @@ class Claim:
                 return value <= self.value
             case "within":
                 return abs(value) <= self.value
+
+
+def claims_shape(recipe: Any) -> dict[str, Any]:
+    """Return what shapes the report and no experiment: the claims that it is held against (study.Stage.shaped_by)."""
+    return {"experiments.claims": [asdict(claim) for claim in recipe.experiments.claims]}

@@ -9,6 +9,7 @@ import polars as pl
 from ckd_dist.config import values_of
 from ckd_dist.record import read
 from ckd_dist.report.bootstrap import resample
+from ckd_dist.studies.disease import STUDY, has_teacher
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import ExperimentOptions, budgets_of
 from ckd_dist.studies.disease.held_out import read_held_out, read_labelled
@@ -36,12 +37,25 @@ def experiment_tables(recipe: Any, run: DiseaseRun) -> ExperimentTables | None:
     size = held_out_size(held_out, len(held_out.label_names))
     budgets = budgets_of(values_of(recipe.experiments, ExperimentOptions))
     tables = compare_variants(results, budgets, held_out.labels_NK, draws, finished.costs, enough=not size.too_small)
+    remark = own_teacher(recipe) if any(budgets) else ""
+    tables = replace(tables, remark=remark, advice=None if remark else tables.advice)
     return replace(tables, checked=check_claims(recipe.experiments.claims, tables))
 
 
+def own_teacher(recipe: Any) -> str:
+    """Say that the teacher is this hospital's own, where it is: then a budget is not all that a student learns from."""
+    if not has_teacher(recipe) or recipe.label.from_run is not None:
+        return ""
+    most = recipe.teacher.labelled.train
+    whose = "every training patient" if most is None else f"other patients too (teacher.labelled.train={most:g})"
+    return f"The teacher is this run's own and saw the labels of {whose}, whatever a budget says: there is no advice."
+
+
 def compare(recipe: Any, run: DiseaseRun) -> str:
-    """Return the tables of the experiments as text.  Raise ValueError where none are done."""
-    tables = experiment_tables(recipe, run)
-    if tables is None:
+    """Return the tables of the experiments as text.  Raise ValueError where this recipe's are not done."""
+    state = STUDY.ledger(recipe, run).state("experiment")
+    if not recipe.experiments.variants or state.state == "missing":
         raise ValueError(f"{run.root} has no finished experiments: give experiments.variants, and run experiment")
-    return as_text(tables)
+    if state.state != "done":
+        raise ValueError(f"{run.root}: its experiments are {state.state} ({state.why}): run experiment again")
+    return as_text(experiment_tables(recipe, run))

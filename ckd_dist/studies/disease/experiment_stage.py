@@ -28,6 +28,7 @@ from ckd_dist.studies.disease.from_run import teacher_run, teachers_of
 from ckd_dist.studies.disease.label import read_soft_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import read_samples, seen_by
+from ckd_dist.studies.disease.soft_sources import of_others
 from ckd_dist.studies.disease.variants import VARIANTS, Need, check_variants
 from ckd_dist.study import Context, Jobs, Outcome
 
@@ -47,8 +48,27 @@ def check_experiments(context: Context) -> None:
     """Raise ValueError where an experiment that is asked for cannot be done.  Samples are selected by then."""
     asked = context.recipe.experiments
     check_variants(asked.variants, what_is_there(context))
-    if asked.variants:
-        check_budgets(asked.budgets, labelled_subjects(context.run)["train"])
+    if not asked.variants:
+        return
+    check_texts(context.recipe)
+    check_budgets(asked.budgets, labelled_subjects(context.run)["train"])
+    samples = {split: pl.read_parquet(context.run.samples(split), columns=["subject_id", "labels"]) for split in SPLITS}
+    if not samples["held_out"]["labels"].is_not_null().any():
+        raise ValueError("experiments: held_out has no labelled visit to score them on: bring more subjects")
+    if "permuted" in asked.variants:
+        for split in LEARNED:
+            of_others(samples[split]["subject_id"], 0)
+
+
+def check_texts(recipe: Any) -> None:
+    """Raise ValueError where experiments hide labels from which the student's texts were made."""
+    hides = seen_by("student", recipe.student).hides("train")
+    varies = bool(recipe.experiments.budgets) or (hides and recipe.experiments.seeds > 1)
+    if varies and recipe.prompt.efficacies and "efficacies" not in recipe.prompt.teacher_only:
+        raise ValueError(
+            "experiments: the student's texts name treatments that were fitted on labels which some budgets or seeds "
+            "hide: give prompt.efficacies=0 or prompt.teacher_only=[efficacies]"
+        )
 
 
 def planned(context: Context) -> list[ExperimentPlan]:

@@ -109,7 +109,8 @@ def reads_labels(variant: Variant, student: StudentOptions) -> bool:
     if variant.soft not in ("teacher", "exact", "permuted") or variant.labelled_rows_only:
         return True
     is_fitted = variant.soft != "exact" and temperature_of(variant, student) != "none"
-    return (variant.mixing or student.mixing).soft_weight < 1 or is_fitted
+    tells_labelled_apart = student.unlabelled_weight != 1
+    return (variant.mixing or student.mixing).soft_weight < 1 or is_fitted or tells_labelled_apart
 
 
 def temperature_of(variant: Variant, student: StudentOptions) -> Kind:

@@ -19,8 +19,9 @@ from ckd_dist.files import digest_of, hash_file
 from ckd_dist.models.base import base_model, find_base
 from ckd_dist.models.fingerprint import fingerprint_tokenizer
 from ckd_dist.record import verify
+from ckd_dist.source import is_synthetic
 from ckd_dist.studies.disease import STUDY, has_teacher
-from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.config import DiseaseRecipe, Extract
 from ckd_dist.studies.disease.describe import OtherTeacher
 from ckd_dist.studies.disease.prompts.write import Role
 from ckd_dist.studies.disease.runfolder import DiseaseRun
@@ -102,6 +103,7 @@ def check_teacher_run(recipe: DiseaseRecipe, run: DiseaseRun) -> None:
         raise ValueError(f"{where}: its train_teacher is {state.state} ({state.why}): run train_teacher there first")
     if problems := verify(other.run, READ):
         raise ValueError(f"{where}: {problems[0]}")
+    _check_split(where, recipe.extract, other.recipe.extract)
     _check_labels(where, load_label_set(recipe.select.labels).names, other.run.label_names())
     most, wanted = recipe.select.history_visits, other.recipe.select.history_visits
     if most < wanted:
@@ -109,6 +111,21 @@ def check_teacher_run(recipe: DiseaseRecipe, run: DiseaseRun) -> None:
             f"{where}: its teacher reads up to {wanted} earlier visits, this run's samples keep {most}: give "
             f"select.history_visits={wanted}"
         )
+
+
+def _check_split(where: str, mine: Extract, theirs: Extract) -> None:
+    """Raise ValueError where both runs read the same tables and split the patients otherwise."""
+    synthetic = is_synthetic(mine.source) and is_synthetic(
+        theirs.source
+    )  # of one seed: the same patients, more or fewer
+    same = mine.synthetic_seed == theirs.synthetic_seed if synthetic else mine.source == theirs.source
+    for name in ("train_fraction", "tuning_fraction", "split_seed"):
+        here, there = getattr(mine, name), getattr(theirs, name)
+        if same and here != there:
+            raise ValueError(
+                f"{where}: its teacher learned from the same tables with extract.{name}={there:g}, here it is "
+                f"{here:g}, so it may have read this run's held-out patients: give extract.{name}={there:g}"
+            )
 
 
 def _check_labels(where: str, names: list[str], theirs: list[str]) -> None:

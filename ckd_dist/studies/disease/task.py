@@ -73,7 +73,7 @@ class DiseaseTask:
         return label_loss(mixed_loss, logits_UK, batch, self.mixing)
 
     def mean_loss(self, logits_NK: np.ndarray) -> float:
-        """Return the loss, a unit of weight, of predictions for all rows in order."""
+        """Return the loss, a unit of weight, of predictions for all rows in order; NaN where no row weighs anything."""
         hard_NK, labelled_N = (torch.as_tensor(each, dtype=torch.float32) for each in (self.hard_NK, self.labelled_N))
         soft_NK = None if self.soft_NK is None else torch.as_tensor(self.soft_NK, dtype=torch.float32)
         mixing = HARD_ALONE if soft_NK is None else self.mixing
@@ -81,12 +81,12 @@ class DiseaseTask:
             torch.as_tensor(logits_NK),
             hard_NK,
             soft_NK,
-            torch.ones(len(labelled_N)),
+            torch.as_tensor(self.weights, dtype=torch.float32),
             labelled_N,
             soft_weight=mixing.soft_weight,
             temperature=mixing.temperature,
         )
-        return float(loss) / float(self.weights.sum())
+        return float(loss) / total if (total := float(self.weights.sum())) else float("nan")
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
         """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) and log_loss of labelled rows; NaN where there is none.

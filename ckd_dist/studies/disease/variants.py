@@ -67,7 +67,7 @@ VARIANTS: dict[Name, Variant] = {
         role="control",
         soft="permuted",
         needs="teacher",
-        expected="far below the distilled student: it can learn how common a disease is, and nothing of this patient",
+        expected="far below the distilled student: others' soft labels say how common a disease is, no more",
     ),
     "own": Variant(
         "Teacher of the same labels",

@@ -9,12 +9,13 @@ import pytest
 
 from ckd_dist.record import read
 from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.compare import compare
 from ckd_dist.studies.disease.experiment import BASELINES
 from ckd_dist.studies.disease.experiment_result import Result
-from ckd_dist.studies.disease.experiment_stage import EXPERIMENT
+from ckd_dist.studies.disease.experiment_stage import EXPERIMENT, check_texts
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Context, with_inputs
-from tests.end_to_end.small import SMALL, ckd, copy_of, go, hashes, recipe_of, run_pipeline, times
+from tests.end_to_end.small import SMALL, ckd, copy_of, go, hashes, ledger_of, recipe_of, run_pipeline, times
 
 VARIANTS = (
     "distilled",
@@ -31,6 +32,7 @@ VARIANTS = (
     "copy_last",
 )
 ASKED = (
+    "prompt.efficacies=0",
     f"experiments.variants={json.dumps(VARIANTS)}",
     "experiments.budgets=[40]",
     "experiments.seeds=1",
@@ -127,6 +129,27 @@ def test_the_report_and_the_terminal_say_that_one_seed_claims_nothing(run):
     assert [line["name"] for line in numbers["budgets"][0]["variants"]] == list(VARIANTS)
     for page in ("report.md", "report.html"):
         assert "Does distilling help?" in (run.report / page).read_text()
+
+
+@pytest.mark.parametrize("varies", ["experiments.budgets=[40]", "student.labelled.train=40"])
+def test_texts_made_of_labels_that_experiments_hide_are_refused(run, varies):
+    """Treatments in a student's texts were fitted on the labels of all of them."""
+    plain = ["experiments.budgets=[]", "experiments.seeds=2", "prompt.efficacies=2"]
+    check_texts(recipe_of(run, *plain))
+    check_texts(recipe_of(run, *plain, varies, "prompt.teacher_only=[efficacies]"))
+    with pytest.raises(ValueError, match="fitted on labels which some budgets or seeds hide"):
+        check_texts(recipe_of(run, *plain, varies))
+
+
+def test_experiments_of_another_recipe_are_not_shown_as_this_one_s(run):
+    with pytest.raises(ValueError, match=r"its experiments are stale \(student.optim.learning_rate changed"):
+        compare(recipe_of(run, "student.optim.learning_rate=0.5"), run)
+
+
+def test_a_claim_shapes_the_report_alone(run):
+    claim = 'experiments.claims=[{"first": "distilled", "second": "hard", "bound": "at least", "value": 0.1}]'
+    states = {state.name: state.state for state in ledger_of(run, claim).status()}
+    assert {name for name, state in states.items() if state != "done"} == {"evaluate"}
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,22 @@ def test_each_experiment_stands_once_the_longest_first_after_those_that_others_r
     assert [each.variant for each in alone] == ["hard", "own"]  # what it learns from is done with it
 
 
+def test_a_budget_without_a_row_has_no_table():
+    """Controls are trained at the first budget alone."""
+    results = [Result(Experiment("own", 80, 0), "d", np.arange(4), np.full((4, 1), 0.3), 0.0, 1.0, 1)]
+    costs, draws = {"idle_share": 0.0, "seconds": 1.0}, resample(np.arange(4), 20, 0)
+    label_NK = np.array([[0], [1], [0], [1]])
+    found = compare_variants(results, [80, 160], label_NK, draws, costs, enough=False)
+    assert [table.subjects for table in found.budgets] == [80] and "80 labelled patients" in as_text(found)
+
+
+def test_where_labelled_visits_weigh_otherwise_every_budget_has_its_own_student():
+    options = ExperimentOptions(("distilled", "permuted", "exact"), (100, 300), 1, controls="all")
+    apart = plans(options, replace(STUDENT, unlabelled_weight=0.5))
+    assert {(each.variant, each.budget) for each in apart} >= {("distilled", 100), ("distilled", 300), ("exact", 300)}
+    assert NO_LABELS not in {each.budget for each in apart}
+
+
 def test_what_depends_on_no_seed_is_done_once():
     options = ExperimentOptions(("elsewhere", "teacher", "oracle", "distilled", "copy_last"), (100,), 3)
     seeds = [(each.variant, each.seed) for each in plans(options)]
@@ -179,7 +195,8 @@ def test_fewer_seeds_than_a_claim_needs_claim_nothing():
             {"distilled": 1.0, "hard": 4.0, "elsewhere": 0.2},
             "regression, used unchanged, is better",
         ),
-        ({"hard": 4.0}, "no student of these experiments had soft labels"),
+        ({"hard": 4.0}, "the recipe's own student is not among the variants"),
+        ({"calibrated": 1.0, "hard": 4.0}, "the recipe's own student is not among the variants"),
     ],
 )
 def test_the_sentence_says_what_came_out(noises, said):

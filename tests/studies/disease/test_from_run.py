@@ -252,6 +252,12 @@ def test_a_teacher_that_reads_more_earlier_visits_than_there_are(there):
     refused(there.root, "give select.history_visits=1", more=("select.history_visits=0",))
 
 
+def test_the_same_patients_split_otherwise(there):
+    """That teacher may have learned from whom this report is about."""
+    words = "so it may have read this run's held-out patients: give extract.split_seed=0"
+    refused(there.root, words, more=("extract.split_seed=5",))
+
+
 TWO = "Heart failure:\n  id: 108\n  type: chronic\n  use_in_benchmark: true\nShock:\n  id: 249\n  type: acute\n"
 TWO += "  use_in_benchmark: true\n"
 

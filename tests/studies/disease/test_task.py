@@ -126,3 +126,14 @@ def test_mean_loss_is_that_of_batches(soft):
     batches = [[0, 2], [1], [3]]
     loss = sum(float(this.loss(torch.as_tensor(logits_NK[rows]), this.collate(rows))) for rows in batches)
     assert this.mean_loss(logits_NK) == pytest.approx(loss / this.weights.sum(), rel=1e-5)
+
+
+def test_mean_loss_weighs_rows_as_training_does():
+    """A row that weighs nothing chooses no checkpoint; where none weighs anything there is no loss."""
+    hard_NK, soft_NK = np.zeros((4, 1), np.float32), np.full((4, 1), 3.0, np.float32)
+    rows, labelled_N = Rows([4, 2, 7, 1]), np.array([1, 0, 0, 0], np.float32)
+    of_labelled = DiseaseTask(rows, 0, hard_NK, labelled_N, soft_NK, Mixing(1.0, 1.0), unlabelled_weight=0.0)
+    right, wrong = np.array([[3.0], [-9], [-9], [-9]]), np.array([[-3.0], [3], [3], [3]])
+    assert of_labelled.mean_loss(right) < of_labelled.mean_loss(wrong)
+    nobody = DiseaseTask(rows, 0, hard_NK, np.zeros(4, np.float32), soft_NK, Mixing(1.0, 1.0), unlabelled_weight=0.0)
+    assert np.isnan(nobody.mean_loss(right))

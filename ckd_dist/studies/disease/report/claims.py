@@ -6,7 +6,6 @@ from ckd_dist.report.compare import Difference
 from ckd_dist.report.wording import lower_first, number, signed
 from ckd_dist.studies.disease.claims import Claim
 from ckd_dist.studies.disease.report.experiments import (
-    LEAST_SEEDS,
     METRIC_WORDS,
     BudgetTable,
     Checked,
@@ -16,26 +15,30 @@ from ckd_dist.studies.disease.variants import VARIANTS
 
 
 def check_claims(claims: Sequence[Claim], tables: ExperimentTables) -> list[Checked]:
-    """Check every claim at the first budget.  With fewer than LEAST_SEEDS seeds none holds."""
-    return [_checked(claim, tables.budgets[0], tables.num_seeds >= LEAST_SEEDS) for claim in claims]
+    """Check every claim at the first budget.  Where seeds or patients are too few, none holds or fails."""
+    return [_checked(claim, tables.budgets[0], tables.unclaimed) for claim in claims]
 
 
-def _checked(claim: Claim, table: BudgetTable, enough: bool) -> Checked:
+def _checked(claim: Claim, table: BudgetTable, unclaimed: str) -> Checked:
     differences = _differences(claim, table)
-    holds = enough and bool(differences) and all(map(claim.met_by, (each.value for each in differences)))
+    holds = not unclaimed and bool(differences) and all(map(claim.met_by, (each.value for each in differences)))
     if claim.second and claim.bound != "within":
         holds = holds and all(_is_clear(claim, each) for each in differences)
     written = [number(each.value) if claim.second is None else signed(each.value) for each in differences]
-    return Checked(sentence(claim), written, holds)
+    return Checked(sentence(claim), written, holds, unclaimed)
 
 
 def _differences(claim: Claim, table: BudgetTable) -> list[Difference]:
-    """Return a value a seed, with its interval where the table has one: of the reference minus another variant."""
+    """Return a value a seed, with its interval where the table has one: where one of the two is the reference."""
     first, second = table.variant(claim.first), table.variant(claim.second or "")
     if first is None or (claim.second and second is None):
         return []
     if second and second.minus and not first.minus:  # only the reference is compared with others by intervals
         return list(second.minus[claim.metric].seeds)
+    if second and first.minus and not second.minus:
+        return [
+            Difference(-each.value, -each.high, -each.low, each.verdict) for each in first.minus[claim.metric].seeds
+        ]
     values = first.seeds[claim.metric]
     if second:
         values = [mine - other for mine, other in zip(values, second.seeds[claim.metric], strict=True)]

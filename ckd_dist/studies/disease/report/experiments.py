@@ -68,16 +68,22 @@ class BudgetTable:
 
 @dataclass(frozen=True)
 class Checked:
-    """A claim and what came out.  values: a seed each; empty where a variant was not done.  holds: in all seeds."""
+    """A claim and what came out.  values: a seed each; empty where a variant was not done.  holds: in all seeds.
+
+    unclaimed: why nothing may be claimed of them; empty where it may.
+    """
 
     claim: str
     values: Sequence[str]
     holds: bool
+    unclaimed: str = ""
 
     @property
     def verdict(self) -> str:
         """Whether it was reached, in words."""
-        return "not tried" if not self.values else "reached" if self.holds else "NOT reached"
+        if not self.values or self.unclaimed:
+            return f"no claim: {self.unclaimed}" if self.values else "not tried"
+        return "reached" if self.holds else "NOT reached"
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,14 @@ class ExperimentTables:
     idle_share: float  # of the workers' seconds, before the last experiment was handed out
     seconds: float  # of all experiments together
     checked: Sequence[Checked] = ()  # what was to be shown
+    remark: str = ""  # what a reader must know before the numbers
+
+    @property
+    def unclaimed(self) -> str:
+        """Why no claim rests on them: too few seeds, or patients; empty where one may."""
+        if self.claims:
+            return ""
+        return f"{self.num_seeds} of {LEAST_SEEDS} seeds" if self.num_seeds < LEAST_SEEDS else "too few patients"
 
 
 def compare_variants(
@@ -123,7 +137,8 @@ def compare_variants(
     for budget in budgets:
         base = found(reference, budget) if reference else []
         lines = [line_of(name, found(name, budget), base, claims) for name in names if found(name, budget)]
-        tables.append(BudgetTable(budget, [replace(x, minus={}) if x.name == reference else x for x in lines]))
+        if lines:  # none: controls alone, which the first budget has
+            tables.append(BudgetTable(budget, [replace(x, minus={}) if x.name == reference else x for x in lines]))
     advice = advice_of([budget for budget in budgets if budget], found) if enough else None
     return ExperimentTables(reference, len(seeds), claims, tables, advice, costs["idle_share"], costs["seconds"])
 

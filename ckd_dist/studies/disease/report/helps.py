@@ -24,11 +24,11 @@ def helped(tables: ExperimentTables) -> str:
     At further budgets the best baseline of the same labels alone is named: where labels catch up.
     """
     if tables.reference is None:
-        return "Nothing is said of distilling: no student of these experiments had soft labels."
-    if not tables.claims:
-        few = f"{tables.num_seeds} of {LEAST_SEEDS} seeds" if tables.num_seeds < LEAST_SEEDS else "too few patients"
-        return f"Whether distilling helps is not claimed here: the experiments have {few}."
-    return " ".join(_helped_at(tables, budget) for budget in tables.budgets)
+        return "Nothing is said of distilling: the recipe's own student is not among the variants."
+    if tables.unclaimed:
+        return f"Whether distilling helps is not claimed here: the experiments have {tables.unclaimed}."
+    remark = [tables.remark] if tables.remark else []
+    return " ".join([*remark, *(_helped_at(tables, budget) for budget in tables.budgets)])
 
 
 def _helped_at(tables: ExperimentTables, budget: BudgetTable) -> str:
