@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from launch import run as command_line
+from tests.end_to_end.small import ledger_of
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -56,7 +56,7 @@ def test_every_script_runs_over_two_nodes(prompts, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr + log.read_text()
-    assert [name for name in STUDY.stages if not prompts.stage(name).is_file()] == []
+    assert {state.state for state in ledger_of(prompts).status()} == {"done"}
     assert not list(prompts.root.glob(".job-*"))
     checkpoints = [path.name for path in prompts.teacher.glob("step_*")]
     assert checkpoints and all("-w2-" in name for name in checkpoints)
