@@ -134,14 +134,27 @@ def write_unless_tidied(path: Path, content: bytes) -> None:
 def idle_share(results: Sequence[Timed]) -> float:
     """Return the share of the workers' time that no experiment filled, until the last one was handed out.
 
-    After that a free worker has nothing left to take, which is no fault of the order.
+    After that a free worker has nothing left to take, which is no fault of the order.  Nor is the time between a launch
+    that was stopped and the one that went on.
     """
-    if not results:
-        return 0.0
-    first, last = min(r.begun for r in results), max(r.begun for r in results)
-    total = (last - first) * len({r.worker for r in results})
-    busy = sum(min(r.ended, last) - r.begun for r in results)
+    busy, total = 0.0, 0.0
+    for launch in launches_of(results):
+        first, last = launch[0].begun, launch[-1].begun
+        total += (last - first) * len({each.worker for each in launch})
+        busy += sum(min(each.ended, last) - each.begun for each in launch)
     return 1 - busy / total if total > 0 else 0.0
+
+
+def launches_of(results: Iterable[Timed]) -> list[list[Timed]]:
+    """Part results, in the order of their beginnings, where a worker begins that is new after all others have ended."""
+    launches: list[list[Timed]] = []
+    for each in sorted(results, key=lambda result: result.begun):
+        before = launches[-1] if launches else []
+        is_new = each.worker not in {other.worker for other in before}
+        if is_new and all(other.ended <= each.begun for other in before):
+            launches.append([])
+        launches[-1].append(each)
+    return launches
 
 
 def costs_of(results: Sequence[Timed]) -> dict[str, float]:

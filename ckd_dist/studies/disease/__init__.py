@@ -154,6 +154,7 @@ STUDY = Study(
                 "label": (*SHARDS, NUMBERS),
             },
             sources=("student.base",),
+            shaped_by=f"{FROM_RUN}:experiments_shaped_by",
             needed=has_experiments,
             size=f"{SIZE}:of_experiments",
         ),

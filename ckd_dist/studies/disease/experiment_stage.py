@@ -1,5 +1,6 @@
 """The stage of experiments: which are missing, who does them, what is left of them.  An experiment is a job."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,14 +9,14 @@ import polars as pl
 
 from ckd_dist.config import values_of
 from ckd_dist.engine.experiments import costs_of, missing, path_of
-from ckd_dist.files import digest_of, hash_file
+from ckd_dist.files import digest_of
 from ckd_dist.hospital import law
 from ckd_dist.models.base import base_model
 from ckd_dist.models.losses import Mixing
 from ckd_dist.record import read
 from ckd_dist.schema import SPLITS
 from ckd_dist.source import is_synthetic
-from ckd_dist.studies.disease.experiment import LEARNED, ExperimentWorker, Material
+from ckd_dist.studies.disease.experiment import FOLDS, LEARNED, ExperimentWorker, Material
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import (
     ExperimentOptions,
@@ -23,11 +24,13 @@ from ckd_dist.studies.disease.experiments import (
     StudentOptions,
     check_budgets,
     plan_experiments,
+    seen_with,
 )
-from ckd_dist.studies.disease.from_run import teacher_run, teachers_of
+from ckd_dist.studies.disease.folds import folds_of
+from ckd_dist.studies.disease.from_run import labels_of, teacher_run, teachers_of
 from ckd_dist.studies.disease.label import read_soft_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.studies.disease.seen import read_samples, seen_by
+from ckd_dist.studies.disease.seen import hide, read_samples, seen_by
 from ckd_dist.studies.disease.soft_sources import of_others
 from ckd_dist.studies.disease.variants import VARIANTS, Need, check_variants
 from ckd_dist.study import Context, Jobs, Outcome
@@ -58,6 +61,22 @@ def check_experiments(context: Context) -> None:
     if "permuted" in asked.variants:
         for split in LEARNED:
             of_others(samples[split]["subject_id"], 0)
+    if "own_crossfit" in asked.variants:
+        check_crossfitting(context, samples["train"])
+
+
+def check_crossfitting(context: Context, train: pl.DataFrame) -> None:
+    """Raise ValueError where all labels that a seed sees are of one fold, whose teacher then learns from nobody."""
+    asked, own = context.recipe.experiments, replace(seen_by("student", context.recipe.student), noise=0.0)
+    budgets = asked.budgets or (None,)
+    for budget in budgets if asked.controls == "all" else budgets[:1]:
+        for seed in range(asked.seeds):
+            seen = hide(train, "train", seen_with(own, budget, seed, 0)).drop_nulls("labels")["subject_id"].to_numpy()
+            if not all(fold.learns_from(seen).any() for fold in folds_of(FOLDS)):
+                raise ValueError(
+                    f"experiments: own_crossfit has a fold without a label to learn from at {len(set(seen))} labelled "
+                    "patients: ask for more (experiments.budgets), or leave it out"
+                )
 
 
 def check_texts(recipe: Any) -> None:
@@ -90,9 +109,7 @@ def planned(context: Context) -> list[ExperimentPlan]:
     base = {name: context.fields[name] for name in ("student.base", "student.base_files")}
     read_of = {"student": digest_of([inputs["select"], inputs["prompt_student"], base]), "teacher": inputs["label"]}
     if any(VARIANTS[name].needs == "other run" for name in options.variants):
-        other = teacher_run(recipe, run)
-        files = [hash_file(other.run.samples(split)) for split in LEARNED]
-        read_of["other run"] = digest_of([files, vars(seen_by("teacher", other.recipe.teacher))])
+        read_of["other run"] = digest_of(labels_of(teacher_run(recipe, run)))
     return plan_experiments(options, student, seen_by("student", settings), labelled_subjects(run), read_of)
 
 

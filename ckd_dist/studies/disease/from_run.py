@@ -27,6 +27,7 @@ from ckd_dist.studies.disease.prompts.write import Role
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import Seen, seen_by
 from ckd_dist.studies.disease.teacher import Teachers
+from ckd_dist.studies.disease.variants import VARIANTS
 from ckd_dist.study import kept_run
 
 FIELD = "label.from_run"
@@ -160,6 +161,19 @@ def prompts_shaped_by(recipe: DiseaseRecipe) -> dict[str, Any]:
 def labels_shaped_by(recipe: DiseaseRecipe) -> dict[str, Any]:
     """Return which other teacher labels."""
     return {} if recipe.label.from_run is None else {f"{FIELD}_teacher": _identity(recipe, _fingerprints)}
+
+
+def experiments_shaped_by(recipe: DiseaseRecipe) -> dict[str, Any]:
+    """Return what the other hospital's regression learns from, where it is among the variants."""
+    if "other run" not in {VARIANTS[name].needs for name in recipe.experiments.variants}:
+        return {}
+    return {f"{FIELD}_labels": _identity(recipe, labels_of)}
+
+
+def labels_of(other: RecipeRun) -> list[Any]:
+    """Return what identifies the other run's samples, and the labels that its teacher saw."""
+    samples = [hash_file(other.run.samples(split)) for split in ("train", "tuning")]
+    return [samples, vars(seen_by("teacher", other.recipe.teacher))]
 
 
 def _identity(recipe: DiseaseRecipe, values_of: Callable[[RecipeRun], Any]) -> str | None:

@@ -67,6 +67,11 @@ def test_idle_time_by_hand():
     assert idle_share([at(0, 4, 0), at(5, 9, 0), at(0, 2, 1), at(6, 7, 1)]) == pytest.approx(5 / 12)
     assert idle_share([at(0, 4, 0), at(4, 9, 0)]) == 0
     assert idle_share([at(0, 4, 0)]) == idle_share([]) == 0
+    # stopped, and gone on with a day later by other processes: the night is nobody's idleness
+    night = [at(0, 4, 0), at(4, 9, 0), at(86_400, 86_405, 1), at(86_405, 86_409, 1)]
+    assert idle_share(night) == 0
+    # a worker that joins late has waited
+    assert idle_share([at(0, 4, 0), at(4, 9, 0), at(4, 6, 1), at(6, 7, 1)]) == pytest.approx(4 / 12)
 
 
 def test_half_written_results_are_tidied_and_a_late_writer_writes_in_vain(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.compare import compare
 from ckd_dist.studies.disease.experiment import BASELINES
 from ckd_dist.studies.disease.experiment_result import Result
-from ckd_dist.studies.disease.experiment_stage import EXPERIMENT, check_texts
+from ckd_dist.studies.disease.experiment_stage import EXPERIMENT, check_crossfitting, check_texts
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Context, with_inputs
 from tests.end_to_end.small import SMALL, ckd, copy_of, go, hashes, ledger_of, recipe_of, run_pipeline, times
@@ -139,6 +139,13 @@ def test_texts_made_of_labels_that_experiments_hide_are_refused(run, varies):
     check_texts(recipe_of(run, *plain, varies, "prompt.teacher_only=[efficacies]"))
     with pytest.raises(ValueError, match="fitted on labels which some budgets or seeds hide"):
         check_texts(recipe_of(run, *plain, varies))
+
+
+def test_a_fold_without_a_label_to_learn_from_is_refused(run):
+    train = pl.read_parquet(run.samples("train"))
+    check_crossfitting(context_of(run), train)
+    with pytest.raises(ValueError, match="a fold without a label to learn from at 1 labelled patients"):
+        check_crossfitting(context_of(run, "experiments.budgets=[1]"), train)
 
 
 def test_experiments_of_another_recipe_are_not_shown_as_this_one_s(run):
