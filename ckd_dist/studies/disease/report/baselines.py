@@ -62,7 +62,7 @@ def predict_nothing(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFram
 
 def prevalence(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFrame) -> Baseline:
     """Predict the training prevalence for everybody; at a threshold that maximises F1 that means: everything."""
-    share_K = bits_of(with_labels(train), "labels").mean(axis=0)
+    share_K = shares_of(bits_of(with_labels(train), "labels"))
     constant_NK = np.tile(share_K, (rows.height, 1))
     return at_thresholds(constant_NK, np.tile(share_K, (with_labels(tuning).height, 1)), tuning)
 
@@ -71,7 +71,7 @@ def copy_last_visit(train: pl.DataFrame, tuning: pl.DataFrame, rows: pl.DataFram
     """Predict for the next visit what is coded at this one."""
     train = with_labels(train)
     current_NK, label_NK = bits_of(train, "current"), bits_of(train, "labels")
-    share_K = label_NK.mean(axis=0)
+    share_K = shares_of(label_NK)
     given = [
         ((label_NK * (current_NK == bit)).sum(axis=0) + PSEUDO_PAIRS * share_K)
         / ((current_NK == bit).sum(axis=0) + PSEUDO_PAIRS)
@@ -97,17 +97,28 @@ def label_by_label(predict: PredictLabel, train: pl.DataFrame, tuning: pl.DataFr
     vocabulary = vocabulary_of(train)
     train_NF, tuning_NF, rows_NF = (features(frame, vocabulary) for frame in (train, tuning_rows, rows))
     label_NK = bits_of(train, "labels")
+    share_K = shares_of(label_NK)
     tuning_NK = bits_of(tuning_rows, "labels", label_NK.shape[1])
 
     def column(k: int) -> tuple[np.ndarray, np.ndarray]:
         label_N = label_NK[:, k]
         if label_N.min() == label_N.max():
-            return np.full(tuning_NF.shape[0], label_N.mean()), np.full(rows_NF.shape[0], label_N.mean())
+            return np.full(tuning_NF.shape[0], share_K[k]), np.full(rows_NF.shape[0], share_K[k])
         return predict(train_NF, label_N, tuning_NF, tuning_NK[:, k], rows_NF)
 
     columns = [column(k) for k in range(label_NK.shape[1])]
     on_tuning_NK, on_rows_NK = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
     return at_thresholds(on_rows_NK, on_tuning_NK, tuning)
+
+
+def shares_of(label_NK: np.ndarray) -> np.ndarray:
+    """Return each label's share, [K]; of one that all rows have, or none, half a row short of that: it may come yet.
+
+    >>> shares_of(np.array([[0, 1], [0, 1], [0, 0]])).tolist()
+    [0.125, 0.6666666666666666]
+    """
+    least = 0.5 / (len(label_NK) + 1)
+    return label_NK.mean(axis=0).clip(least, 1 - least)
 
 
 def regress(
