@@ -1,6 +1,6 @@
 """Fit what needs no neural network: an L2 logistic regression, and gradient-boosted trees, each chosen on tuning.
 
-    N rows, F features
+    N rows, F features, K labels
 
 Trees are grown once a label, and tuning chooses how many of them speak.  They are small and each split looks at a part
 of the features, which few rows need.  They read dense rows, hence the MOST_FEATURES commonest features alone, in one
@@ -24,6 +24,16 @@ TREES = {  # small ones: 200 rows of 250 features must not be learned by heart
     "max_features": 0.3,  # of the features, at each split
     "max_bins": 16,  # nearly all features are 0 or 1
 }
+
+
+def shares_of(label_NK: np.ndarray) -> np.ndarray:
+    """Return each label's share, [K]; half a row short of none or all, which few rows only seem to say.
+
+    >>> shares_of(np.array([[0, 1], [0, 1], [0, 0]])).tolist()
+    [0.125, 0.6666666666666666]
+    """
+    least = 0.5 / (len(label_NK) + 1)
+    return label_NK.mean(axis=0).clip(least, 1 - least)
 
 
 def fit_logistic(

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from ckd_dist.report.baselines import STRENGTHS, fit_logistic, predict_by_trees
+from ckd_dist.report.baselines import STRENGTHS, fit_logistic, predict_by_trees, shares_of
 
 MOST_STEPS = 1000  # of the regression's fit
 
@@ -30,7 +30,7 @@ def site_baselines(cases: pl.DataFrame, site: str, num_concepts: int) -> dict[st
     outcomes = {
         split: np.array(part["outcomes"].to_list(), float).reshape(-1, num_outcomes) for split, part in parts.items()
     }
-    share_K = outcomes["train"].mean(0) if len(parts["train"]) else np.full(num_outcomes, 0.5)
+    share_K = shares_of(outcomes["train"]) if len(parts["train"]) else np.full(num_outcomes, 0.5)
 
     def by_outcome(predict: Predict) -> np.ndarray:
         train_NK, tuning_NK = outcomes["train"], outcomes["tuning"]

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from ckd_dist.report.baselines import fit_logistic, predict_by_trees
+from ckd_dist.report.baselines import fit_logistic, predict_by_trees, shares_of
 from ckd_dist.report.calibrate import fit_thresholds
 
 PSEUDO_PAIRS = 1.0  # weight of the prevalence in copy_last_visit's two numbers
@@ -109,16 +109,6 @@ def label_by_label(predict: PredictLabel, train: pl.DataFrame, tuning: pl.DataFr
     columns = [column(k) for k in range(label_NK.shape[1])]
     on_tuning_NK, on_rows_NK = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
     return at_thresholds(on_rows_NK, on_tuning_NK, tuning)
-
-
-def shares_of(label_NK: np.ndarray) -> np.ndarray:
-    """Return each label's share, [K]; of one that all rows have, or none, half a row short of that: it may come yet.
-
-    >>> shares_of(np.array([[0, 1], [0, 1], [0, 0]])).tolist()
-    [0.125, 0.6666666666666666]
-    """
-    least = 0.5 / (len(label_NK) + 1)
-    return label_NK.mean(axis=0).clip(least, 1 - least)
 
 
 def regress(
