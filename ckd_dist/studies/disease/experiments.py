@@ -17,6 +17,7 @@ from ckd_dist.studies.disease.seen import Seen
 from ckd_dist.studies.disease.temperature import Kind
 from ckd_dist.studies.disease.variants import VARIANTS, Name, Variant
 
+WORDING = ("title", "expected")  # of a variant: what is said of it changes no result
 NO_LABELS = 0  # the budget of what reads no label of this hospital
 LEAST_TUNING, TUNING_SHARE = 20, 4  # subjects of tuning beside a budget: a fourth as many, and not fewer than 20
 # Trainings that a variant takes, roughly; of what is not here, one.
@@ -169,7 +170,8 @@ def plan_experiments(
         seen = seen_with(own, experiment.budget, experiment.seed, num_subjects["tuning"])
         mine = replace(student, optim=replace(student.optim, seed=student.optim.seed + experiment.seed))
         read = [inputs["student"], *([inputs[variant.needs]] if variant.needs in inputs else [])]
-        shaping = [read, asdict(variant), asdict(seen), result_fields(mine.optim)]
+        teaching = {name: value for name, value in asdict(variant).items() if name not in WORDING}
+        shaping = [read, teaching, asdict(seen), result_fields(mine.optim)]
         shaping += [value for name, value in sorted(vars(mine).items()) if name not in ("base", "optim", "mixing")]
         return ExperimentPlan(experiment, seen, mine, digest_of([*shaping, asdict(variant.mixing or mine.mixing)]))
 

@@ -57,6 +57,15 @@ def test_each_experiment_stands_once_the_longest_first_after_those_that_others_r
     assert [each.variant for each in alone] == ["hard", "own"]  # what it learns from is done with it
 
 
+def test_what_is_said_of_a_variant_redoes_no_experiment(monkeypatch):
+    options = ExperimentOptions(("permuted",), (100,), 1)
+    before = plans(options)
+    monkeypatch.setitem(VARIANTS, "permuted", replace(VARIANTS["permuted"], title="Turned", expected="nothing"))
+    assert plans(options) == before
+    monkeypatch.setitem(VARIANTS, "permuted", replace(VARIANTS["permuted"], mixing=Mixing(0.5, 1.0)))
+    assert plans(options) != before
+
+
 def test_a_budget_without_a_row_has_no_table():
     """Controls are trained at the first budget alone."""
     results = [Result(Experiment("own", 80, 0), "d", np.arange(4), np.full((4, 1), 0.3), 0.0, 1.0, 1)]
