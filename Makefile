@@ -18,8 +18,10 @@ SOURCE ?=
 RUN ?= runs/demo
 CKD_DATA ?= ../shared/data
 
-# two files of tests at once, in the order of their names: those that take longest come first
-SIDE_BY_SIDE ?= -n 2 --dist loadfile --no-loadscope-reorder
+# files of tests at once, in the order of their names: those that take longest come first.  Tests that start Ray wait much.
+BY_FILE := --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE ?= -n 2 $(BY_FILE)
+WAITING ?= -n 3 $(BY_FILE)
 
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
@@ -50,8 +52,8 @@ test: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "not slow and not slurm and not fault" $(SIDE_BY_SIDE)
 
 test-all: setup
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slow and not (slurm or fault or alone)" $(SIDE_BY_SIDE)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slurm or fault or alone"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "(slow or fault) and not (slurm or alone)" $(WAITING)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -m "slurm or alone"
 
 bench: encoder
 	$(VENV)/bin/python tests/bench/soft_labels.py

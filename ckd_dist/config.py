@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 DataParallelism = Literal["ddp", "zero1"]  # whole optimizers on every rank, or one spread over them
-STRICT = ConfigDict(extra="forbid", validate_default=True)
+STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def what(default: Any, description: str, **bounds: Any) -> Any:
@@ -47,9 +47,15 @@ def redeclared(part: type, name: str, default: Any, description: str | None = No
 class Workers:
     """Processes of a stage and what each of them holds."""
 
-    num: int = how(1, "processes", ge=1)
+    num: int = how(1, "processes; 0: as many as the cluster has room for", ge=0)
+    min: int = how(0, "fewest processes to go on with while nodes are lost; 0: all of them", ge=0)
     cpus: float = how(1.0, "CPU cores each", gt=0)
     gpus: float = how(0.0, "GPUs each", ge=0)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the fewest are more than all."""
+        if self.num and self.min > self.num:
+            raise ValueError(f"workers.min is {self.min} where workers.num is {self.num}: lower it")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,7 +74,8 @@ class Optim:
     seed: int = what(42, "seed of order, dropout and fresh weights", ge=0)
     micro_tokens: int = how(8192, "padded tokens in a micro-batch of one rank", ge=16)
     evaluate_every: int = what(0, "optimizer steps between evaluations on tuning; 0: once an epoch", ge=0)
-    save_every: int = how(0, "optimizer steps between checkpoints; 0: at every evaluation", ge=0)
+    save_every: int = how(0, "optimizer steps between checkpoints, beside evaluations; 0: none", ge=0)
+    save_minutes: float = how(15.0, "most minutes between checkpoints, by the leader's clock", gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)

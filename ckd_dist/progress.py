@@ -22,7 +22,10 @@ STEP = ("time", "done", "total")  # the keys of a line that are not the stage's 
 
 @dataclass
 class Tracker:
-    """`tracker(done, total, **numbers)` appends one line, at most one in `seconds`, and always the last of a phase."""
+    """`tracker(done, total, **numbers)` appends one line, at most one in `seconds`.
+
+    The last one of a phase, and one that tells of a save (saved=STEP), are always written.
+    """
 
     file: Path
     seconds: float = 0.25
@@ -31,7 +34,7 @@ class Tracker:
 
     def __call__(self, done: int, total: int, **numbers: float) -> None:
         now = self.clock()
-        if now - self.last_written < self.seconds and done < total:
+        if now - self.last_written < self.seconds and done < total and "saved" not in numbers:
             return
         self.last_written = now
         line = {"time": now, "done": int(done), "total": int(total)}
@@ -81,15 +84,20 @@ def _points(block: bytes) -> Iterator[Point]:
 
 @dataclass
 class Rate:
-    """Steps a second and seconds left, from the points of the current phase."""
+    """Steps a second, seconds left and the last save, from the points of the current phase."""
 
     first: Point | None = None
     point: Point | None = None
+    saved: Point | None = None  # the newest that tells of a save: it stands where a fault takes the phase steps back
 
     def add(self, point: Point) -> "Rate":
         new_phase = self.point is None or point.total != self.point.total or point.done < self.point.done
         if new_phase:
             self.first = point
+        if self.point is not None and point.total != self.point.total:
+            self.saved = None
+        if "saved" in point.numbers:
+            self.saved = point
         self.point = point
         return self
 
@@ -121,6 +129,27 @@ def describe(rate: Rate) -> str:
         words.append(f"{seconds_in_words(rate.seconds_left)} left")
     words += [f"{name} {value:.4g}" for name, value in point.numbers.items()]
     return "  ".join(words)
+
+
+def describe_saves(rate: Rate, now: float, minutes: float | None) -> str:
+    """Say when the stage was last heard of, and in training when it saved last and saves next, in one plain line.
+
+    minutes: at most between two saves; none: the stage saves by no clock.
+
+    >>> rate = Rate().add(Point(0, 10, 100, {})).add(Point(60, 32, 100, {"saved": 30})).add(Point(178, 80, 100, {}))
+    >>> describe_saves(rate, now=180, minutes=15)
+    'last step 2 s ago; saved: step 30, 2 min ago; next save in 13 min at the latest'
+    """
+    heard = f"{seconds_in_words(max(0, now - rate.point.time))} ago"  # clocks of nodes differ
+    if minutes is None:
+        return f"last heard of {heard}"
+    since, what = rate.first, "nothing saved yet"
+    if rate.saved is not None:
+        since = rate.saved
+        what = f"saved: step {rate.saved.numbers['saved']:.0f}, {seconds_in_words(now - since.time)} ago"
+    left = since.time + 60 * minutes - now
+    due = f"next save in {seconds_in_words(left)} at the latest" if left > 0 else "the next save is due"
+    return f"last step {heard}; {what}; {due}"
 
 
 def seconds_in_words(seconds: float) -> str:

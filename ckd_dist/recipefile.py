@@ -53,7 +53,8 @@ def refusal(error: ValidationError, kind: type) -> str:
     """Say the first refusal in words, with the nearest field name where one was misspelt."""
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "value_error" and not name:  # of the whole recipe, which says it in a sentence of its own
+    whole = not name or isinstance(first["input"], dict)
+    if first["type"] == "value_error" and whole:  # of a recipe or a part, which says it in a sentence of its own
         return str(first["ctx"]["error"])
     if first["type"] == "unexpected_keyword_argument":
         near = difflib.get_close_matches(name, [field for field, _, _ in walk(kind())], n=1, cutoff=0.5)

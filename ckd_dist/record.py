@@ -45,7 +45,7 @@ class Spec(Protocol):
         """Fields that name files outside the run folder: new contents under an old name are noticed."""
         ...
 
-    def besides(self, recipe: Any) -> Mapping[str, Any]:
+    def shaping(self, recipe: Any) -> Mapping[str, Any]:
         """Return what shapes its output beside these, by name, such as another run's model; None: it is not here."""
         ...
 
@@ -97,7 +97,7 @@ class Ledger:
         chosen = {key: value for key, value in everything.items() if _below(key, stage.fields)}
         for source in stage.sources:
             chosen[f"{source}_files"] = contents_of(everything[source])
-        chosen |= stage.besides(self.recipe)
+        chosen |= stage.shaping(self.recipe)
         return json.loads(json.dumps(chosen))
 
     def inputs(self, name: str) -> dict[str, str]:
@@ -154,7 +154,7 @@ class Ledger:
     def _change_since(self, record: Record) -> str:
         """Which fields or files differ from what the record says; empty where none does."""
         wanted, stage = self.fields(record.stage), self.stages[record.stage]
-        for name in (*(f"{source}_files" for source in stage.sources), *stage.besides(self.recipe)):
+        for name in (*(f"{source}_files" for source in stage.sources), *stage.shaping(self.recipe)):
             wanted[name] = _where_mounted(wanted[name], record.fields.get(name))
         if changed := changes(record.fields, wanted):
             return "; ".join(changed)

@@ -14,3 +14,8 @@ def mix(x: np.ndarray) -> np.ndarray:
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return x ^ (x >> np.uint64(31))
+
+
+def hashes_of(ids: np.ndarray, seed: int) -> np.ndarray:
+    """Hash ids, each by itself, with a seed: uint64 [N]."""
+    return mix(np.asarray(ids, np.int64).view(np.uint64) ^ mix(np.array([seed], np.uint64)))

@@ -107,7 +107,7 @@ class Stage:
     part: of the recipe, shown by --help; its `workers` run the stage.  fields: what shapes the output; none: `part`.
     reads: earlier stage -> patterns of those of its files that are read (record.Spec).  sources: fields that name files
     outside the run folder; the first stage's first is what --source sets.  size: a function (recipe, run) -> cost.Size.
-    shaped_by: a function (recipe) -> what else shapes the output, by name (record.Spec.besides).
+    shaped_by: a function (recipe) -> what else shapes the output, by name (record.Spec.shaping).
     """
 
     name: str
@@ -126,8 +126,8 @@ class Stage:
         if not self.fields:
             object.__setattr__(self, "fields", (self.part,))
 
-    def besides(self, recipe: Any) -> Mapping[str, Any]:
-        """Return what shapes the output beside fields and sources, by name; nothing for most (record.Spec.besides)."""
+    def shaping(self, recipe: Any) -> Mapping[str, Any]:
+        """Return what shapes the output beside fields and sources, by name; nothing for most (record.Spec.shaping)."""
         return resolve(self.shaped_by)(recipe) if self.shaped_by else {}
 
 
@@ -240,8 +240,12 @@ def open_rows(study: Study, recipe: Any, run: RunFolder, split: str) -> Any:
 
 
 def run_stage(study: Study, stage: Stage, context: Context) -> None:
-    """Skip what is done; otherwise forget the old record, work, and record what came out.  Called on every rank."""
-    if study.ledger(context.recipe, context.run).is_done(stage.name):
+    """Skip what is done; otherwise forget the old record, work, and record what came out.  Called on every rank.
+
+    The leader alone looks whether it is done, and at what it depends on: another node may still see an older disk.
+    """
+    world, ledger = context.world, study.ledger(context.recipe, context.run)
+    if world.from_leader(world.is_leader and ledger.is_done(stage.name)):
         return
     context = begin(study, stage, context)
     outcome = resolve(stage.work)(context)
@@ -257,12 +261,15 @@ def with_inputs(study: Study, stage: Stage, context: Context) -> Context:
 
 
 def begin(study: Study, stage: Stage, context: Context) -> Context:
-    """Forget the stage's old record; return the context with what it depends on.  No rank goes on before that."""
-    context = with_inputs(study, stage, context)
+    """Forget the stage's old record; return the context with what the leader saw that it depends on.
+
+    No rank goes on before that.
+    """
     if context.world.is_leader:
+        context = with_inputs(study, stage, context)
         context.run.stage(stage.name).unlink(missing_ok=True)
-    context.world.barrier()
-    return context
+    fields, inputs = context.world.from_leader((context.fields, context.inputs))
+    return replace(context, fields=fields, inputs=inputs)
 
 
 def finish(stage: Stage, context: Context, outcome: Outcome) -> None:

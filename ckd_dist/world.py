@@ -6,9 +6,12 @@ Ray Train and torchrun both export RANK, WORLD_SIZE and LOCAL_RANK; plain python
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,14 @@ class World:
         value = value.clone()
         dist.all_reduce(value)
         return value
+
+    def from_leader(self, value: T) -> T:
+        """Return the leader's value, on every rank, whatever the others give.  A collective."""
+        if self.num_ranks == 1:
+            return value
+        held = [value]
+        dist.broadcast_object_list(held, src=0)
+        return held[0]
 
     def barrier(self) -> None:
         """Wait for all ranks."""

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,18 +17,18 @@ from ckd_dist.recipefile import save
 from ckd_dist.study import (
     Callbacks,
     Context,
-    Jobs,
     Stage,
     Study,
     begin_jobs,
     finish_jobs,
     resolve,
     run_stage,
-    with_inputs,
 )
 from ckd_dist.world import World
 
 from . import lock, show
+from .here import run_here
+from .room import check_room, device_of, this_machine, workers_of
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,6 @@ def size_of(stage: Stage, context: Context) -> str:
     return str(resolve(stage.size)(context.recipe, context.run)) if stage.size else ""
 
 
-def workers_of(stage: Stage, context: Context) -> Workers:
-    """Return the workers of a stage that runs on the cluster; one, where the recipe says nothing."""
-    return getattr(getattr(context.recipe, stage.part), "workers", Workers())
-
-
 def run_stages(study: Study, context: Context, names: Sequence[str], local: bool = False) -> None:
     """Run stages in order.  One that is done is passed; one that was begun goes on.
 
@@ -72,10 +67,14 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
     if world.num_ranks > 1 and len(names) > 1:
         raise ValueError("under torchrun run one stage at a time: the stages before training want one process")
     context, stages = replace(context, world=world), [study.stages[name] for name in names]
-    _check(study, context, names)
+    check_recipe(study, context, names)
+    if not local and not os.environ.get("RAY_ADDRESS"):  # before anything is written, the recipe too
+        check_room(_waiting(study, stages, context), [this_machine()], "this machine")
     if not world.is_leader:
+        lock.leave_signals_to_the_leader()
         callbacks = Callbacks(should_stop=lock.stop_flag(context.run).exists)
-        return _here(study, stages[0], replace(context, callbacks=callbacks))
+        context = replace(context, callbacks=callbacks)
+        return run_here(study, stages[0], context)
     with lock.hold(context.run), lock.Stop(context.run, show.say) as stop, contextlib.ExitStack() as ends:
         sweep(context.run.root)  # of killed runs: the lock says that nobody else writes here
         save(context.recipe, context.run.recipe)
@@ -83,35 +82,45 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
         for stage in stages:
             state = study.ledger(context.recipe, context.run).state(stage.name)
             if state.state == "done":
-                show.say(f"{stage.name:<16} {'done already' if stage.needed(context.recipe) else state.why}")
+                why = "done already" if stage.needed(context.recipe) else state.why
+                show.say(show.named(stage.name, why))
                 continue
             here = local or stage.runs == "alone"
             study.ledger(context.recipe, context.run).check_inputs(stage.name)
             if not here and not connected:
-                connected = ends.enter_context(_cluster(study, stages, context))
+                connected = ends.enter_context(_cluster(study, stages, context, stop.listen))
             track = Tracker(context.run.progress(stage.name))
             watched = replace(context, callbacks=Callbacks(should_stop=stop.asked, track=track))
             with _watched(stage, context):
                 stop.can_save = stage.runs != "alone"
-                (_here if here else _on_cluster)(study, stage, watched)
+                (run_here if here else _on_cluster)(study, stage, watched)
                 stop.can_save = False
             _check_end(study, stage, context, stop)
+            if stop.asked() and stage is not stages[-1]:  # it came when nothing was left to save
+                raise stop.stopped(f"after stage {stage.name}")
 
 
-def _check(study: Study, context: Context, names: Sequence[str]) -> None:
+def check_recipe(study: Study, context: Context, names: Sequence[str]) -> None:
     """Raise ValueError where the study says that its recipe cannot be run, before anything is written."""
     ledger = study.ledger(context.recipe, context.run)
     if study.check and not all(ledger.is_done(name) for name in names):
         resolve(study.check)(context.recipe, context.run)
 
 
-def _cluster(study: Study, stages: Sequence[Stage], context: Context) -> contextlib.AbstractContextManager[bool]:
-    """Connect to a cluster with room for the stages that are still to run on it."""
+def _cluster(
+    study: Study, stages: Sequence[Stage], context: Context, listen: Callable[[], None]
+) -> contextlib.AbstractContextManager[bool]:
+    """Connect to a cluster with room for the stages that are still to run on it.  listen: handles signals again."""
     from . import cluster  # importing ray takes seconds
 
+    return cluster.connect(_waiting(study, stages, context), show.say, listen)
+
+
+def _waiting(study: Study, stages: Sequence[Stage], context: Context) -> dict[str, Workers]:
+    """Return the workers of the stages that are still to run on a cluster, by part of the recipe."""
     ledger = study.ledger(context.recipe, context.run)
     waiting = [stage for stage in stages if stage.runs != "alone" and not ledger.is_done(stage.name)]
-    return cluster.connect({stage.part: workers_of(stage, context) for stage in waiting})
+    return {stage.part: workers_of(stage, context) for stage in waiting}
 
 
 @contextlib.contextmanager
@@ -120,13 +129,13 @@ def _watched(stage: Stage, context: Context) -> Iterator[None]:
     progress = context.run.progress(stage.name)
     progress.unlink(missing_ok=True)
     if stage.runs != "alone":
-        show.say(f"{stage.name:<16} {size_of(stage, context)}")
+        show.say(show.named(stage.name, size_of(stage, context)))
     start = time.monotonic()
     with show.watching(stage.name, progress):
         yield
     written = record.read(context.run, stage.name)
     said = f"; {written.said}" if written and written.said else ""
-    show.say(f"{stage.name:<16} {seconds_in_words(time.monotonic() - start)}{said}")
+    show.say(show.named(stage.name, f"{seconds_in_words(time.monotonic() - start)}{said}"))
 
 
 def _check_end(study: Study, stage: Stage, context: Context, stop: lock.Stop) -> None:
@@ -145,65 +154,22 @@ def _check_end(study: Study, stage: Stage, context: Context, stop: lock.Stop) ->
 
 
 def _on_cluster(study: Study, stage: Stage, context: Context) -> None:
-    from . import cluster
+    from . import cluster, jobs, ranks
 
-    workers, run, callbacks = workers_of(stage, context), context.run, context.callbacks
+    run, callbacks, workers = context.run, context.callbacks, cluster.filled_now(workers_of(stage, context))
+    folder, stop = lock.ray_folder(run), lock.stop_flag(run)
+
+    def say(words: str) -> None:
+        show.say(show.named(stage.name, words))
+
     if stage.runs == "ranks":
         work = partial(run_stage, study, stage)
         on_ranks = replace(context, callbacks=Callbacks(track=callbacks.track))
-        folder, stop = lock.ray_folder(run), lock.stop_flag(run)
-        return cluster.train(work, on_ranks, name=stage.name, workers=workers, folder=folder, stop=stop)
+        group = ranks.Group(stage.name, workers, folder, stop, run.progress(stage.name), say)
+        return ranks.train(work, on_ranks, group)
     context, missing = begin_jobs(study, stage, context)
     if missing:
-        make = partial(resolve(stage.work).worker, replace(context, callbacks=Callbacks()), _device(workers))
-        cluster.do(make, missing, workers=workers, track=callbacks.track, should_stop=callbacks.should_stop)
+        make = partial(resolve(stage.work).worker, replace(context, callbacks=Callbacks()), device_of(workers))
+        jobs.do(make, missing, jobs.Hands(workers, folder, say, callbacks.should_stop), callbacks.track)
     if not callbacks.should_stop():
         finish_jobs(stage, context)
-
-
-def _device(workers: Workers) -> str:
-    return "cuda" if workers.gpus else "cpu"
-
-
-# --- without Ray: this process, or the ones that torchrun started ----------------------------------------------------
-
-
-def _here(study: Study, stage: Stage, context: Context) -> None:
-    if study.ledger(context.recipe, context.run).is_done(stage.name):
-        return  # on every rank: nobody waits for one that has left
-    if stage.runs == "jobs":
-        return _jobs_here(study, stage, context)
-    if stage.runs == "ranks":
-        from ckd_dist.engine.group import join
-
-        join(context.world)  # what Ray Train does for its workers
-    elif not context.world.is_leader:
-        return
-    run_stage(study, stage, context)
-
-
-def _jobs_here(study: Study, stage: Stage, context: Context) -> None:
-    """Give job i to process i mod W; the leader then sweeps what is missing.  A job done twice is harmless."""
-    world, alone = context.world, replace(context, world=World())  # jobs wait for no other process
-    jobs = resolve(stage.work)
-    if world.is_leader:
-        alone, missing = begin_jobs(study, stage, alone)
-    else:
-        alone = with_inputs(study, stage, alone)
-        missing = jobs.missing(alone)
-    worker = jobs.worker(alone, _device(workers_of(stage, context))) if missing else None
-    mine = missing[world.rank :: world.num_ranks]
-    for done, number in enumerate(_numbers_of(mine, jobs, alone, world), 1):
-        if context.callbacks.should_stop():
-            return
-        worker.do(number)
-        context.callbacks.track(min(done, len(mine)), len(mine))
-    if world.is_leader:
-        finish_jobs(stage, alone)
-
-
-def _numbers_of(mine: Sequence[int], jobs: Jobs, alone: Context, world: World) -> Iterator[int]:
-    """Yield this process's jobs; then, to the leader, whatever the others have not done by then."""
-    yield from mine
-    if world.is_leader and world.num_ranks > 1:
-        yield from jobs.missing(alone)

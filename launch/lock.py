@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,11 +23,12 @@ from .background import in_background
 
 LOCK_SECONDS = 60.0  # seconds after which a lock without a heartbeat may be taken over
 HEARTBEAT_SECONDS = 5.0
-REQUEUE = 85  # exit code: saved, run me again
-INTERRUPTED = 130  # exit code: Ctrl-C
+REQUEUE = 85  # exit code: run me again; what was finished is kept
+INTERRUPTED = 130  # exit code: a person asked to stop, by Ctrl-C or the flag; saved
+CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: REQUEUE, signal.SIGUSR1: REQUEUE}  # of the run that it stopped
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class Stopped(BaseException):
     """The run was asked to stop, saved, and did."""
 
     def __init__(self, words: str, code: int):
@@ -35,7 +37,16 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 
 class Failure(Exception):  # noqa: N818
-    """A stage failed for a reason that is nobody's mistake in the recipe: workers that died, too often."""
+    """A stage failed by a fault of machines: workers that died too often, nodes that do not come."""
+
+
+class JobsFailed(Exception):  # noqa: N818
+    """Some jobs of a stage failed; all others are done."""
+
+    def __init__(self, words: str, code: int):
+        """code: REQUEUE where all of them failed by faults of machines."""
+        super().__init__(words)
+        self.code = code
 
 
 def stop_flag(run: RunFolder) -> Path:
@@ -49,13 +60,18 @@ def lock_file(run: RunFolder) -> Path:
 
 
 def ray_folder(run: RunFolder) -> Path:
-    """Return the folder of Ray's own notes while a stage trains."""
+    """Return the folder of Ray's own notes, of faults, and of where workers stand, while a stage runs on a cluster."""
     return run.root / "ray"
 
 
-def error_file(run: RunFolder) -> Path:
+def faults_file(folder: Path) -> Path:
+    """Return the file of such a folder with a line for every fault that the stage met."""
+    return folder / "faults"
+
+
+def error_file(run: RunFolder, rank: int = 0) -> Path:
     """Return the file with the whole of the last failure, for whoever wants more than its sentence."""
-    return run.root / "error.log"
+    return run.root / (f"error-{rank}.log" if rank else "error.log")
 
 
 def at_work(run: RunFolder) -> dict[str, Any] | None:
@@ -74,7 +90,7 @@ def hold(run: RunFolder) -> Iterator[None]:
         with in_background(_heartbeat, file):
             yield
     finally:
-        if _read_lock(file).get("pid") == os.getpid():
+        if _is_mine(_read_lock(file)):
             file.unlink(missing_ok=True)
 
 
@@ -85,19 +101,42 @@ def _take(file: Path) -> None:
             descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:
             holder = _read_lock(file)
-            if _is_alive(holder):
+            if _is_alive(holder) and _beats(file, holder):
                 raise ValueError(
                     f"{file.parent}: process {holder['pid']} on {holder['host']} is at work in this run folder; "
                     f"wait for it, or give another --run"
                 ) from None
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(file, stale := file.with_suffix(f".{os.getpid()}.stale"))
-                stale.unlink()
+            _move_away(file)
         else:
             with os.fdopen(descriptor, "w") as stream:
                 stream.write(_me())
             return
     raise ValueError(f"{file.parent}: several drivers start in this run folder at once; try again")
+
+
+def _beats(file: Path, holder: dict[str, Any]) -> bool:
+    """Say whether the heart of a living holder beats.  A killed one of another host is known by that alone."""
+    if holder["host"] == socket.gethostname() or not holder["pid"]:
+        return True
+    deadline = time.monotonic() + 2 * LOCK_SECONDS  # its clock may be ahead of ours
+    while (now := _read_lock(file)) == holder and _is_alive(now) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return bool(now) and now != holder
+
+
+def _move_away(file: Path) -> None:
+    """Delete a stale lock; one that somebody else has taken meanwhile is put back."""
+    stale = file.with_suffix(f".{os.getpid()}.stale")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(file, stale)
+        if _is_alive(_read_lock(stale)):
+            with contextlib.suppress(FileExistsError):
+                os.link(stale, file)
+        stale.unlink()
+
+
+def _is_mine(holder: dict[str, Any]) -> bool:
+    return holder.get("pid") == os.getpid() and holder.get("host") == socket.gethostname()
 
 
 def _me() -> str:
@@ -119,10 +158,13 @@ def _read_lock(file: Path) -> dict[str, Any]:
 def _is_alive(holder: dict[str, Any]) -> bool:
     if not holder or time.time() - holder["heartbeat"] > LOCK_SECONDS:
         return False
-    if holder["host"] != socket.gethostname() or not holder["pid"]:
-        return True
+    return holder["host"] != socket.gethostname() or not holder["pid"] or is_running(holder["pid"])
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process of this host runs, whoever it belongs to."""
     try:
-        os.kill(holder["pid"], 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -131,11 +173,20 @@ def _is_alive(holder: dict[str, Any]) -> bool:
 
 
 def _heartbeat(file: Path, ended: threading.Event) -> None:
+    partial = file.with_suffix(f".{os.getpid()}.tmp")
     while not ended.wait(HEARTBEAT_SECONDS):
-        partial = file.with_suffix(f".{os.getpid()}.tmp")
-        with contextlib.suppress(OSError):  # a full disk must not end the run
+        with contextlib.suppress(OSError):  # a disk that is full or hiccups must not end the run, nor this thread
+            if (holder := _read_lock(file)) and holder["pid"] and not _is_mine(holder):
+                print(f"{file.parent}: taken over by process {holder['pid']} on {holder['host']}", file=sys.stderr)
+                os._exit(REQUEUE)  # this process stood still for a minute: what it would write now is another one's
             partial.write_text(_me())
             os.replace(partial, file)
+
+
+def leave_signals_to_the_leader() -> None:
+    """Ignore what asks to stop: torchrun tells every rank, and the leader raises the flag that all of them see."""
+    for number in CODES:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass
@@ -158,14 +209,18 @@ class Stop:
 
     def stopped(self, words: str) -> Stopped:
         """Return what to raise after the stage has ended because of the flag."""
-        return Stopped(f"stopped {words}; run the same command to go on", REQUEUE if self.code is None else self.code)
+        return Stopped(f"stopped {words}; run the same command to go on", self.code or INTERRUPTED)
 
     def __enter__(self) -> "Stop":
         stop_flag(self.run).unlink(missing_ok=True)
-        codes = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: REQUEUE, signal.SIGUSR1: REQUEUE}
-        for number, code in codes.items():
-            self._old[number] = signal.signal(number, lambda *_, code=code: self._came(code))
+        self._old = {number: signal.getsignal(number) for number in CODES}
+        self.listen()
         return self
+
+    def listen(self) -> None:
+        """Handle the signals; again after somebody else took them, as ray.init takes SIGTERM."""
+        for number, code in CODES.items():
+            signal.signal(number, lambda *_, code=code: self._came(code))
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
@@ -177,7 +232,9 @@ class Stop:
             self.say("left at once; the last checkpoint stands")
             lock_file(self.run).unlink(missing_ok=True)
             os._exit(INTERRUPTED)
-        self.code = code
+        by_hand = self.code is None and self.asked()  # who wants the run to end does not want it queued again
+        if self.code != INTERRUPTED:
+            self.code = INTERRUPTED if by_hand else code
         stop_flag(self.run).touch()
         if not self.can_save:
             raise self.stopped("before the stage was done")

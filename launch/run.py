@@ -4,6 +4,7 @@ In a checkout it is `python -m launch.run` too.  The command line is made of the
 stage, and each study's own.
 """
 
+import contextlib
 import os
 import sys
 import time
@@ -19,12 +20,14 @@ from typer.core import TyperCommand, TyperGroup
 
 import ckd_dist
 from ckd_dist import record
+from ckd_dist.config import walk
 from ckd_dist.files import write
 from ckd_dist.progress import Tracker, seconds_in_words
 from ckd_dist.recipefile import load
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies import STUDIES
 from ckd_dist.study import Command, Context, Study, resolve
+from ckd_dist.world import World
 
 from . import PROGRAM, lock, show
 from .choose import absolute, check_studies, choose, find_recipe, recipes_of, run_folder
@@ -162,11 +165,21 @@ def run_kept(study: Study, context: Context, names: Sequence[str], local: bool) 
     try:
         run_stages(study, context, names, local)
     except Exception as error:
-        if context.run.root.is_dir() and not isinstance(error, lock.Stopped):
-            write(lock.error_file(context.run), "".join(traceback.format_exception(error)))
+        _keep(context.run, error)
         raise
     if list(names) == list(study.stages) and (page := context.run.report / "report.html").is_file():
-        show.say(f"{'report':<16} {page}")
+        show.say(show.named("report", str(page)))
+
+
+def _keep(run: RunFolder, error: Exception) -> None:
+    """Write the whole of a failure to the run folder, unless another command is at work there: it has its own.
+
+    Under torchrun every rank has a file, and the leader is at work.
+    """
+    rank = World.from_environment().rank
+    with contextlib.suppress(OSError):  # a disk that cannot be written has a sentence of its own
+        if run.root.is_dir() and (rank or lock.at_work(run) is None):
+            write(lock.error_file(run, rank), "".join(traceback.format_exception(error)))
 
 
 def _add_command(app: typer.Typer, studies: Studies, study: Study, command: Command) -> None:
@@ -207,8 +220,9 @@ def _say_work(command: Command, options: Mapping[str, Any], progress: Path | Non
         with show.watching(command.name, progress):
             done = resolve(command.work)(**options, track=Tracker(progress))
         progress.unlink(missing_ok=True)
-    took = "" if "\n" in done else f"; {seconds_in_words(time.monotonic() - start)}"  # a page is no line of progress
-    show.say(f"{command.name:<16} {done}{took}")
+    is_page = "\n" in done  # which is no line of progress
+    took = seconds_in_words(time.monotonic() - start)
+    show.say(done if is_page else show.named(command.name, f"{done}; {took}"))
 
 
 def _add_dataset(app: typer.Typer, studies: Studies) -> None:
@@ -223,7 +237,8 @@ def _add_dataset(app: typer.Typer, studies: Studies) -> None:
         os.umask(0o077)
         study, context = choose(studies, _existing(run).root)
         counts = save_run(study, context.recipe, context.run, out.absolute())
-        show.say(f"{'dataset':<16} {', '.join(f'{split} {num:,} rows' for split, num in counts.items())}; {out}")
+        rows = ", ".join(f"{split} {num:,} rows" for split, num in counts.items())
+        show.say(show.named("dataset", f"{rows}; {out}"))
         show.say(f"{out} holds records of patients: the rules of {run} apply to it too")
 
 
@@ -245,7 +260,9 @@ def _add_looks(app: typer.Typer, studies: Studies) -> None:
         study, context = choose(studies, run, recipe, source, overrides)
         states = study.ledger(context.recipe, context.run).status()
         show.table(("stage", "state", "why"), [(s.name, s.state, s.why) for s in states])
-        show.at_work(lock.at_work(folder), {name: folder.progress(name) for name in study.stages})
+        progress = {each.name: folder.progress(each.name) for each in states if each.state != "done"}
+        minutes = _save_minutes(study, context.recipe)
+        show.at_work(lock.at_work(folder), progress, minutes, lock.faults_file(lock.ray_folder(folder)))
 
     @look()
     def verify(run: RunArgument) -> None:
@@ -276,11 +293,22 @@ def _add_looks(app: typer.Typer, studies: Studies) -> None:
 
 
 def _show_plan(study: Study, context: Context, names: Collection[str] | None = None) -> None:
-    """Show the plan of these stages; none: of all."""
-    from .driver import plan
+    """Show the plan of these stages; none: of all.  Raise ValueError where they could not be run."""
+    from .driver import check_recipe, plan
 
+    check_recipe(study, context, list(names or study.stages))
     planned = [each for each in plan(study, context) if names is None or each.name in names]
     show.table(("stage", "state", "why", "size"), [(e.name, e.state, e.why, e.size) for e in planned])
+
+
+def _save_minutes(study: Study, recipe: Any) -> dict[str, float]:
+    """The most minutes between two saves of each stage that trains."""
+    found = {}
+    for name, stage in study.stages.items():
+        fields = walk(getattr(recipe, stage.part)) if stage.runs == "ranks" else ()
+        minutes = [value for field, value, _ in fields if field.rpartition(".")[2] == "save_minutes"]
+        found |= {name: max(minutes)} if minutes else {}
+    return found
 
 
 def _existing(path: Path) -> RunFolder:
@@ -350,7 +378,7 @@ def _named_recipe(arguments: Sequence[str]) -> str | None:
 def main(arguments: Sequence[str] | None = None, studies: Studies = STUDIES) -> int:
     """Run the command line of `studies`; return the exit code.
 
-    0 done, 1 failed, 2 a mistake in what was asked, 85 saved and to be run again, 130 Ctrl-C.
+    0 done, 1 failed, 2 a mistake in what was asked, 85 to be run again, 130 stopped by a person.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:

@@ -17,12 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ckd_dist.config import walk
-from ckd_dist.progress import Rate, describe, read, seconds_in_words
+from ckd_dist.progress import Rate, describe, describe_saves, read, seconds_in_words
 
 from .background import in_background
 
 PLAIN_SECONDS = 10.0  # between plain lines
 BAR_WIDTH = 24  # columns
+NAME_WIDTH = 16  # columns: of the longest stage, validate_teacher
+FEW = 3  # faults that are shown
 WIDTH = shutil.get_terminal_size((140, 24)).columns
 
 out = Console(highlight=False, soft_wrap=True)
@@ -33,6 +35,11 @@ def say(words: str) -> None:
     """Print one line, now."""
     out.print(words, markup=False)
     sys.stdout.flush()
+
+
+def named(name: str, words: str) -> str:
+    """Return a line whose first column names the stage or command that it is about."""
+    return f"{name:<{NAME_WIDTH}} {words}"
 
 
 # --- progress --------------------------------------------------------------------------------------------------------
@@ -50,7 +57,7 @@ def _live(name: str, file: Path, ended: threading.Event) -> None:
             points, offset = read(file, offset)
             for point in points:
                 rate.add(point)
-            live.update(Text(f"{name:<16} {_bar(rate)}{seconds_in_words(time.monotonic() - start)}", no_wrap=True))
+            live.update(Text(named(name, f"{_bar(rate)}{seconds_in_words(time.monotonic() - start)}"), no_wrap=True))
 
 
 def _bar(rate: Rate) -> str:
@@ -71,25 +78,53 @@ def _plain(name: str, file: Path, ended: threading.Event) -> None:
         heard |= bool(points)
         if heard and ((last_look and lines) or time.monotonic() - said >= PLAIN_SECONDS):
             said, heard, lines = time.monotonic(), False, lines + 1
-            say(f"{name:<16} {describe(rate)}")
+            say(named(name, describe(rate)))
         if last_look:
             return
 
 
-def at_work(driver: Mapping[str, Any] | None, files: Mapping[str, Path]) -> None:
-    """Show who is at work in a run folder, and how far."""
+def at_work(
+    driver: Mapping[str, Any] | None, files: Mapping[str, Path], minutes: Mapping[str, float], faults: Path
+) -> None:
+    """Show who is at work in a run folder, how far, what is saved, and which faults were met.
+
+    files: of the stages' progress.  minutes: at most between saves, of the stages that train.  faults: a line for each.
+    """
     if driver is None:
-        return
+        return _left(files)
     say(f"process {driver['pid']} on {driver['host']} is at work")
-    written = {name: file for name, file in files.items() if file.is_file()}
-    if not written:
-        return
-    name = max(written, key=lambda key: written[key].stat().st_mtime)
+    _how_far({name: file for name, file in files.items() if file.is_file()}, minutes)
+    if faults.is_file():
+        _met(faults)
+
+
+def _left(files: Mapping[str, Path]) -> None:
+    """How far the stages came that nobody is at work on."""
+    for name, file in files.items():
+        points = read(file)[0] if file.is_file() else []
+        saved = [f", step {point.numbers['saved']:g} is saved" for point in points if "saved" in point.numbers]
+        if points and points[-1].done < points[-1].total:
+            say(named(name, f"was left at {points[-1].done} of {points[-1].total}{''.join(saved[-1:])}"))
+
+
+def _how_far(written: Mapping[str, Path], minutes: Mapping[str, float]) -> None:
+    """The stage that was heard of last."""
+    name = max(written, key=lambda key: written[key].stat().st_mtime, default="")
     rate = Rate()
-    for point in read(written[name])[0]:
+    for point in read(written[name])[0] if name else []:
         rate.add(point)
     if rate.point is not None:
-        say(f"{name:<16} {describe(rate)}  (said {seconds_in_words(time.time() - rate.point.time)} ago)")
+        say(named(name, describe(rate)))
+        say(named("", describe_saves(rate, time.time(), minutes.get(name))))
+
+
+def _met(faults: Path) -> None:
+    """The last few faults."""
+    lines = faults.read_text().splitlines()
+    ago = seconds_in_words(time.time() - faults.stat().st_mtime)
+    say(named("faults", f"{len(lines)} so far, the last one {ago} ago"))
+    for line in lines[-FEW:]:
+        say(named("", line))
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

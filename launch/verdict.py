@@ -2,7 +2,9 @@
 
 import errno
 
-from .lock import Failure
+from ckd_dist.mistakes import is_mistake
+
+from .lock import REQUEUE, Failure, JobsFailed
 
 
 def verdict(error: Exception) -> tuple[str, int]:
@@ -10,14 +12,23 @@ def verdict(error: Exception) -> tuple[str, int]:
 
     >>> verdict(ValueError("recipe field teacher.lora.rank: too small"))
     ('recipe field teacher.lora.rank: too small', 2)
+    >>> verdict(OSError(errno.ESTALE, "Stale file handle"))[1], verdict(FileNotFoundError("no such recipe"))[1]
+    (85, 2)
     """
     sentence = " ".join(str(error).split()) or type(error).__name__
     if is_full_disk(error):
         return f"{sentence}: make room and run the same command; what was finished is kept", 1
+    if getattr(error, "errno", None) == errno.EROFS:
+        return f"{sentence}: make it writable, or give another --run", 2
+    of_ray = type(error).__module__.startswith("ray.")  # its head is lost
+    if of_ray or (isinstance(error, OSError) and not is_mistake(error)):  # a disk or a network that hiccups
+        return f"{sentence}; run the same command to go on", REQUEUE
     if isinstance(error, OSError | ValueError):
         return sentence, 2
-    if isinstance(error, Failure):
-        return sentence, 1
+    if isinstance(error, Failure):  # of machines: another start may find better ones
+        return f"{sentence}; run the same command to go on", REQUEUE
+    if isinstance(error, JobsFailed):
+        return f"{sentence} (RUN/error.log has the whole of it); run the same command to try them again", error.code
     return f"{type(error).__name__}: {sentence} (a fault of the program: RUN/error.log has the whole of it)", 1
 
 

@@ -5,6 +5,8 @@
 #SBATCH --job-name=ckd-label
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --mem=0
 #SBATCH --exclusive
 #SBATCH --time=12:00:00
 #SBATCH --requeue

@@ -1,8 +1,9 @@
-"""Tiny bases, and the environment of a machine without a network."""
+"""Tiny bases, and the environment of a machine without a network on which several tests run at once."""
 
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so; its 15 starves workers beside other tests
 
 from pathlib import Path
 

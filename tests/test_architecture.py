@@ -41,7 +41,7 @@ layers =
     study
     record
     config : recipefile : ragged : runfolder : progress : schedule : source
-    account : files : schema : splitmix : world
+    account : files : mistakes : schema : splitmix : world
 
 [importlinter:contract:studies]
 name = studies are strangers, and only their registry knows them all
@@ -109,8 +109,9 @@ def test_every_reference_of_a_study_names_something():
 
 
 # Who may know a study's configuration; every other module gets values.  dataset: opens a run by its recipe, as a stage
-# does.  from_run: reads the recipe of another run.  prompt_stage: two of the stages.
+# does.  from_run and what begins with it: read the recipe of another run.  prompt_stage: two of the stages.
 KNOW_CONFIG = ("__init__", "config", "recipes", "stages", "prompt_stage", "size", "describe", "dataset", "from_run")
+KNOW_CONFIG += ("from_run_identity", "from_run_refusals", "checks")
 # Who may know which shared part: a component knows the part that is its own settings, and no wider one.
 SHARED = {
     "softlabels": {"Optim"},

@@ -79,7 +79,7 @@ def test_a_finished_run_is_done_and_whole(run):
         ("prompt.student_instruction=true", {"prompt_student", "distill", "evaluate"}),
         ("prompt.teacher_only=[drugs]", AFTER_SELECT),
         ("prompt.teacher_permuted=true", AFTER_SELECT),
-        ("student.labelled.train=100", {"prompt_student", *AFTER_TEACHER}),  # the teacher is judged again; shards stay
+        ("student.labelled.tuning=20", {"prompt_student", *AFTER_TEACHER}),  # the teacher is judged again; shards stay
         ("teacher.labelled.train=100", AFTER_SELECT),
         ("student.workers.num=7", set()),
         ("teacher.workers.num=7", set()),

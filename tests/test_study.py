@@ -1,10 +1,12 @@
 """How a stage is run exactly once: passed where it is done, recorded from what it began with."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import pytest
+import torch
 from pydantic.dataclasses import dataclass
 
 from ckd_dist import record
@@ -13,7 +15,8 @@ from ckd_dist.files import write
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.study import Context, Jobs, Outcome, Stage, Study, begin_jobs, finish_jobs, run_stage
 from ckd_dist.world import World
-from launch import driver
+from launch import here
+from tests.engine.fakes import run_ranks
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -137,7 +140,7 @@ def test_another_process_than_the_leader_forgets_no_record(context):
     JOBS.worker(begun, "cpu").do(*missing)
     finish_jobs(JOB, begun)
     before = record.read(context.run, "jobs")
-    driver._jobs_here(STUDY, JOB, replace(context, world=World(rank=1, num_ranks=2)))
+    here._do_jobs(STUDY, JOB, replace(context, world=World(rank=1, num_ranks=2)))
     assert record.read(context.run, "jobs") == before
 
 
@@ -146,7 +149,33 @@ def test_a_finished_stage_is_left_by_every_rank(context, monkeypatch):
     run_stage(STUDY, MEASURE, context)
     Path(context.recipe.part.source).write_text("abc")
     monkeypatch.setattr("ckd_dist.engine.group.join", lambda world: pytest.fail("it would wait"))
-    driver._here(STUDY, replace(MEASURE, runs="ranks"), replace(context, world=World(rank=1, num_ranks=2)))
+    here.run_here(STUDY, replace(MEASURE, runs="ranks"), replace(context, world=World(rank=1, num_ranks=2)))
+
+
+def at_ranks(world, folder, done_on):
+    """The stage on ranks of which those of `done_on` see a disk where it is done, and each its own source.
+
+    Which digests it was done with, and whether there is a record at the end.
+    """
+    limit = timedelta(seconds=5)
+    torch.distributed.init_process_group("gloo", rank=world.rank, world_size=world.num_ranks, timeout=limit)
+    disk = Path(folder, str(world.rank))
+    disk.mkdir()
+    (source := disk / "source.txt").write_text("abc" * (1 + world.rank))
+    context = Context(Recipe(part=Part(source=str(source))), RunFolder(disk / "run"))
+    if world.rank in done_on:
+        run_stage(STUDY, MEASURE, context)
+        source.write_text("abc" * (1 + world.rank))
+        DONE.clear()
+    run_stage(STUDY, MEASURE, replace(context, world=world))
+    return DONE, record.read(context.run, "measure") is not None
+
+
+@pytest.mark.parametrize("done_on", [(), (0,), (1,)])
+def test_the_leader_says_whether_a_stage_is_done_and_from_what(tmp_path, done_on):
+    """Another node's cache of the file system may be older, or newer: no rank waits for one that has left."""
+    (by_leader, recorded), (by_other, _) = run_ranks(2, at_ranks, str(tmp_path), done_on)
+    assert recorded and by_leader == by_other and len(by_leader) == (0 if 0 in done_on else 1)
 
 
 def test_a_stage_that_the_recipe_does_without_is_input_no_more(context):

@@ -36,8 +36,10 @@ EXCEPT = {
     "ckd_dist/engine/tensors.py:write_state": "a checkpoint is nothing until it is sealed, which flushes its files",
     "ckd_dist/hospital/files.py:append": "to memory, and from there to a file that tables_in opened",
     "ckd_dist/progress.py:__call__": "lines are appended; one that is torn is passed over",
-    "launch/lock.py:_take": "of several drivers one must be first: the lock is made only where there is none",
+    "launch/faults.py:append": "lines are appended, for the driver's screen alone",
+    "launch/lock.py:_move_away": "of several drivers one must be first: a lock is put back only where there is none",
     "launch/lock.py:_heartbeat": "a sign of life that waited for a busy disk would come too late",
+    "launch/stacks.py:_note_stack": "a sign of life, as above; a torn one is passed over",
 }
 
 

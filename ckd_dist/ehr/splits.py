@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.schema import SPLITS
-from ckd_dist.splitmix import mix
+from ckd_dist.splitmix import hashes_of
 
 
 def split_of(subject_ids: np.ndarray, *, train: float, tuning: float, seed: int) -> np.ndarray:
@@ -25,9 +25,7 @@ def split_of(subject_ids: np.ndarray, *, train: float, tuning: float, seed: int)
             f"train_fraction {train} and tuning_fraction {tuning} must be positive and leave something to hold out: "
             "their sum must stay below 1"
         )
-    seed_hash = mix(np.array([seed], dtype=np.uint64))
-    hashes = mix(np.asarray(subject_ids, dtype=np.int64).view(np.uint64) ^ seed_hash)
-    uniform = (hashes >> np.uint64(11)) * 2.0**-53  # [0, 1)
+    uniform = (hashes_of(subject_ids, seed) >> np.uint64(11)) * 2.0**-53  # [0, 1)
     return np.array(SPLITS)[np.searchsorted([train, train + tuning], uniform, side="right")]
 
 
@@ -64,10 +62,10 @@ def check_labels(
         )
     if missing["train"] and absent == "refuse":
         known = "".join(f"; {remark}" for remark in remarks)
-        mend = "mend the codes of the label set, or map the site's by extract.code_map; else " if remarks else ""
+        remedy = "mend the codes of the label set, or map the site's by extract.code_map; else " if remarks else ""
         raise ValueError(
             f"{len(missing['train'])} of {len(names)} labels never occur in train, the first is "
-            f"{missing['train'][0]!r}{known}: {mend}bring more subjects, leave them out of the "
+            f"{missing['train'][0]!r}{known}: {remedy}bring more subjects, leave them out of the "
             f"label set, or set select.absent_labels=allow{seen}"
         )
     return missing

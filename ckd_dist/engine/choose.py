@@ -5,7 +5,8 @@ from torch import nn
 from ckd_dist.config import DataParallelism, Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Engine
-from ckd_dist.engine.zero import ZeroEngine, read_sharding
+from ckd_dist.engine.sharding import read_sharding
+from ckd_dist.engine.zero import ZeroEngine
 from ckd_dist.world import World
 
 

@@ -89,7 +89,12 @@ def of_parameters(model: Parameters | None) -> str:
 
 def seconds_of(operations: float, workers: Workers, steps: int) -> float:
     """Return the seconds that a stage takes at least."""
-    return max(operations / (workers.num * matmul_speed(workers) * EFFICIENCY), steps * STEP_SECONDS)
+    return max(operations / (at_once(workers) * matmul_speed(workers) * EFFICIENCY), steps * STEP_SECONDS)
+
+
+def at_once(workers: Workers) -> int:
+    """Return how many workers to reckon with: one, where their number is left to a cluster that nobody has seen yet."""
+    return max(1, workers.num)
 
 
 def matmul_speed(workers: Workers) -> float:

@@ -5,8 +5,9 @@ pass of a step, by a communication hook: it is handed each bucket, and does noth
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ckd_dist.config import Optim
 from ckd_dist.engine.group import device_of, join
 from ckd_dist.engine.optim import adamw, parameter_groups
-from ckd_dist.engine.tensors import MOMENTS, read_state, write_state
+from ckd_dist.engine.tensors import MOMENTS, on_host, read_state, write_state
+from ckd_dist.study import no_op
 from ckd_dist.world import World
 
 
@@ -105,13 +107,14 @@ class DdpEngine:
             return {}
         return {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
 
-    def save(self, folder: Path) -> None:
-        """Write weights, moments and update count of the trainable part, on the leader."""
-        if self.world.is_leader:
-            write_state(folder, self._state(), self._num_updates())
+    def begin_save(self, folder: Path) -> Callable[[], None]:
+        """Copy weights, moments and update count of the trainable part, on the leader; return what writes them."""
+        if not self.world.is_leader:
+            return no_op
+        return partial(write_state, folder, self._state(), self._num_updates())
 
     def load(self, folder: Path) -> None:
-        """Go on from what `save` wrote, on any number of ranks, under either engine."""
+        """Go on from what was saved, on any number of ranks, under either engine."""
         shapes = {name: p.shape for name, p in self._trainable.items()}
         num_updates, state = read_state(folder, shapes)
         for name, parameter in self._trainable.items():
@@ -123,9 +126,13 @@ class DdpEngine:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _state(self) -> dict[str, dict[str, Tensor]]:
+        """A copy on the host."""
         states = self.optimizer.state
         return {
-            name: {"weight": p.detach(), **{key: states[p].get(key, torch.zeros_like(p)) for key in MOMENTS}}
+            name: {
+                "weight": on_host(p),
+                **{key: on_host(states[p][key] if states[p] else torch.zeros_like(p)) for key in MOMENTS},
+            }
             for name, p in self._trainable.items()
         }
 

@@ -1,7 +1,7 @@
 """Write down how a training phase goes: progress at every step, TensorBoard at every tenth, on the leader alone."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ckd_dist.engine.reduce import StepStats
@@ -14,20 +14,23 @@ class Log:
 
     def __init__(self, num_steps: int, done: int, track: Callable[..., None] | None, scalars: Path | None) -> None:
         self._num_steps, self._track, self._writer = num_steps, track, None
+        self._done, self._newest = done, {}  # the newest step, and its numbers
         if track is not None and scalars is not None:
             from torch.utils.tensorboard import SummaryWriter  # a second to import, and only the leader writes
 
             self._writer = SummaryWriter(str(scalars), purge_step=done)
         self._start()
 
-    def steps(self, steps: Iterator[StepStats], engine) -> bool:
-        """Write down `steps`; true where one of them asks to stop."""
-        stop = False
+    def steps(self, steps: Iterable[StepStats], engine) -> None:
+        """Write down `steps`."""
         for stats in steps:
-            stop |= stats.stop
             if self._track is not None:
                 self._step(stats, engine)
-        return stop
+
+    def saved(self, step: int) -> None:
+        """Write down that the checkpoint of this step is whole; the newest step may be a later one."""
+        if self._track is not None:
+            self._track(self._done, self._num_steps, **self._newest, saved=step)
 
     def evaluation(self, step: int, numbers: dict[str, float]) -> None:
         """Write down the scores on tuning; their time is not counted as training."""
@@ -54,6 +57,7 @@ class Log:
             mean = sum(self._losses) / len(self._losses)
             self._write(stats.step, {f"train/{name}": value for name, value in (numbers | {"loss": mean}).items()})
             self._start()
+        self._done, self._newest = stats.step, numbers
         self._track(stats.step, self._num_steps, **numbers)
 
     def _write(self, step: int, numbers: dict[str, float]) -> None:

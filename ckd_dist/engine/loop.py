@@ -2,8 +2,9 @@
 
 A step is one optimizer update over all ranks.  Which rows it reads, and all its randomness, are pure functions of its
 number: a run that was killed goes on from the newest whole checkpoint and gives, on CPU, the very bits of one that was
-not.  Besides the engine's own exchange of gradients a step costs one all-reduce of three numbers (loss, tokens, whether
-to stop), read a step late so that no device waits for it.  The next steps are collated in a thread meanwhile.
+not.  Besides the engine's own exchange of gradients a step costs one all-reduce of five numbers (loss, tokens, whether
+to stop, whether to save, whether a save is written), read a step late so that no device waits for it.  The next steps
+are collated in a thread meanwhile, and the last checkpoint is written in another.
 """
 
 from collections import deque
@@ -65,12 +66,16 @@ class Engine(Protocol):
         """Return the norm before clipping, of the last update; None where it is not known."""
         ...
 
-    def save(self, folder: Path) -> None:
-        """Write all that a later `load` needs into `folder`.  A collective."""
+    def begin_save(self, folder: Path) -> Callable[[], None]:
+        """Copy all that a later `load` needs, and return what writes it into `folder` while steps go on.  A collective.
+
+        What is returned is called in a thread of the leader, not on other ranks; it is about this step, whatever
+        happens to the model meanwhile.
+        """
         ...
 
     def load(self, folder: Path) -> None:
-        """Go on from what `save` wrote, at any number of ranks.  A collective."""
+        """Go on from what was saved, at any number of ranks.  A collective."""
         ...
 
     def gathered(self, parameters: Iterable[nn.Parameter]) -> AbstractContextManager:
@@ -173,20 +178,27 @@ def fit(
     Raises Diverged where the loss stops being a number: nothing on disk changes.
     """
     world, callbacks = engine.world, phase.callbacks
-    saver = Saver(engine, phase.folder, phase.digest, phase.metric, callbacks.committed)
+
+    def committed(path: Path, step: int, numbers: dict[str, float]) -> None:  # on all ranks, maybe some steps later
+        callbacks.committed(path, step, numbers)
+        log.saved(step)
+
+    saver = Saver(engine, phase.folder, phase.digest, phase.metric, committed, 60 * phase.optim.save_minutes)
     done = saver.resume()
 
     def is_over() -> bool:
         """Say whether no more steps are due: the last one is made, or patience has run out at an evaluation."""
-        if done == plan.num_steps or not phase.patience or not done or done % plan.evaluate_every:
-            return done == plan.num_steps
-        return done - saver.best_step() >= phase.patience
+        if done == plan.num_steps:
+            return True
+        has_looked = done > 0 and done % plan.evaluate_every == 0
+        return phase.patience > 0 and has_looked and done - saver.best_step() >= phase.patience
 
     if is_over():
         return Fitted(done, True, saver.load_best(done))
     reducer, rate = StepReducer(world, engine.device, done), schedule(phase.optim, plan.num_steps)
     planned = islice(steps(done), plan.num_steps - done)
     with (
+        closing(saver),
         closing(ahead(_collated(planned, task.collate, engine.device))) as collated,
         closing(Log(plan.num_steps, done, callbacks.track if world.is_leader else None, phase.scalars)) as log,
     ):
@@ -195,20 +207,26 @@ def fit(
             engine.set_learning_rate(rate(done))
             loss = train_step(engine, step, task.loss)
             done += 1
-            reducer.send(loss, step.num_tokens, world.is_leader and bool(callbacks.should_stop()))
+            stop = world.is_leader and bool(callbacks.should_stop())
+            reducer.send(loss, step.num_tokens, stop, saver.is_due(), saver.is_written())
             evaluating = done % plan.evaluate_every == 0 or done == plan.num_steps
             saving = bool(plan.save_every) and done % plan.save_every == 0
-            stopping = log.steps(reducer.read(now=evaluating or saving), engine)
+            stats = list(reducer.read(now=evaluating or saving))
+            log.steps(stats, engine)
+            stopping = any(each.stop for each in stats)
+            if evaluating or any(each.written for each in stats):
+                saver.finish()
             if evaluating:
                 numbers = evaluate()
                 log.evaluation(done, numbers)
-                saver.save(done, numbers)
+                saver.begin(done, numbers)
                 if is_over():
                     return Fitted(done, True, saver.load_best(done))
-            elif saving or stopping:
+            elif saving or stopping or any(each.save for each in stats):
                 log.steps(reducer.read(now=True), engine)  # a loss that is no number is never saved
-                saver.save(done, {})
+                saver.begin(done, {})
             if stopping:
+                saver.finish()
                 return Fitted(done, False, None)
     raise ValueError(f"the stream ended after step {done} of {plan.num_steps}")
 

@@ -9,7 +9,8 @@ import torch
 from ckd_dist.config import Lora, Optim
 from ckd_dist.engine.export import Form
 from ckd_dist.engine.readback import Predictor
-from ckd_dist.engine.zero import ZeroEngine, read_sharding, sharded_loading
+from ckd_dist.engine.sharding import read_sharding
+from ckd_dist.engine.zero import ZeroEngine, sharded_loading
 from ckd_dist.models.export import export_teacher
 from ckd_dist.models.teacher import TeacherOptions
 from ckd_dist.models.wrapper import Wrapper

@@ -8,6 +8,8 @@ and the number of updates so far.  Order and dropout are pure functions of the s
 keep.  DDP, ZeRO-1, -2 and -3 write and read the same file.
 """
 
+import errno
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +23,27 @@ FILE = "trainable.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
+def on_host(tensor: Tensor) -> Tensor:
+    """Copy a tensor to the host, float32: the next update does not change it."""
+    return tensor.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
 def write_state(folder: Path, state: Mapping[str, Mapping[str, Tensor]], num_updates: int) -> None:
-    """Write the file.  state: parameter name -> {"weight", "exp_avg", "exp_avg_sq"} -> tensor."""
-    flat = {
-        f"{name}|{part}": tensor.detach().to("cpu", torch.float32).contiguous()
-        for name, parts in state.items()
-        for part, tensor in parts.items()
-    }
-    save_file(flat, folder / FILE, metadata={"num_updates": str(num_updates)})
+    """Write the file.  state: parameter name -> {"weight", "exp_avg", "exp_avg_sq"} -> tensor, by `on_host`.
+
+    Raises OSError where it cannot be written.
+    """
+    flat = {f"{name}|{part}": tensor for name, parts in state.items() for part, tensor in parts.items()}
+    try:
+        save_file(flat, folder / FILE, metadata={"num_updates": str(num_updates)})
+    except SafetensorError as error:
+        raise OSError(_errno(error) or errno.EIO, str(error)) from error
+
+
+def _errno(error: Exception) -> int | None:
+    """The system's number of an error of safetensors, which stands in its words alone; None where there is none."""
+    number = re.search(r"os error (\d+)", str(error))
+    return int(number[1]) if number else None
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,18 @@ class State:
 
 
 def read_state(folder: Path, shapes: Mapping[str, torch.Size]) -> tuple[int, State]:
-    """Open the file: number of updates, and tensors.  Raise ValueError where names or shapes are not `shapes`."""
+    """Open the file: number of updates, and tensors.
+
+    Raises ValueError where names or shapes are not `shapes`, OSError where the system cannot read it.
+    """
     path = folder / FILE
     try:
         file = safe_open(path, "pt")
     except (SafetensorError, OSError) as error:
+        if number := _errno(error):
+            raise OSError(number, str(error), str(path)) from error
+        if isinstance(error, OSError):
+            raise
         raise ValueError(f"{path} cannot be read: {error}") from None
     held = {name.rpartition("|")[0] for name in file.keys()}  # noqa: SIM118, not a dict
     if held != set(shapes):

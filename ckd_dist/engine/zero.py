@@ -9,16 +9,15 @@ after checkpoint.py has found its hash unchanged and a scan no foreign class in 
 
 import contextlib
 import io
-import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib.resources import files
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,47 +27,16 @@ from torch import Tensor, nn
 from ckd_dist.config import Optim
 from ckd_dist.engine.group import device_of, join
 from ckd_dist.engine.optim import adamw, parameter_groups
-from ckd_dist.engine.tensors import MOMENTS, read_state, write_state
+from ckd_dist.engine.tensors import MOMENTS, on_host, read_state, write_state
+from ckd_dist.study import no_op
 from ckd_dist.world import World
 
-IN_PACKAGE, IN_CHECKOUT = files("ckd_dist") / "ds_configs", Path(__file__).parents[2] / "ds_configs"
-SHARDING = IN_PACKAGE if IN_PACKAGE.is_dir() else IN_CHECKOUT  # a wheel has them inside
-SHARDING_MAY_SAY = ("zero_optimization", "data_types", "communication_data_type", "aio", "activation_checkpointing")
 NATIVE = "native"  # the sub-folder of a checkpoint in DeepSpeed's own form
 HARMLESS = {  # all that an honest DeepSpeed file makes beside tensors and plain containers
     "deepspeed.runtime.fp16.loss_scaler.LossScaler",
     "deepspeed.runtime.zero.config.ZeroStageEnum",
     "deepspeed.utils.tensor_fragment.fragment_address",
 }
-
-
-def read_sharding(name: str) -> dict[str, Any]:
-    """Read a file of ds_configs/ by name, or any by path: sharding, offload and precision, nothing else.
-
-    Raises ValueError where it says what the recipe or this file has to say.
-    """
-    path = Path(name) if name.endswith(".json") else SHARDING / f"{name}.json"
-    try:
-        sharding = json.loads(path.read_text())
-    except FileNotFoundError:
-        known = ", ".join(sorted(p.stem for p in SHARDING.glob("*.json")))
-        raise ValueError(f"no sharding {name!r}: give a .json file, or one of {known}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    return checked(sharding, str(path))
-
-
-def checked(sharding: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the same; raise ValueError where it holds more than sharding, offload and precision."""
-    for key in sharding:
-        if key not in SHARDING_MAY_SAY:
-            raise ValueError(f"{name} sets {key!r}: it holds sharding, offload and precision; all else is the recipe's")
-    zero = sharding.get("zero_optimization", {})
-    if zero.get("stage") not in (1, 2, 3):
-        raise ValueError(f"{name}: zero_optimization.stage must be 1, 2 or 3")
-    if zero.get("elastic_checkpoint"):
-        raise ValueError(f"{name}: elastic_checkpoint is no longer supported by DeepSpeed; remove it")
-    return dict(sharding)
 
 
 def full_config(sharding: Mapping[str, Any], *, clip_norm: float, dtype: str) -> dict[str, Any]:
@@ -204,21 +172,24 @@ class ZeroEngine:
 
     # --- checkpoints ---
 
-    def save(self, folder: Path) -> None:
-        """Write all that `load` needs into `folder`.  A collective."""
+    def begin_save(self, folder: Path) -> Callable[[], None]:
+        """Copy all that `load` needs to the leader's host, and return what writes it into `folder`.  A collective.
+
+        DeepSpeed's own form is written here and now: it cannot be parted.
+        """
         if self._is_native:
-            return self._save_native(folder)
+            self._save_native(folder)
+            return no_op
         self._link_moments()
         state = {}
         for name, parameter in self._trainable.items():
             parts = {"weight": self._full(parameter, None)} | {key: self._full(parameter, key) for key in MOMENTS}
             if self.world.is_leader:
-                state[name] = {part: tensor.cpu() for part, tensor in parts.items()}
-        if self.world.is_leader:
-            write_state(folder, state, self._num_updates())
+                state[name] = {part: on_host(tensor) for part, tensor in parts.items()}
+        return partial(write_state, folder, state, self._num_updates()) if self.world.is_leader else no_op
 
     def load(self, folder: Path) -> None:
-        """Go on from what `save` wrote, at any number of ranks.  A collective."""
+        """Go on from what was saved, at any number of ranks.  A collective."""
         if self._is_native:
             self._load_native(folder)
         else:

@@ -25,10 +25,10 @@ def load_backbone(
         return _merged(Path(base), dtype, device)
     config = _config(base, revision)
     with seeded(0):  # a missing pooler would be drawn
-        backbone = load_model(base, config, options=LoadOptions(revision, dtype, fresh=("pooler.",)))
+        backbone = load_model(base, config, options=LoadOptions(revision, dtype, device, fresh=("pooler.",)))
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # nothing here reads it, and DDP wants every weight to have a gradient
-    return backbone.to(device).eval()
+    return backbone.eval()
 
 
 def meta_backbone(base: str | Path) -> PreTrainedModel:

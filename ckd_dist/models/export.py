@@ -78,7 +78,7 @@ export_student = partial(export_model, "student")
 
 
 def _tensors(wrapper: Wrapper, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is to be saved, under the names of `wrapper.model`, in its parameters' own dtypes."""
+    """Return what is to be saved, under the names of `wrapper.model`, in its parameters' own dtypes."""
     given = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
     if isinstance(wrapper.model, PeftModel):  # the base, which is frozen, stays where it is
         own = trained_part(wrapper.model)
@@ -93,7 +93,7 @@ def _tensors(wrapper: Wrapper, weights: Mapping[str, Tensor]) -> dict[str, Tenso
 
 
 def _save_adapter(wrapper: Wrapper, tensors: dict[str, Tensor], temporary: Path, folder: Path) -> str:
-    """Adapter and head in PEFT's names; the base stays where it is and is named."""
+    """Save adapter and head in PEFT's names; return the base, which stays where it is and is named."""
     own = as_saved(wrapper.model, tensors)
     save_file({k: t.contiguous() for k, t in own.items()}, temporary / ADAPTER, metadata={"format": "pt"})
     settings = wrapper.model.peft_config["default"]

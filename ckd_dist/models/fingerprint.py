@@ -1,14 +1,16 @@
 """Which model is this?  A hash of the bytes that decide its logits: weights, configuration, tokenizer, chat template.
 
 Never of a path, so a model that is moved stays itself; never of a README or of version stamps.  An adapter's hash takes
-in its base's, because it is nothing without it.  A file is hashed once a process, remembered by (name, size, mtime).
+in its base's, because it is nothing without it.  A file is hashed once and remembered by (path, size, mtime): for the
+life of the process, and by other processes that are told (`known_hashes`, `learn_hashes`).
 """
 
-import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+from ckd_dist.files import hash_file
 from ckd_dist.models.base import find_base
 
 TOKENIZER_FILES = (
@@ -38,12 +40,14 @@ IGNORED = {
     "use_cache",
 }
 
+_hashes: dict[tuple[str, int, int], str] = {}  # path, size, mtime in nanoseconds -> sha256
+
 
 def fingerprint(folder: str | Path) -> str:
     """Hash an exported teacher, student or base: 64 hex digits."""
     folder = Path(folder)
     parts = {
-        "weights": {file.name: _sha256(file) for file in sorted(folder.glob("*.safetensors"))},
+        "weights": {file.name: hash_once(file) for file in sorted(folder.glob("*.safetensors"))},
         "configs": [_settings(file) for file in (folder / "config.json", folder / "classifier" / "config.json")],
         "tokenizer": fingerprint_tokenizer(folder),
     }
@@ -58,7 +62,27 @@ def fingerprint(folder: str | Path) -> str:
 def fingerprint_tokenizer(folder: str | Path) -> str:
     """Hash a tokenizer's files and its chat template: 64 hex digits."""
     files = [Path(folder) / name for name in TOKENIZER_FILES]
-    return _hash_of({f.name: _settings(f) if f.suffix == ".json" else _sha256(f) for f in files if f.is_file()})
+    return _hash_of({f.name: _settings(f) if f.suffix == ".json" else hash_once(f) for f in files if f.is_file()})
+
+
+def hash_once(file: Path) -> str:
+    """Return the sha256 of a file, read only where it is new, or has another size or time than when it was hashed."""
+    file = file.resolve()
+    stat = file.stat()
+    place = str(file), stat.st_size, stat.st_mtime_ns
+    if place not in _hashes:
+        _hashes[place] = hash_file(file)
+    return _hashes[place]
+
+
+def known_hashes() -> list[tuple[str, int, int, str]]:
+    """Return path, size, mtime in nanoseconds and sha256 of every file that is known here."""
+    return [(*place, sha256) for place, sha256 in _hashes.items()]
+
+
+def learn_hashes(known: Iterable[tuple[str, int, int, str]]) -> None:
+    """Take over what another process knows.  A file that has changed since, or lies elsewhere here, is hashed again."""
+    _hashes.update({(path, size, mtime_ns): sha256 for path, size, mtime_ns, sha256 in known})
 
 
 def base_of(folder: Path) -> Path:
@@ -84,14 +108,3 @@ def _settings(file: Path) -> object:
 
 def _hash_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    stat = file.stat()
-    return _sha256_of(file, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.cache
-def _sha256_of(file: Path, size: int, mtime_ns: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

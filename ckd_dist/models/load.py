@@ -2,6 +2,10 @@
 
 No code of the folder is run.  What the folder lacks is refused, but for a fresh last layer, which is drawn: by the
 process's randomness, so call it within `seeded`.
+
+A model goes straight to its device, tensor by tensor.  The files are mapped, not read: eight processes of a node share
+one copy in the page cache, which the first one fetches.  By way of the CPU, 1 GB of bf16 cost a process 173 MB of
+memory of its own, and 2.2 GB where it was to be float32.
 """
 
 from dataclasses import dataclass
@@ -23,6 +27,7 @@ class LoadOptions:
 
     revision: str | None = None  # commit of a hub model
     dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
     attention: str | None = None  # which implementation; none: transformers' choice
     fresh: tuple[str, ...] = ()  # what the names of tensors start with that the folder may lack
 
@@ -40,6 +45,7 @@ def load_model(
             find_base(base, options.revision),
             config=config,
             dtype=options.dtype,
+            device_map=None if str(options.device) == "cpu" else {"": options.device},  # ZeRO-3 places them itself
             attn_implementation=options.attention,
             use_safetensors=True,
             trust_remote_code=False,

@@ -40,9 +40,9 @@ def open_saved(
     if other:
         raise ValueError(f"model {folder.name}: {other[0]} is no {what}")
     if not is_adapter:
-        return load_model(folder, config, head, LoadOptions(dtype=dtype)).to(device).eval()
+        return load_model(folder, config, head, LoadOptions(dtype=dtype, device=device)).eval()
     with seeded(0), quiet():  # the head that is drawn gives way to the adapter's own
-        model = load_model(base_of(folder), config, head, LoadOptions(dtype=dtype, fresh=FRESH)).to(device)
+        model = load_model(base_of(folder), config, head, LoadOptions(dtype=dtype, device=device, fresh=FRESH))
         model = PeftModel.from_pretrained(model, str(folder), autocast_adapter_dtype=False, torch_device=str(device))
     check_whole(model, folder)
     return model.eval()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from peft import TaskType
+from torch import nn
 from transformers import PreTrainedConfig
 
 from ckd_dist.config import Lora
@@ -69,12 +70,20 @@ def build_teacher(base: str | Path, config: PreTrainedConfig, head: Head, option
     """Load `base` under `head` and its `config`, ready to train.  Raise ValueError where they do not fit."""
     fresh = () if head is ANSWER_HEAD else FRESH
     with options.loading, quiet(), seeded(options.seed):
-        model = load_model(base, config, head, LoadOptions(options.revision, options.dtype, "sdpa", fresh))
+        how = LoadOptions(options.revision, options.dtype, attention="sdpa", fresh=fresh)
+        model = load_model(base, config, head, how)
         if head is not ANSWER_HEAD and not hasattr(model, "score"):
             raise ValueError(f"base {base}: {type(model).__name__} is no causal language model, as a teacher must be")
         if options.tuning == "lora":
             model = with_adapter(model, base, options.revision, options.lora, TaskType(head.task))
     if options.gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(model)
     model.train()
     return Wrapper(model, head.kind)
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Let the backward pass compute activations again, by whichever name the installed transformers has for it."""
+    later, earlier = "activation_checkpointing_enable", "gradient_checkpointing_enable"  # 5.23 has both, 5.17 one
+    enable = getattr(model, later if hasattr(model, later) else earlier)
+    enable({"use_reentrant": False})

@@ -2,7 +2,7 @@
 
     N rows, F features, K labels
 
-Trees are grown once a label, and tuning chooses how many of them speak.  They are small and each split looks at a part
+Trees are grown once a label, and tuning chooses how many of them count.  They are small and each split looks at a part
 of the features, which few rows need.  They read dense rows, hence the MOST_FEATURES commonest features alone, in one
 thread: the same trees on every machine, and no thread waits for another on a busy one.
 """
@@ -13,8 +13,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from ckd_dist.report.metrics import log_losses
+
 STRENGTHS = (0.01, 0.1, 1.0)  # C: inverse strength of the penalty
-LEAST = 1e-12  # added to a probability, so that its logarithm is finite
 NUM_TREES = (20, 40, 80)  # of which tuning chooses; the middle one where there is no tuning row
 MOST_FEATURES = 400  # that trees read
 TREES = {  # small ones: 200 rows of 250 features must not be learned by heart
@@ -45,7 +46,7 @@ def fit_logistic(
     untuned: float,
     most_steps: int,
 ) -> LogisticRegression:
-    """Return the model whose C has the least cross-entropy on tuning; the smallest C among equals.
+    """Return the model whose C has the least log-loss on tuning; the smallest C among equals.
 
     label, tuning: 0 or 1, both in train.  untuned: the C to take where there is no tuning row.  most_steps: of L-BFGS.
     """
@@ -55,7 +56,7 @@ def fit_logistic(
 
     if not len(tuning_N):
         return fit(untuned)
-    return min(map(fit, STRENGTHS), key=lambda model: cross_entropy_of(model.predict_proba(tuning_NF)[:, 1], tuning_N))
+    return min(map(fit, STRENGTHS), key=lambda model: log_losses(tuning_N, model.predict_proba(tuning_NF)[:, 1]).mean())
 
 
 def predict_by_trees(
@@ -67,7 +68,7 @@ def predict_by_trees(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities of one label for tuning and for `rows`, by as many trees as do best on tuning.
 
-    label, tuning: 0 or 1, both in train.  Best is the least cross-entropy; the fewest trees among equals.
+    label, tuning: 0 or 1, both in train.  Best is the least log-loss; the fewest trees among equals.
     """
     common_F = commonest(train_NF, MOST_FEATURES)
     train, tuning, rows = (part_NF[:, common_F].toarray() for part_NF in (train_NF, tuning_NF, rows_NF))
@@ -77,7 +78,7 @@ def predict_by_trees(
         if not len(tuning_N):
             return np.zeros(0), by_first_trees(model, rows)[NUM_TREES[1]]
         on_tuning = by_first_trees(model, tuning)
-        best = min(NUM_TREES, key=lambda number: cross_entropy_of(on_tuning[number], tuning_N))
+        best = min(NUM_TREES, key=lambda number: log_losses(tuning_N, on_tuning[number]).mean())
         return on_tuning[best], by_first_trees(model, rows)[best]
 
 
@@ -91,8 +92,3 @@ def commonest(rows_NF: sparse.csr_array, most: int) -> np.ndarray:
     """Return the `most` features that the most rows have, in their order; the first among equals."""
     rows_F = np.bincount(rows_NF.indices, minlength=rows_NF.shape[1])
     return np.sort(np.argsort(-rows_F, kind="stable")[:most])
-
-
-def cross_entropy_of(probability_N: np.ndarray, label_N: np.ndarray) -> float:
-    """Return the mean of -log of the probability given to what came."""
-    return float(-np.mean(np.log(np.where(label_N == 1, probability_N, 1 - probability_N) + LEAST)))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ckd_dist.report.bootstrap import Estimate
 
+LEAST_SEEDS = 3  # trainings that a verdict over seeds takes
 Verdict = Literal["better", "worse", "unclear"]
 
 

@@ -24,6 +24,18 @@ from scipy import sparse
 ECE_BINS = 15  # over all cells
 LABEL_ECE_BINS = 10  # within a label
 CHUNK = 1 << 20  # numbers of a ranking held at once
+METRIC_TITLES = {
+    "macro_auroc": "Macro-AUROC",
+    "macro_auprc": "Macro-AUPRC",
+    "micro_auroc": "Micro-AUROC",
+    "micro_auprc": "Micro-AUPRC",
+    "micro_f1": "Micro-F1",
+    "macro_f1": "Macro-F1",
+    "log_loss": "Log-loss",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 LEAST_PROBABILITY = float(np.finfo(np.float64).eps)  # of what came, in a log-loss
 
 

@@ -119,6 +119,15 @@ def cell(cell: Cell, kind: str = "number") -> Markup:
     return Markup("{}<small>{}</small>").format(write(cell.value), between(cell, write))
 
 
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence lists them.
+
+    >>> listed(["300"]), listed(["300", "1,000", "3,000"])
+    ('300', '300, 1,000 and 3,000')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def lower_first(title: str) -> str:
     """Return a title as it is written within a sentence."""
     return title[:1].lower() + title[1:]

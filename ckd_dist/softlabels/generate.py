@@ -6,6 +6,7 @@ waste a prediction and harm nothing.  A job is a shard's number; its rows are lo
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +17,8 @@ import numpy as np
 
 from ckd_dist.endpoints.errors import EndpointError
 from ckd_dist.files import sweep, write
-from ckd_dist.softlabels.errors import DiskError, ShardError, writing
+from ckd_dist.mistakes import NO_ROOM, is_mistake
+from ckd_dist.softlabels.errors import DiskError, LabelerFault, ShardError, writing
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.shards import (
     Shard,
@@ -32,6 +34,7 @@ from ckd_dist.softlabels.shards import (
 
 INDEX = "index.json"
 ATTEMPTS = 3  # before a shard is set aside
+OF_A_GPU = re.compile(r"CUDA error|CUDA driver error|NCCL error|cuDNN error")  # how a driver's own words begin
 
 Predict = Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, dict[str, float]]]
 
@@ -46,8 +49,10 @@ def generate(plan: Plan, root: Path, shard_numbers: Iterable[int], predict: Pred
 
     predict: sample ids (int64 [N]) to raw logits_UK, the units of the rows one after another; or to them and numbers
     (tokens, costs, counts) for the shard's manifest.
-    A shard that fails ATTEMPTS times is set aside in shard-00012.error.json and the others go on; raises ShardError at
-    the end where there was one, and DiskError at once where the disk takes no more.
+    A shard that fails ATTEMPTS times by a mistake is set aside in shard-00012.error.json and the others go on; raises
+    ShardError at the end where there was one, and DiskError at once where the disk takes no more.  What may be a
+    machine's fault ends all at once and sets nothing aside: another process may do better.  It leaves as it is, an
+    OSError after a second try, and as LabelerFault where its words may quote a record.
     """
     folder, failed = plan.save(root), []
     for number in shard_numbers:
@@ -58,7 +63,7 @@ def generate(plan: Plan, root: Path, shard_numbers: Iterable[int], predict: Pred
 
 
 def _label(plan: Plan, root: Path, number: int, predict: Predict) -> bool:
-    """Try to label one shard; say whether it is published."""
+    """Try to label one shard; say whether it is published.  Raises what is not the shard's mistake."""
     error_file = plan.folder(root) / error_name(number)
     if error_file.exists():  # of an earlier run, which a reader would take for this one's
         with writing(error_file):
@@ -74,8 +79,17 @@ def _label(plan: Plan, root: Path, number: int, predict: Predict) -> bool:
             return True
         except DiskError:  # not the shard's fault, and the next one would fare no better
             raise
-        except Exception as error:
+        except OSError as error:  # a file system's hiccup is often over at once
+            if error.errno in NO_ROOM or (attempt > 1 and not is_mistake(error)):
+                raise
             failed = error
+        except Exception as error:
+            if not is_mistake(error) and OF_A_GPU.match(str(error)):  # a lost GPU stays lost in this process
+                raise
+            failed = error
+        if not isinstance(failed, OSError) and not is_mistake(failed):
+            kind = kind_of(failed)  # raised outside of `except`: an exception's context gets out with it
+            raise LabelerFault(f"{stem(number)} could not be labelled: {kind['error']} at {kind['place']}")
     with writing(error_file):
         write(error_file, json.dumps(_who() | {"attempts": ATTEMPTS} | kind_of(failed), indent=1).encode())
     return False

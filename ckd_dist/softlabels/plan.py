@@ -67,6 +67,11 @@ class Plan:
         """Return the sha256 of plan.json: 16 hex digits, the folder's name."""
         return hashlib.sha256(self.text).hexdigest()[:16]
 
+    def check_teacher(self, fingerprint: str, what: str) -> None:
+        """Raise ShardError unless the labeler is the one that was planned.  what: it is called."""
+        if fingerprint != self.source.teacher:
+            raise ShardError(f"{what} has changed since its labels were planned: run the same command again")
+
     @property
     def names(self) -> Sequence[str]:
         """Return the label columns, in order."""
@@ -131,11 +136,15 @@ class Plan:
 
     @classmethod
     def open(cls, root: Path, plan_hash: str) -> "Plan":
-        """Read the plan of that hash.  Raises ShardError where it is absent, or is not what its name says."""
+        """Read the plan of that hash.
+
+        Raises ShardError where it is absent, or is not what its name says, OSError where the system cannot read it.
+        """
         folder = Path(root) / plan_hash
-        if not (folder / PLAN).is_file():
-            raise ShardError(f"there is no soft-label plan {folder / PLAN}: run the label stage")
-        text = (folder / PLAN).read_bytes()
+        try:
+            text = (folder / PLAN).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ShardError(f"there is no soft-label plan {folder / PLAN}: run the label stage") from error
         if hashlib.sha256(text).hexdigest()[:16] != plan_hash:
             raise ShardError(f"{folder / PLAN} has been changed since it was made: delete it and label again")
         values = json.loads(text)
@@ -144,7 +153,7 @@ class Plan:
         try:
             rows = safetensors.numpy.load((folder / ROWS).read_bytes())
             ids_N, units_N = _frozen(rows["sample_id_N"]), _frozen(rows["units_N"])
-        except (OSError, KeyError, safetensors.SafetensorError) as error:
+        except (FileNotFoundError, KeyError, safetensors.SafetensorError) as error:
             raise ShardError(f"{folder / ROWS} is missing or damaged: run the label stage again") from error
         source = LabelSource(**{name: values[name] for name in OF_SOURCE} | {"names": tuple(values["names"])})
         settings = {name: values[name] for name in SETTINGS}

@@ -22,15 +22,13 @@ from ckd_dist.softlabels.shards import Shard, error_name, is_done, manifest_name
 # N rows, U units, K columns
 
 
-def read_labels(
-    root: Path, plan: Plan | str, names: Sequence[str], teacher: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(root: Path, plan: Plan | str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Read all of a finished set in plan order: sample_id_N and raw logits_UK (U = N where a row has one unit).
 
     plan: the plan or its hash.  Raises ShardError where the set is not finished, a file is damaged, or it was made for
-    other label columns than `names` or by another teacher than `teacher`.
+    other label columns than `names`.
     """
-    plan = open_plan(root, plan, names, teacher)
+    plan = open_plan(root, plan, names)
     check_index(root, plan)
     shards = [open_shard(root, plan, number) for number in range(plan.num_shards)]
     return plan.sample_id_N, np.concatenate([shard.logits_UK for shard in shards])
@@ -66,7 +64,7 @@ def check_index(root: Path, plan: Plan) -> None:
         listed = [(shard["file"], shard["sha256"]) for shard in content["shards"]]
         claims = [json.loads((index.parent / manifest_name(n)).read_bytes()) for n in range(plan.num_shards)]
         whole = listed == [(claim["file"], claim["sha256"]) for claim in claims]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{index} or a manifest beside it cannot be read: run the label stage again") from error
     if not (same and whole):
         raise ShardError(f"{index} lists other shards than the manifests beside it: run the label stage again")

@@ -102,14 +102,23 @@ def is_done(root: Path, plan: Plan, number: int) -> bool:
 
 
 def read_manifest(folder: Path, plan: Plan, number: int) -> dict[str, Any] | None:
-    """Read the claim on shard `number`; None where there is none, or it does not hold."""
+    """Read the claim on shard `number`; None where there is none, or it does not hold.
+
+    Raises OSError where the system cannot read it: it may hold.
+    """
     try:
         claim = json.loads((folder / manifest_name(number)).read_bytes())
         belongs = claim["plan"] == plan.plan_hash and claim["shard"] == number
         whole = claim["file"] == file_name(number, claim["sha256"])
         return claim if belongs and whole and (folder / claim["file"]).stat().st_size == claim["bytes"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
+
+
+def set_aside(root: Path, plan: Plan) -> list[int]:
+    """List the shards that failed, and were set aside."""
+    folder = plan.folder(root)
+    return [number for number in range(plan.num_shards) if (folder / error_name(number)).is_file()]
 
 
 def withdraw(root: Path, plan: Plan, number: int) -> None:

@@ -36,7 +36,8 @@ from ckd_dist.config import Lora, Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.group import device_of
 from ckd_dist.engine.loop import Engine, Step, ahead, train_step
-from ckd_dist.engine.zero import ZeroEngine, read_sharding
+from ckd_dist.engine.sharding import read_sharding
+from ckd_dist.engine.zero import ZeroEngine
 from ckd_dist.models.base import quiet
 from ckd_dist.models.losses import HARD_ALONE
 from ckd_dist.models.predict import predict_logits

@@ -109,8 +109,9 @@ def ledger_of(run: RunFolder, *overrides: str) -> Ledger:
 
 
 def hashes(run: RunFolder) -> dict[str, str]:
-    """sha256 of every file of a run folder, by path."""
-    return {str(file.relative_to(run.root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files(run.root)}
+    """sha256 of every file of a run folder, by path, but for the notes to labelers: they have paths and times."""
+    made = [file for file in files(run.root) if not file.name.startswith("jobs-")]
+    return {str(file.relative_to(run.root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in made}
 
 
 def times(run: RunFolder) -> dict[str, int]:

@@ -15,7 +15,8 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.read import read_labels
 from ckd_dist.studies import disease, open_dataset
-from tests.end_to_end.small import ckd, flip, hashes
+from ckd_dist.studies.disease.dataset import rows_of
+from tests.end_to_end.small import ckd, flip, hashes, recipe_of
 
 
 def soft_labels_of(run, split):
@@ -34,6 +35,7 @@ def test_every_sample_is_there_once_with_what_the_run_s_files_say(finished, spli
     assert list(dataset["prompt"]) == texts["teacher"]["text"].to_list()
     assert list(dataset["answer"]) == texts["teacher"]["answer"].to_list()
     assert list(dataset["text"]) == texts["student"]["text"].to_list()
+    assert [answer is not None for answer in dataset["answer"]] == list(dataset["known"])
     assert list(dataset["known"]) == samples["labels"].is_not_null().to_list()
     assert str(dataset.split) == split and 0 < sum(dataset["known"]) < len(dataset)
 
@@ -43,6 +45,16 @@ def test_every_sample_is_there_once_with_what_the_run_s_files_say(finished, spli
         assert row["labels"] == (bits or [0] * len(names))
         assert row["diseases"] == (bits and [k for k, bit in enumerate(bits) if bit])
         np.testing.assert_array_equal(np.float32(row["soft_labels"]), soft[row["sample_id"]])
+
+
+def test_what_the_student_s_hospital_does_not_have_stands_in_no_column(finished):
+    """The teacher saw all labels, and its prompts have an answer for each."""
+    few = recipe_of(finished, "student.labelled.train=9")
+    batch = rows_of(few, finished, "train").read(0, 60)
+    known = batch["known"].to_pylist()
+    assert 0 < sum(known) < sum(answer is not None for answer in open_dataset(finished.root, "train")[:60]["answer"])
+    assert [answer is not None for answer in batch["answer"]] == known
+    assert [labels is not None for labels in batch["diseases"]] == known
 
 
 def test_the_command_writes_the_same_and_changes_nothing_in_the_run(finished, tmp_path):

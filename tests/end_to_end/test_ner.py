@@ -327,8 +327,9 @@ def test_a_language_model_that_apologizes_is_refused_and_a_mended_one_is_asked_a
     with serve(lambda _: completion(said_by_server[-1])) as server:
         asked = f"label.endpoints=[{{name: llm, url: '{server.url}', model: m}}]"
         said = ckd("label", "--run", copy.root, "--local", asked)
-        assert said.code == 2 and len(said.err.strip().splitlines()) == 1
+        assert said.code == 1 and len(said.err.strip().splitlines()) == 1
         assert "answers of m hold no list of entities" in said.err and "run the label stage again" in said.err
+        assert "failed, all others are done" in said.err
         num_asked = len(server.bodies)
         said_by_server.append('{"entities": []}')
         said = ckd("label", "--run", copy.root, "--local")

@@ -22,6 +22,7 @@ from ckd_dist.studies.disease.from_run import teachers_of
 from ckd_dist.studies.disease.prompts.exchange import export_soft_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import ALL
+from ckd_dist.studies.disease.soft_sources import is_law_known
 from tests.ehr.small import write
 from tests.end_to_end.small import SMALL, ckd, files, go, hashes, hospital, ledger_of, recipe_of, run_pipeline
 
@@ -174,7 +175,8 @@ def test_the_law_s_oracle_is_no_judge_of_a_user_s_own_labels(marked):
     recipe, plans = recipe_of(marked), record.read(marked, "label").numbers
     students = {"student": marked.student}
     teachers = teachers_of(recipe, marked)
-    models = score_models(marked, students, teachers, plans, synthetic=True, seen=ALL)
+    law_known = is_law_known("synthetic:300", recipe.select.labels, recipe.select.history_visits)
+    models = score_models(marked, students, teachers, plans, law_known=law_known, seen=ALL)
     names = {model.name for model in models}
     assert {"student", "teacher"} <= names and "oracle" not in names
 

@@ -123,7 +123,7 @@ def announced(size, what):
 def steps_made(run, stage):
     """How many steps each phase of a finished stage had, as its progress says."""
     points, _ = progress.read(run.progress(stage))
-    return [point.total for point in points if point.done == point.total]
+    return [point.total for point in points if point.done == point.total and "saved" not in point.numbers]
 
 
 def plans_of(run, hashes):

@@ -90,7 +90,8 @@ def test_a_flipped_bit_of_a_shard_is_found_by_verify_and_by_the_student(copy):
 def test_a_lost_shard_is_labelled_again_alone_and_to_the_same_bytes(copy):
     recipe = recipe_of(copy)
     before, written = hashes(copy), times(copy)
-    lost = sorted(copy.root.glob(SHARDS))[3]
+    plan = copy.softlabels / record.read(copy, "label").numbers["train"]
+    lost = sorted(plan.glob("shard-*.safetensors"))[3]
     lost.unlink()
     copy.stage("label").unlink()
     stage = STUDY.stages["label"]

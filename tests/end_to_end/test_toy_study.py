@@ -1,15 +1,22 @@
 """A fourth study is handed to the command line and runs to its report, without an edit anywhere else."""
 
+import errno
 import importlib
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ckd_dist.recipefile import save
 from ckd_dist.record import read
 from ckd_dist.runfolder import RunFolder
 from ckd_dist.studies import STUDIES
+from launch import lock
 from launch.run import main
+from tests.data import ROOT
 
 FOLDER = Path(__file__).parents[1] / "toy_study"
 
@@ -69,10 +76,113 @@ def test_it_is_asked_to_stop_and_goes_on(ckd, tmp_path, studies, monkeypatch):
 
     monkeypatch.setattr(toy.Squarer, "do", stops)
     code, said = ckd("pipeline", "--recipe", "toy", "--local")
-    assert code == 85 and "run the same command to go on" in said
+    assert code == 130 and "run the same command to go on" in said
     assert len(list((tmp_path / "squares").iterdir())) == 1
     monkeypatch.setattr(toy.Squarer, "do", working)
     assert ckd("pipeline", "--local")[0] == 0
+
+
+# --- jobs that fail --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def failing(ckd, studies, tmp_path, monkeypatch):
+    """Square numbers, where some jobs raise; `failing(errors)` returns exit code, what was said, and the jobs tried."""
+    toy, tried = importlib.import_module("toy"), []
+    working = toy.Squarer.do
+
+    def call(errors, last=6):
+        def do(self, number):
+            tried.append(number)
+            if error := errors.get(number):
+                raise error
+            working(self, number)
+
+        tried.clear()
+        monkeypatch.setattr(toy.Squarer, "do", do)
+        code, said = ckd("square", "--recipe", "toy", "--local", f"squares.last={last}")
+        return code, said, list(tried)
+
+    return call
+
+
+def done(tmp_path):
+    return sorted(int(file.stem) - 1 for file in (tmp_path / "squares").glob("*.txt"))
+
+
+def test_jobs_that_fail_stop_no_other_and_are_named_at_the_end(failing, tmp_path):
+    bad = {1: ValueError("cut short"), 2: ValueError("cut short"), 3: ValueError("cut short"), 5: OSError(5, "lost")}
+    code, said, tried = failing(bad, last=8)
+    assert code == 1 and tried == list(range(8)) and done(tmp_path) == [0, 4, 6, 7]
+    assert "job 5 failed: OSError [Errno 5] lost; the others go on" in said
+    assert "jobs 1, 2, 3, 5 of 8 failed, all others are done; 1: ValueError cut short" in said.splitlines()[-1]
+    assert (tmp_path / "error.log").read_text().count("raise error") == 4, "the whole of each"
+    assert failing({}, last=8)[0] == 0 and done(tmp_path) == list(range(8))
+
+
+STALE, FULL = OSError(errno.ESTALE, "Stale file handle"), OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "num_tried", "words"),
+    [
+        (dict.fromkeys(range(6), ValueError("no such teacher")), 2, 3, "no such teacher"),
+        (dict.fromkeys(range(2, 20), ValueError("no such teacher")), 2, 12, "no such teacher"),
+        (dict.fromkeys(range(2, 6), STALE), 85, 5, "Stale file handle; run the same command to go on"),
+        ({1: FULL}, 1, 2, "No space left on device: make room"),
+    ],
+    ids=["the first ones", "many in a row", "one fault after the other", "no room"],
+)
+def test_where_the_next_would_fare_no_better_it_ends_with_what_was_raised(failing, errors, code, num_tried, words):
+    ended, said, tried = failing(errors, last=20)
+    assert ended == code and len(tried) == num_tried
+    assert words in said.splitlines()[-1] and "all others are done" not in said
+
+
+def test_a_job_that_is_alone_ends_with_what_it_raised(failing, tmp_path):
+    failing({})
+    (tmp_path / "squares" / "3.txt").unlink()
+    code, said, tried = failing({2: ValueError("cut short")})
+    assert (code, tried, said.splitlines()[-1]) == (2, [2], "cut short")
+
+
+@pytest.fixture
+def handlers():
+    """Whoever handled signals before handles them again: a rank that is not the leader ignores them."""
+    before = {number: signal.getsignal(number) for number in lock.CODES}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_under_torchrun_another_process_leaves_what_failed_to_the_leader(failing, tmp_path, monkeypatch):
+    """Two processes, one after the other: numbers 1, 3 and 5 are the second one's, and it comes first."""
+    save(importlib.import_module("toy").ToyRecipe(), RunFolder(tmp_path).recipe)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    bad = {3: ValueError("cut short")}
+    monkeypatch.setenv("RANK", "1")
+    code, said, tried = failing(bad)
+    assert code == 0 and tried == [1, 3, 5] and done(tmp_path) == [1, 5] and "job 3 failed" in said
+    monkeypatch.setenv("RANK", "0")
+    code, said, tried = failing(bad | {4: ValueError("cut short")})
+    assert code == 1 and done(tmp_path) == [0, 1, 2, 5] and sorted(tried) == [0, 2, 3, 4]
+    assert "jobs 3, 4 of 4 failed" in said
+
+
+def test_without_ray_none_is_imported_where_jobs_fail(tmp_path):
+    program = f"""
+import sys, toy
+from ckd_dist.studies import STUDIES
+from launch.run import main
+working = toy.Squarer.do
+toy.Squarer.do = lambda self, number: working(self, number) if number else 1 / 0
+main(["square", "--run", {str(tmp_path)!r}, "--recipe", "toy", "--local"], studies=STUDIES | {{"toy": toy.STUDY}})
+sys.exit("ray is imported" if "ray" in sys.modules else 0)
+"""
+    path = os.pathsep.join([str(FOLDER), str(ROOT)])
+    ended = subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path}, capture_output=True)
+    assert ended.returncode == 0 and b"job 0 of 6 failed, all others are done" in ended.stderr, ended.stderr
 
 
 def test_its_mistakes_are_sentences(ckd):

@@ -20,6 +20,7 @@ from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
 from ckd_dist.engine.optim import schedule
 from ckd_dist.engine.zero import ZeroEngine
+from ckd_dist.mistakes import MISTAKES, is_mistake
 from ckd_dist.world import World
 from tests.engine.fakes import OPTIM, TinyReader, collate, loss_fn, planned, run_ranks
 
@@ -142,6 +143,11 @@ def test_bfloat16_follows_float32(plain):
 # --- ranks that wait for the leader ---
 
 
+FAILURES = [ValueError("schlüssel fehlt"), OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "I/O error")]
+FAILURES += [RuntimeError("odd " * 2000), RuntimeError("CUDA error"), OSError("without a number")]
+FAILURES += [kind("again") for kind in MISTAKES]
+
+
 def waiting(world):
     """What every rank hears of the leader's work: done after the group's time limit, or failed in some way."""
     limit = timedelta(seconds=3)
@@ -156,17 +162,19 @@ def waiting(world):
         raise error
 
     alone(world, torch.device("cpu"), slow)
-    for error in (ValueError("schlüssel fehlt"), OSError(errno.ENOSPC, "full"), RuntimeError("odd " * 2000)):
+    for error in FAILURES:
         try:
             alone(world, torch.device("cpu"), partial(fail, error))
         except Exception as found:
-            heard.append((type(found).__name__, getattr(found, "errno", None), str(found)[:30]))
+            heard.append((is_mistake(found), getattr(found, "errno", None), str(found)[:30]))
     return done, heard
 
 
 def test_ranks_wait_for_a_slow_leader_and_hear_of_its_failure():
     (first, by_leader), (second, by_other) = run_ranks(2, waiting)
     assert first == [0] and second == []
-    assert by_leader[0] == by_other[0] == ("ValueError", None, "schlüssel fehlt")
-    assert by_leader[1][:2] == by_other[1][:2] == ("OSError", errno.ENOSPC)
-    assert by_leader[2] == ("RuntimeError", None, ("odd " * 8)[:30]) and by_other[2][2] == by_leader[2][2]
+    assert by_leader == by_other and len(by_leader) == len(FAILURES)
+    assert by_leader[0] == (True, None, "schlüssel fehlt")
+    assert by_leader[1][:2] == (True, errno.ENOSPC) and by_leader[2][:2] == (False, errno.EIO)
+    assert by_leader[3] == (False, None, ("odd " * 8)[:30])
+    assert [mistake for mistake, _, _ in by_leader[4:]] == [False, False] + [True] * len(MISTAKES)

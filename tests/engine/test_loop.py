@@ -3,6 +3,8 @@
 import errno
 import threading
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import TrainingSchedule, ahead, fit, training_schedule
 from ckd_dist.engine.optim import num_dimensions, parameter_groups, schedule
 from ckd_dist.engine.reduce import Diverged
-from ckd_dist.engine.zero import checked, full_config, read_sharding
+from ckd_dist.engine.sharding import checked, read_sharding
+from ckd_dist.engine.zero import full_config
 from ckd_dist.world import World
 from tests.engine.fakes import OPTIM, TinyReader, TinyTask, loss_fn, phase_of, planned
 
@@ -27,16 +30,18 @@ def half():
     return {"score": 0.5}
 
 
-def fitted(folder, *, engine=None, loss_fn=loss_fn, plan=TWELVE, evaluate=half, **others):
+def fitted(folder, *, engine=None, loss_fn=loss_fn, plan=TWELVE, evaluate=half, optim=CONSTANT, **others):
     """others: scalars, patience, and callbacks of the phase."""
     engine = engine or DdpEngine(TinyReader(), OPTIM, World())
-    phase = phase_of(folder, CONSTANT, **others)
+    phase = phase_of(folder, optim, **others)
     return fit(engine, TinyTask(loss_fn), lambda start: planned(start, World()), plan, phase, evaluate)
 
 
 def test_it_learns(tmp_path):
     seen = []
     fitted(tmp_path, plan=TrainingSchedule(150, 150), track=lambda done, total, **n: seen.append((done, total, n)))
+    saved = [(done, numbers["saved"]) for done, _, numbers in seen if "saved" in numbers]
+    assert saved == [(150, 150)] and seen.pop()[0] == 150
     assert [done for done, _, _ in seen] == list(range(1, 151)) and seen[0][1] == 150
     losses = [numbers["loss"] for _, _, numbers in seen]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
@@ -54,6 +59,22 @@ def test_evaluates_saves_and_commits_on_time(tmp_path):
     assert [step for step, _ in seen] == [3, 4, 6, 8, 9, 10]
     assert {step for step, numbers in seen if numbers} == {4, 8, 10}
     assert result.complete and result.step == 10
+
+
+def test_saves_by_the_clock(tmp_path):
+    """The leader's clock is heard a step later; none is due while one is being written."""
+    seen = {1e-9: [], CONSTANT.save_minutes: []}
+    for minutes, saves in seen.items():
+        fitted(
+            tmp_path / str(minutes),
+            optim=replace(CONSTANT, save_minutes=minutes),
+            plan=TrainingSchedule(200, 200),
+            committed=lambda path, step, numbers, saves=saves: saves.append((step, bool(numbers))),
+        )
+    always, never = seen.values()
+    assert never == [(200, True)]
+    assert always[0] == (2, False) and always[-1] == (200, True) and len(always) > 3
+    assert all(later - step >= 2 for (step, _), (later, _) in pairwise(always[:-1])), "heard a step later"
 
 
 def test_the_engine_ends_with_the_best_weights(tmp_path):
@@ -145,12 +166,13 @@ class FullDisk(DdpEngine):
 
     num_saves = 0
 
-    def save(self, folder):
+    def begin_save(self, folder):
         self.num_saves += 1
-        if self.num_saves > 1:
-            (folder / "half").write_bytes(b"x")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        super().save(folder)
+        return super().begin_save(folder) if self.num_saves == 1 else partial(self.fill, folder)
+
+    def fill(self, folder):
+        (folder / "half").write_bytes(b"x")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.fault

@@ -11,7 +11,8 @@ from torch import nn
 from ckd_dist.config import Optim
 from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.loop import Step, train_step
-from ckd_dist.engine.zero import ZeroEngine, read_sharding, sharded_loading
+from ckd_dist.engine.sharding import read_sharding
+from ckd_dist.engine.zero import ZeroEngine, sharded_loading
 from ckd_dist.world import World
 from tests.engine.fakes import COLUMNS, VOCABULARY, collate, loss_fn, planned, run_ranks
 
@@ -81,7 +82,7 @@ def teacher(world, base, folder, sharding):
     if world.is_leader:
         Path(folder).mkdir()
     world.barrier()
-    engine.save(Path(folder))
+    engine.begin_save(Path(folder))()
     with engine.gathered(p for p in engine.module.parameters() if p.requires_grad):
         engine.module.model.save_pretrained(f"{folder}/rank{world.rank}")
     seen += steps_of(engine, world, 3, 5)

@@ -3,8 +3,10 @@
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def make(kind, world, dropout, dtype="float32"):
     return ZeroEngine(module, OPTIM, world, sharding=sharding, dtype=dtype)
 
 
-def run(world, kind, folder, *, stop_at=None, kill_at=None, dropout=0.3, dtype="float32"):
+def run(world, kind, folder, *, stop_at=None, kill_at=None, plan=PLAN, dropout=0.3, dtype="float32"):
     """Fit in `folder` as far as it goes; its result, the losses it saw and the weights it ended with.
 
     kill_at: after that many steps the last rank kills itself, in the midst of the next.
@@ -57,7 +59,7 @@ def run(world, kind, folder, *, stop_at=None, kill_at=None, dropout=0.3, dtype="
         return {"score": engine.predict(collate(np.arange(5))).sum().item()}
 
     phase = phase_of(Path(folder), SEEDED, should_stop=should_stop, track=track)
-    result = fit(engine, TinyTask(loss_or_death), lambda start: planned(start, world), PLAN, phase, evaluate)
+    result = fit(engine, TinyTask(loss_or_death), lambda start: planned(start, world), plan, phase, evaluate)
     weights = {name: tensor.float().numpy() for name, tensor in engine.full_weights().items()}
     groups = [(g["lr"], g["weight_decay"], g["betas"]) for g in optimizer_of(engine).param_groups]
     return result, losses, weights, groups
@@ -76,6 +78,47 @@ def stopped_and_resumed(world, kinds, folder, dtype):
         resumed = run(world, kind, f"{folder}/{kind}/broken", dtype=dtype)
         found[kind] = unbroken, stopped, resumed
     return found
+
+
+class EnoughError(Exception):
+    """Ends a run in the midst of a step, on all ranks."""
+
+
+def held_and_resumed(world, kinds, folder):
+    """Unbroken; and resumed from a checkpoint of step 2 of which nothing was written until step 4 was under way."""
+    plan, found = TrainingSchedule(NUM_STEPS, evaluate_every=NUM_STEPS, save_every=2), {}
+    for kind in kinds:
+        unbroken = run(world, kind, f"{folder}/{kind}/unbroken", plan=plan)
+        engine, later, batches = make(kind, world, dropout=0.3), Event(), []
+
+        def begin_save(folder, begin=engine.begin_save, later=later):
+            write = begin(folder)
+            return lambda: later.wait(60) and write()
+
+        def loss_until_step_4(logits_UK, batch, later=later, batches=batches):
+            batches.append(batch)
+            if len(batches) > 3 * 4 // world.num_ranks:
+                later.set()
+                raise EnoughError
+            return loss_fn(logits_UK, batch)
+
+        engine.begin_save, place = begin_save, Path(f"{folder}/{kind}/broken")
+        with pytest.raises(EnoughError):
+            steps = partial(planned, world=world)
+            fit(engine, TinyTask(loss_until_step_4), steps, plan, phase_of(place, SEEDED), dict)
+        world.barrier()  # the leader has left its own once all is written
+        left = [path.name[5:11] for path in place.iterdir() if (path / "COMMITTED").exists()]
+        found[kind] = unbroken, left, run(world, kind, place, plan=plan)
+    return found
+
+
+def test_a_checkpoint_is_of_its_own_step_whatever_is_updated_while_it_is_written(tmp_path):
+    """Those that are copied, on two ranks; the run ends badly meanwhile, and the checkpoint becomes whole."""
+    kinds = ["ddp", "zero2", "zero3"]
+    for kind, (unbroken, left, resumed) in run_ranks(2, held_and_resumed, kinds, str(tmp_path))[0].items():
+        assert left == ["000002"], kind
+        assert unbroken[1] == {1: unbroken[1][1], 2: unbroken[1][2]} | resumed[1], kind
+        bitwise(resumed[2], unbroken[2])
 
 
 def bitwise(found, wanted):
@@ -165,7 +208,7 @@ def test_either_engine_reads_the_others_tensors(tmp_path):
     engine.load(folder)
     again = tmp_path / "again"
     again.mkdir()
-    engine.save(again)
+    engine.begin_save(again)()
     assert (again / "trainable.safetensors").read_bytes() == (folder / "trainable.safetensors").read_bytes()
     assert {int(state["step"]) for state in engine.optimizer.state.values()} == {int(folder.name[5:11])}
 

@@ -2,15 +2,18 @@
 
 import errno
 import json
+import time
 
 import pytest
 
 from ckd_dist.config import walk
+from ckd_dist.files import write
 from ckd_dist.recipefile import load, save
 from ckd_dist.runfolder import LAYOUT, RunFolder
 from ckd_dist.studies import STUDIES
+from launch import lock
 from launch import run as command_line
-from launch.choose import absolute, choose
+from launch.choose import absolute, choose, find_recipe
 from launch.run import stages_until
 from launch.verdict import verdict
 
@@ -249,6 +252,40 @@ def test_a_full_disk_is_a_failure_that_says_what_to_do():
     words, code = verdict(OSError(errno.ENOSPC, "No space left on device", "/run/shard"))
     assert code == 1
     assert "make room" in words and "/run/shard" in words
+
+
+def test_status_of_a_run_at_work_elsewhere_says_how_far_what_is_saved_and_which_faults_were_met(tmp_path, capsys):
+    """A stage that trains, seen from a machine that only sees the folder; the recipe there says how often it saves."""
+    folder, now = RunFolder(tmp_path / "run"), time.time()
+    study, values = find_recipe(STUDIES, "tiny")
+    minutes = "teacher.labels.save_minutes"
+    save(load(study.recipe, values, ["extract.source=synthetic:100", f"{minutes}=30"]), folder.recipe)
+    assert "at work" not in call(capsys, "status", str(folder.root))[1]
+    write(lock.lock_file(folder), json.dumps({"pid": 7, "host": "elsewhere", "heartbeat": now}))
+    points = [(600, 1, {}), (60, 54, {"saved": 50.0}), (2, 59, {"loss": 0.5})]
+    lines = [json.dumps({"time": now - ago, "done": done, "total": 100, **more}) + "\n" for ago, done, more in points]
+    write(folder.progress("train_teacher"), "".join(lines))
+    write(lock.faults_file(lock.ray_folder(folder)), "".join(f"rank {n}: lost\n" for n in range(5)))
+    code, out, _ = call(capsys, "status", str(folder.root))
+    assert code == 0
+    lock.lock_file(folder).unlink()
+    left = call(capsys, "status", str(folder.root))[1].splitlines()[-1]
+    assert " ".join(left.split()) == "train_teacher was left at 59 of 100, step 50 is saved"
+    driver, far, saves, faults, *met = (line.split(maxsplit=1) for line in out.splitlines()[-7:])
+    assert " ".join(driver) == "process 7 on elsewhere is at work"
+    assert far[0] == "train_teacher" and far[1].startswith("59/100  59 %  10 s each")
+    assert "saved: step 50, 1 min" in " ".join(saves) and "next save in 2" in " ".join(saves)
+    assert faults[0] == "faults" and faults[1].startswith("5 so far, the last one ")
+    assert [" ".join(line) for line in met] == [f"rank {n}: lost" for n in (2, 3, 4)]
+
+
+def test_what_is_refused_for_want_of_room_changes_no_recipe_and_begins_nothing(tmp_path, capsys):
+    folder = RunFolder(tmp_path / "run")
+    assert call(capsys, "extract", "--run", str(folder.root), *TINY)[0] == 0
+    before = folder.recipe.read_bytes()
+    code, _, err = call(capsys, "pipeline", "--run", str(folder.root), *TINY, "teacher.workers.num=640")
+    assert code == 2 and "teacher asks for 640 workers" in err
+    assert folder.recipe.read_bytes() == before and not folder.stage("select").exists()
 
 
 def test_verify_finds_a_flipped_byte(tmp_path, capsys):

@@ -1,11 +1,13 @@
 """One driver a run folder; a stale lock is taken over; a signal saves where saving is possible."""
 
+import errno
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -50,16 +52,40 @@ def test_a_second_driver_is_refused_and_takes_over_when_the_first_was_killed(run
     assert not lock.lock_file(run).exists()
 
 
-@pytest.mark.parametrize("age, held", [(0, True), (lock.LOCK_SECONDS + 5, False)])
-def test_a_lock_of_another_host_holds_while_its_heart_beats(run, age, held):
+def test_a_lock_of_another_host_holds_while_its_heart_beats(run):
+    write_lock(run, pid=1, host="elsewhere", heartbeat=time.time())
+    assert lock.at_work(run) is not None
+    beat = threading.Timer(0.5, write_lock, [run], {"pid": 1, "host": "elsewhere", "heartbeat": time.time() + 1})
+    beat.start()
+    with pytest.raises(ValueError, match="elsewhere"), lock.hold(run):
+        pass
+    beat.join()
+
+
+@pytest.mark.parametrize("age", [0, 5])
+def test_a_driver_of_another_host_whose_heart_stands_still_is_dead(run, monkeypatch, age):
+    monkeypatch.setattr(lock, "LOCK_SECONDS", 2.0)
     write_lock(run, pid=1, host="elsewhere", heartbeat=time.time() - age)
-    assert (lock.at_work(run) is not None) == held
-    if held:
-        with pytest.raises(ValueError, match="elsewhere"), lock.hold(run):
-            pass
-    else:
-        with lock.hold(run):
-            pass
+    with lock.hold(run):
+        assert lock.at_work(run)["pid"] == os.getpid()
+
+
+def test_a_lock_that_another_driver_has_just_taken_is_put_back(run):
+    """Between the look at a stale lock and its removal somebody else may take it over."""
+    write_lock(run, pid=os.getpid(), host=socket.gethostname(), heartbeat=time.time())
+    lock._move_away(lock.lock_file(run))
+    assert lock.at_work(run)["pid"] == os.getpid()
+    assert [file.name for file in run.root.iterdir()] == ["driver.lock"]
+
+
+def test_a_driver_whose_run_was_taken_over_leaves_at_once_and_takes_nothing_along(run):
+    """As one that was frozen for a minute: the other one's lock stays."""
+    code = f"from launch import lock; lock.HEARTBEAT_SECONDS = 0.1\n{HOLD}"
+    frozen = subprocess.Popen([sys.executable, "-c", code, str(run.root)], stdout=subprocess.PIPE, text=True)
+    assert frozen.stdout.readline() == "held\n"
+    write_lock(run, pid=1, host="elsewhere", heartbeat=time.time())
+    assert frozen.wait(timeout=20) == lock.REQUEUE
+    assert lock.at_work(run)["host"] == "elsewhere"
 
 
 def test_a_torn_lock_counts_from_its_last_change(run):
@@ -112,9 +138,29 @@ def test_a_signal_raises_the_flag_where_a_stage_can_save_and_stops_where_it_cann
     assert not lock.stop_flag(run).exists()
 
 
-def test_a_flag_that_somebody_else_raised_asks_to_be_run_again(run):
+@pytest.mark.parametrize("later", [(), (signal.SIGUSR1,), (signal.SIGTERM,), (signal.SIGUSR1, signal.SIGTERM)])
+def test_a_flag_that_a_person_raised_does_not_ask_to_be_queued_again_whatever_signal_comes_later(run, later):
     run.root.mkdir()
-    with lock.Stop(run, print) as stop:
+    with lock.Stop(run, lambda words: None) as stop:
+        stop.can_save = True
         lock.stop_flag(run).touch()
-        assert stop.asked()
-        assert stop.stopped("").code == lock.REQUEUE
+        for number in later:
+            os.kill(os.getpid(), number)
+        assert stop.asked() and stop.stopped("").code == lock.INTERRUPTED
+
+
+def hiccup(file):
+    raise OSError(errno.ESTALE, "Stale file handle", str(file))
+
+
+def test_a_disk_that_hiccups_does_not_stop_the_heart(run, monkeypatch):
+    """Nor the look whether somebody has taken over."""
+    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.05)
+    with lock.hold(run):
+        file, whole = lock.lock_file(run), lock._read_lock
+        monkeypatch.setattr(lock, "_read_lock", hiccup)
+        time.sleep(0.3)
+        monkeypatch.setattr(lock, "_read_lock", whole)
+        first = json.loads(file.read_text())["heartbeat"]
+        time.sleep(0.3)
+        assert json.loads(file.read_text())["heartbeat"] > first

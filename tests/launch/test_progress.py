@@ -1,8 +1,10 @@
 """The progress file: few lines, whole lines, the last always; rates start afresh with every phase."""
 
+import doctest
 import math
 
-from ckd_dist.progress import Point, Rate, Tracker, describe, last, read
+from ckd_dist import progress
+from ckd_dist.progress import Point, Rate, Tracker, describe, describe_saves, last, read
 
 
 def test_calls_close_together_write_one_line_and_the_end_is_always_written(tmp_path):
@@ -55,3 +57,32 @@ def test_the_rate_is_that_of_the_current_phase():
 
 def test_a_point_without_time_or_total_is_said_without_a_rate():
     assert describe(Rate().add(Point(0, 0, 0, {}))) == "0/0"
+
+
+def test_doctests():
+    assert doctest.testmod(progress).failed == 0
+
+
+def told(*points):
+    rate = Rate()
+    for point in points:
+        rate.add(point)
+    return rate
+
+
+def test_the_next_save_counts_from_the_last_one_or_from_the_phase_s_start():
+    start, saved = Point(0, 1, 100, {}), Point(60, 12, 100, {"saved": 10})
+    assert (
+        describe_saves(told(start), 120, 15)
+        == "last step 2 min ago; nothing saved yet; next save in 13 min at the latest"
+    )
+    said = "last step 1 min ago; saved: step 10, 1 min ago; next save in 14 min at the latest"
+    assert describe_saves(told(start, saved), 120, 15) == said
+    assert describe_saves(told(start, saved), 960, 15).endswith("15 min ago; the next save is due")
+    assert describe_saves(told(start, saved), 90, None) == "last heard of 30 s ago"
+
+
+def test_a_save_stands_after_a_fault_and_not_in_the_next_phase():
+    saved = Point(60, 12, 100, {"saved": 10})
+    assert "saved: step 10, 2 min ago" in describe_saves(told(saved, Point(180, 11, 100, {})), 180, 15)
+    assert "nothing saved yet" in describe_saves(told(saved, Point(180, 1, 50, {})), 180, 15)

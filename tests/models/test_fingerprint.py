@@ -1,12 +1,14 @@
 """A fingerprint changes with what decides the logits, and with nothing else."""
 
+import hashlib
 import json
 import shutil
 
 import pytest
 
+from ckd_dist.models import fingerprint as module
 from ckd_dist.models.export import export_teacher
-from ckd_dist.models.fingerprint import fingerprint, fingerprint_tokenizer
+from ckd_dist.models.fingerprint import fingerprint, fingerprint_tokenizer, hash_once, known_hashes, learn_hashes
 from ckd_dist.models.teacher import build_classifier
 from tests.models.small import ADAPTER, NAMES
 
@@ -68,3 +70,17 @@ def test_tokenizers_differ(teacher_base, student_base):
 def test_a_folder_without_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match="no safetensors"):
         fingerprint(tmp_path)
+
+
+def test_what_another_process_has_hashed_is_not_read_again(tmp_path, monkeypatch):
+    file, link = tmp_path / "model.safetensors", tmp_path / "link.safetensors"
+    file.write_bytes(b"weights")
+    link.symlink_to(file)
+    mark, known = hash_once(file), known_hashes()
+    monkeypatch.setattr(module, "_hashes", {})
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("a file was read"))
+    learn_hashes(json.loads(json.dumps(known)))
+    assert hash_once(file) == hash_once(link) == mark
+    monkeypatch.undo()
+    file.write_bytes(b"Weights")
+    assert hash_once(file) != mark

@@ -68,3 +68,11 @@ def test_a_model_on_the_meta_device_has_shapes_alone():
     shapes = {name: tensor.shape for name, tensor in meta_model(config).state_dict().items()}
     assert shapes == {name: tensor.shape for name, tensor in BertModel(config).state_dict().items()}
     assert all(tensor.is_meta for tensor in meta_model(config).state_dict().values())
+
+
+def test_weights_go_to_their_device_and_not_by_way_of_the_cpu(student_base):
+    """The meta device stands for a GPU: a model that is made on the CPU would have to be moved there."""
+    config = classifier_config(student_base, NAMES)
+    with seeded(3):
+        model = load_model(student_base, config, CLASS_HEAD, LoadOptions(device="meta", fresh=FRESH))
+    assert all(parameter.is_meta for parameter in model.parameters())

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from subprocess import PIPE
@@ -20,7 +21,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ckd_dist.softlabels.errors import DiskError, ShardError
+from ckd_dist.mistakes import is_mistake
+from ckd_dist.softlabels.errors import DiskError, LabelerFault, ShardError
 from ckd_dist.softlabels.generate import finish, generate, missing
 from ckd_dist.softlabels.read import LabelStream, read_labels
 from tests.data import ROOT
@@ -151,11 +153,11 @@ def test_poison_shard_is_set_aside_without_a_word_of_the_record(tmp_path):
     def poisoned(ids):
         tried.append(ids)
         if ids[0] == plan.sample_ids_of(2)[0]:
-            raise RuntimeError("cannot read 'Mr Canary has sepsis'")
+            raise ValueError("cannot read 'Mr Canary has sepsis'")
         return teacher(ids)
 
     with pytest.raises(
-        ShardError, match=r"1 shards could not be labelled.*shard-00002 \(3 attempts, RuntimeError at"
+        ShardError, match=r"1 shards could not be labelled.*shard-00002 \(3 attempts, ValueError at"
     ) as e:
         generate(plan, tmp_path, range(plan.num_shards), poisoned)
     assert len(tried) == plan.num_shards + 2 and missing(tmp_path, plan) == [2]
@@ -188,6 +190,68 @@ def test_shard_that_fails_once_is_tried_again(tmp_path):
     finish(tmp_path, plan)
     audit(plan.folder(tmp_path), plan)
     assert json.loads((plan.folder(tmp_path) / "shard-00000.json").read_text())["attempt"]["attempt"] == 2
+
+
+class Failing:
+    """A teacher that raises the same whenever it is asked, or the first few times."""
+
+    def __init__(self, error: Exception, times: int = 10**9):
+        self.error, self.times, self.asked = error, times, 0
+
+    def __call__(self, ids):
+        self.asked += 1
+        if self.asked <= self.times:
+            raise self.error
+        return teacher(ids)
+
+
+GPU, STALE = RuntimeError("CUDA error: uncorrectable ECC error"), OSError(errno.ESTALE, "Stale file handle")
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(("fault", "tries"), [(GPU, 1), (STALE, 2), (TimeoutError(), 2), (FULL, 1)])
+def test_a_machine_s_fault_leaves_as_it_is_and_sets_no_shard_aside(tmp_path, fault, tries):
+    """A fresh worker may do better: a GPU that is lost would fail shard after shard in this process."""
+    plan, failing = plan_of(), Failing(fault)
+    with pytest.raises(type(fault)) as raised:
+        generate(plan, tmp_path, range(plan.num_shards), failing)
+    assert raised.value is fault and failing.asked == tries
+    assert not list(plan.folder(tmp_path).glob("*.error.json")) and len(missing(tmp_path, plan)) == plan.num_shards
+
+
+def test_a_file_system_that_hiccups_once_costs_one_try(tmp_path):
+    plan = plan_of()
+    generate(plan, tmp_path, range(plan.num_shards), Failing(STALE, times=1))
+    finish(tmp_path, plan)
+    audit(plan.folder(tmp_path), plan)
+
+
+def test_a_disk_that_cannot_be_written_is_no_mistake_of_the_shard(tmp_path, monkeypatch):
+    """It fails for as long as three tries of a shard would take, and is whole again for what tells of them."""
+    plan, fsync, errors = plan_of(), os.fsync, iter([errno.EIO] * 3)
+    plan.save(tmp_path)
+
+    def broken(descriptor):
+        if code := next(errors, None):
+            raise OSError(code, os.strerror(code))
+        return fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        generate(plan, tmp_path, range(plan.num_shards), teacher)
+    monkeypatch.undo()
+    assert raised.value.errno == errno.EIO and not is_mistake(raised.value)
+    assert not list(plan.folder(tmp_path).glob("*.error.json"))
+
+
+@pytest.mark.parametrize("words", ["cannot read 'Mr Canary has sepsis'", "Canary: eccentric hypertrophy, a driver"])
+def test_a_stranger_s_exception_leaves_without_a_word_of_the_record(tmp_path, words):
+    """It may be the machine's, so it is no mistake; words that a machine has too may be those of a note."""
+    plan, failing = plan_of(), Failing(RuntimeError(words))
+    with pytest.raises(LabelerFault, match=r"shard-00002 could not be labelled: RuntimeError at test_generate.py") as e:
+        generate(plan, tmp_path, [2], failing)
+    assert failing.asked == 1 and not is_mistake(e.value)
+    assert "Canary" not in "".join(traceback.format_exception(e.value))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

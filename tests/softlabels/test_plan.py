@@ -1,11 +1,13 @@
 """A plan is what decides the labels, and nothing else."""
 
+import errno
 import stat
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ckd_dist.mistakes import is_mistake
 from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.plan import Plan, make_plan
 from tests.softlabels.fakes import NAMES, SOURCE, plan_of
@@ -76,6 +78,20 @@ def test_changed_plan_is_refused_and_damaged_rows_are_healed(tmp_path):
         plan.save(tmp_path)
     with pytest.raises(ShardError, match="no soft-label plan"):
         Plan.open(tmp_path, "0" * 16)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "rows.safetensors"])
+def test_a_plan_that_the_system_cannot_read_is_no_mistake_and_a_missing_one_is(tmp_path, name):
+    """The memory of a process can be opened and, at its beginning, not be read: a real EIO."""
+    plan = plan_of()
+    file = plan.save(tmp_path) / name
+    file.unlink()
+    with pytest.raises(ShardError, match=name):
+        Plan.open(tmp_path, plan.plan_hash)
+    file.symlink_to("/proc/self/mem")
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        Plan.open(tmp_path, plan.plan_hash)
+    assert raised.value.errno == errno.EIO and not is_mistake(raised.value)
 
 
 def test_impossible_plans_are_refused():

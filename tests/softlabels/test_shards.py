@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ckd_dist.mistakes import is_mistake
 from ckd_dist.softlabels.errors import ShardError
 from ckd_dist.softlabels.generate import finish, generate, missing
-from ckd_dist.softlabels.read import LabelStream, read_labels
+from ckd_dist.softlabels.read import LabelStream, open_plan, read_labels
 from ckd_dist.softlabels.shards import Shard, file_name, is_done, offsets_of, open_shard, write_shard
 from tests.softlabels.fakes import NAMES, SOURCE, TEACHER, plan_of, teacher
 
@@ -29,7 +30,7 @@ def test_write_read_equal(tmp_path, dtype):
     plan = plan_of(dtype=dtype)
     labelled(tmp_path, plan)
     for given in (plan, plan.plan_hash):
-        sample_id_N, logits_NK = read_labels(tmp_path, given, NAMES, TEACHER)
+        sample_id_N, logits_NK = read_labels(tmp_path, given, NAMES)
         np.testing.assert_array_equal(sample_id_N, plan.sample_id_N)
         np.testing.assert_array_equal(logits_NK, teacher(plan.sample_id_N).astype(dtype))
         assert logits_NK.dtype == dtype
@@ -65,6 +66,18 @@ def test_set_without_index_is_invisible(tmp_path):
     read_labels(tmp_path, plan, NAMES)
 
 
+@pytest.mark.parametrize("name", ["index.json", "shard-00001.json"])
+def test_a_set_that_the_system_cannot_read_is_no_mistake(tmp_path, name):
+    """A process's own memory, read at its beginning, is a real EIO."""
+    plan = plan_of()
+    file = labelled(tmp_path, plan) / name
+    file.unlink()
+    file.symlink_to("/proc/self/mem")
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        read_labels(tmp_path, plan, NAMES)
+    assert not is_mistake(raised.value)
+
+
 def test_crash_between_file_and_manifest_leaves_the_shard_missing(tmp_path):
     plan = plan_of()
     folder = labelled(tmp_path, plan)
@@ -89,8 +102,9 @@ def test_other_label_columns_are_refused(tmp_path):
 def test_another_teacher_is_refused(tmp_path):
     plan = plan_of()
     labelled(tmp_path, plan)
+    assert open_plan(tmp_path, plan, NAMES, TEACHER).plan_hash == plan.plan_hash
     with pytest.raises(ShardError, match="was labelled by teacher abab"):
-        read_labels(tmp_path, plan, NAMES, "cd" * 32)
+        open_plan(tmp_path, plan, NAMES, "cd" * 32)
 
 
 def empty(file):

@@ -190,16 +190,18 @@ def column_names(width: int) -> list[str]:
 class EmbeddingWorker:
     """One process with all embeddings; a model is loaded when it is first needed.  Publishing twice is harmless."""
 
-    def __init__(self, run: ConceptsRun, settings: EmbeddingOptions, device: str) -> None:
-        self.run, self.settings, self.device = run, settings, device
+    def __init__(self, run: ConceptsRun, settings: EmbeddingOptions, planned: Mapping[str, Plan], device: str) -> None:
+        """planned: by `plan_vectors`."""
+        self.run, self.settings, self.planned, self.device = run, settings, planned, device
         self.sources = sources_of(run, settings)
-        self.plans = plan_vectors(run, settings, self.sources)
+        for name, plan in planned.items():
+            plan.check_teacher(self.sources[name].fingerprint, f"embedding {name}")
         self.phrases = np.array(phrases_of(run, settings.phrases), dtype=object)
         self.loaded: tuple[str, Embedder] | None = None
 
     def do(self, number: int) -> None:
         """Embed the phrases of shard `number`, counted through all plans."""
-        name, plan, shard = find(self.plans, number)
+        name, plan, shard = find(self.planned, number)
         generate(plan, self.run.softlabels, [shard], partial(self._embed, settings_of(self.settings, name)))
 
     def _embed(self, settings: LocalModel | ServedModel, rows: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:

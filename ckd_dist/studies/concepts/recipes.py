@@ -80,7 +80,7 @@ def concepts_eicu() -> ConceptRecipe:
 
 def concepts_two_sites() -> ConceptRecipe:
     """Compare a 7B model's vectors, its student's and codes between two systems: --source A=mimic3:DIR,B=eicu:DIR."""
-    gpu = Workers(num=8, cpus=8, gpus=1)
+    gpu = Workers(num=0, cpus=8, gpus=1)  # 0: all that the cluster has
     qwen = TextModel(name="Qwen2.5-7B", base="Qwen/Qwen2.5-7B", pooling="mean", dtype="bfloat16", whiten=256)
     bert = TextModel(name="PubMedBERT", base="NeuML/pubmedbert-base-embeddings")
     return ConceptRecipe(

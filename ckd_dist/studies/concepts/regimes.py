@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ckd_dist.splitmix import mix
+from ckd_dist.splitmix import hashes_of
 
 Regime = Literal["local", "shared", "frozen", "full", "thawed", "pooled", "adversarial"]
 TUNED: tuple[Regime, ...] = ("frozen", "full", "thawed")  # they start from a source model and train it
@@ -65,6 +65,6 @@ def training_cases(
 
 def subset(rows: np.ndarray, subject_N: np.ndarray, num: int, seed: int) -> np.ndarray:
     """Choose `num` rows, subject after subject in an order of `seed`; fewer are always a part of more.  Sorted."""
-    subject = subject_N[rows].astype(np.int64).view(np.uint64)
-    order = np.lexsort((rows, subject, mix(subject ^ mix(np.array([seed], np.uint64)))))
+    subject = subject_N[rows]
+    order = np.lexsort((rows, subject, hashes_of(subject, seed)))
     return np.sort(rows[order[:num]])

@@ -59,7 +59,8 @@ def of_transfer(recipe: ConceptRecipe, run: ConceptsRun) -> Size:
         return Size()
     names = list(readable(recipe))
     experiments, _ = list_experiments(grid_of(recipe), names, read_cases(run).num_train)
-    return Size(f"{len(experiments):,} experiments, {recipe.grid.workers.num:,} at once")
+    at_once = f", {recipe.grid.workers.num:,} at once" if recipe.grid.workers.num else ""
+    return Size(f"{len(experiments):,} experiments{at_once}")
 
 
 def of_evaluate(recipe: ConceptRecipe, run: ConceptsRun) -> Size:

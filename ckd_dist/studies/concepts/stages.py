@@ -26,7 +26,7 @@ from ckd_dist.record import read
 from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import FEWEST_SUBJECTS, check_columns
 from ckd_dist.softlabels.plan import Plan
-from ckd_dist.softlabels.plans import finish_all, still_missing, sums
+from ckd_dist.softlabels.plans import finish_all, open_all, still_missing, sums
 from ckd_dist.studies.concepts.cases.built import JoinOptions
 from ckd_dist.studies.concepts.cases.kept import account_of
 from ckd_dist.studies.concepts.cases.options import CaseOptions
@@ -120,12 +120,13 @@ def missing_vectors(context: Context) -> list[int]:
     """Return the shards of vectors that are not there yet, of all embeddings."""
     readable(context.recipe)  # a finished read has not looked at other names
     make_tiny_bases(context.run, embeddings(context.recipe))
-    return still_missing(context.run.softlabels, planned_vectors(context))
+    return still_missing(context.run.softlabels, planned_vectors(context), context.digest())
 
 
 def embedding_worker(context: Context, device: str) -> EmbeddingWorker:
     """phrases -> shards of vectors: return one worker with every embedding."""
-    return EmbeddingWorker(context.run, embeddings(context.recipe), device)
+    planned = open_all(context.run.softlabels, context.digest())
+    return EmbeddingWorker(context.run, embeddings(context.recipe), planned, device)
 
 
 def finish_vectors(context: Context) -> Outcome:

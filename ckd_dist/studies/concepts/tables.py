@@ -20,7 +20,7 @@ import safetensors
 import safetensors.numpy
 
 from ckd_dist.files import write
-from ckd_dist.splitmix import mix
+from ckd_dist.splitmix import hashes_of, mix
 
 ONE_HOT, RANDOM = "one-hot", "random"  # embeddings that no model makes: no table at all, and a random one
 
@@ -106,7 +106,7 @@ def random_table(keys_V: np.ndarray, width: int, seed: int) -> Table:
 
 def draw(keys_V: np.ndarray, width: int, seed: int) -> np.ndarray:
     """Draw standard normal numbers that are a function of key, column and seed alone, float32 [V, width]."""
-    start_V = mix(np.asarray(keys_V, np.int64).view(np.uint64) ^ mix(np.array([seed], np.uint64)))
+    start_V = hashes_of(keys_V, seed)
     with np.errstate(over="ignore"):
         hash_VD = mix(start_V[:, None] + mix(np.arange(width, dtype=np.uint64))[None, :])
     from scipy.special import ndtri  # not above: what a recipe is made of imports this module, and --help waits

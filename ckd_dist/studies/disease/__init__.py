@@ -8,7 +8,7 @@ from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Command, RunDataset, Stage, Study
 
 STAGES, PROMPTS = f"{__name__}.stages", f"{__name__}.prompt_stage"
-SIZE, FROM_RUN = f"{__name__}.size", f"{__name__}.from_run"
+SIZE, IDENTITY = f"{__name__}.size", f"{__name__}.from_run_identity"
 
 CODES = ("events/metadata/codes.parquet",)
 BASE = ("base", "revision", "tiny")
@@ -75,7 +75,7 @@ STUDY = Study(
             ),
             sources=("teacher.base",),
             reads={"extract": CODES, "select": ()},
-            shaped_by=f"{FROM_RUN}:prompts_shaped_by",
+            shaped_by=f"{IDENTITY}:prompts_shaped_by",
             size=f"{SIZE}:of_teacher_prompts",
         ),
         Stage(
@@ -101,13 +101,13 @@ STUDY = Study(
         ),
         Stage(
             "validate_teacher",
-            f"{STAGES}:VALIDATE",
+            f"{__name__}.validate_stage:VALIDATE",
             "Teacher's predictions on labelled tuning pairs: its temperature, and whether it has something to teach.",
             part="label",
             runs="jobs",
             fields=("label", "student.labelled"),
             reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": ()},
-            shaped_by=f"{FROM_RUN}:labels_shaped_by",
+            shaped_by=f"{IDENTITY}:labels_shaped_by",
             needed=has_predictions,
             size=f"{SIZE}:of_validation",
         ),
@@ -119,7 +119,7 @@ STUDY = Study(
             runs="jobs",
             reads={"select": (), "prompt_teacher": OF_TEACHER, "train_teacher": (), "validate_teacher": JUDGED},
             sources=("label.import_from",),
-            shaped_by=f"{FROM_RUN}:labels_shaped_by",
+            shaped_by=f"{IDENTITY}:labels_shaped_by",
             size=f"{SIZE}:of_labels",
         ),
         Stage(
@@ -128,9 +128,14 @@ STUDY = Study(
             "Soft labels to student, data-parallel on Ray workers.",
             part="student",
             runs="ranks",
-            fields=("student", "select", "extract.code_map", *STUDENT_TEXT),  # its folder says how to read new patients
+            fields=(  # its folder says how to read new patients
+                "student",
+                "select",
+                "extract.code_map",
+                "extract.synthetic_codes",
+                *STUDENT_TEXT,
+            ),
             reads={
-                "extract": CODES,
                 "select": (),
                 "prompt_teacher": (*KNOWLEDGE, "base/teacher/*"),
                 "prompt_student": OF_STUDENT,
@@ -154,7 +159,7 @@ STUDY = Study(
                 "label": (*SHARDS, NUMBERS),
             },
             sources=("student.base",),
-            shaped_by=f"{FROM_RUN}:experiments_shaped_by",
+            shaped_by=f"{IDENTITY}:experiments_shaped_by",
             needed=has_experiments,
             size=f"{SIZE}:of_experiments",
         ),
@@ -185,7 +190,7 @@ STUDY = Study(
         ),
     ),
     run_folder=DiseaseRun,
-    check=f"{FROM_RUN}:check_teacher_run",
+    check=f"{__name__}.checks:check_run",
     dataset=RunDataset(f"{__name__}.dataset:rows_of", ("select", "prompt_teacher", "prompt_student", "label")),
     commands=(
         Command(

@@ -14,9 +14,9 @@ from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import ExperimentOptions, budgets_of
 from ckd_dist.studies.disease.held_out import read_held_out, read_labelled
 from ckd_dist.studies.disease.report.claims import check_claims
-from ckd_dist.studies.disease.report.experiments import ExperimentTables, compare_variants
-from ckd_dist.studies.disease.report.helps import as_text
+from ckd_dist.studies.disease.report.experiments import ExperimentTables, compare_variants, score_all
 from ckd_dist.studies.disease.report.measure import held_out_size
+from ckd_dist.studies.disease.report.terminal import as_text
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 
 
@@ -36,19 +36,24 @@ def experiment_tables(recipe: Any, run: DiseaseRun) -> ExperimentTables | None:
     draws = resample(held_out.subject_N, settings.bootstrap_draws, settings.seed)
     size = held_out_size(held_out, len(held_out.label_names))
     budgets = budgets_of(values_of(recipe.experiments, ExperimentOptions))
-    tables = compare_variants(results, budgets, held_out.labels_NK, draws, finished.costs, enough=not size.too_small)
-    remark = own_teacher(recipe) if any(budgets) else ""
+    scores = score_all(results, held_out.labels_NK, draws)
+    tables = compare_variants(scores, budgets, finished.costs["idle_share"], enough=not size.too_small)
+    remark = taught_here(recipe, finished.numbers["teacher_learned_here"]) if any(budgets) else ""
     tables = replace(tables, remark=remark, advice=None if remark else tables.advice)
-    return replace(tables, checked=check_claims(recipe.experiments.claims, tables))
+    checked = check_claims(recipe.experiments.claims, scores, budgets[0], tables.unclaimed)
+    return replace(tables, checked=checked)
 
 
-def own_teacher(recipe: Any) -> str:
-    """Say that the teacher is this hospital's own, where it is: then a budget is not all that a student learns from."""
-    if not has_teacher(recipe) or recipe.label.from_run is not None:
+def taught_here(recipe: Any, learned_here: bool) -> str:
+    """Say that the teacher learned from this hospital's patients, where it did: then a budget is not all."""
+    if not learned_here:
         return ""
-    most = recipe.teacher.labelled.train
-    whose = "every training patient" if most is None else f"other patients too (teacher.labelled.train={most:g})"
-    return f"The teacher is this run's own and saw the labels of {whose}, whatever a budget says: there is no advice."
+    teacher = "The other run's teacher learned from patients of this run"
+    if has_teacher(recipe):
+        most = recipe.teacher.labelled.train
+        whose = "every training patient" if most is None else f"its own choice (teacher.labelled.train={most:g})"
+        teacher = f"The teacher is this run's own and saw the labels of {whose}"
+    return f"{teacher}, whatever a budget says: there is no advice."
 
 
 def compare(recipe: Any, run: DiseaseRun) -> str:

@@ -21,6 +21,7 @@ from ckd_dist.config import (
     redeclared,
     what,
 )
+from ckd_dist.report.compare import LEAST_SEEDS
 from ckd_dist.schema import FEWEST_SUBJECTS
 from ckd_dist.studies.disease.claims import Claim
 from ckd_dist.studies.disease.variants import Name
@@ -128,8 +129,10 @@ class Label(LabelPart):
     """Settings of teacher -> soft labels."""
 
     import_from: str | None = what(None, "soft-label JSON file in CKD-EHR's form, in place of a teacher's soft labels")
-    from_run: RunPath | None = how(  # the teacher in it is what decides, wherever the folder lies: teacher.py
-        None, "folder of another run of this study, whose teacher labels in place of the run's own"
+    from_run: RunPath | None = how(  # the teacher in it is what decides, wherever it lies: from_run_identity.py
+        None,
+        "folder of another run of this study, whose teacher labels in place of the run's own; the teacher "
+        "shapes the result, wherever the folder lies",
     )
     dtype: Literal["float32", "float16"] = what("float32", "precision of stored logits")
     temperature: Literal["none", "scalar", "per_label"] = what(
@@ -172,7 +175,9 @@ class Experiments:
         (), "labelled training subjects, a table of the report each; none: as student.labelled says"
     )
     controls: Literal["first", "all"] = what("first", "budgets at which controls are trained: the first alone, or all")
-    seeds: int = what(3, "seeds of every variant: of weights, order and labelled subjects; a claim needs 3", ge=1)
+    seeds: int = what(
+        3, f"seeds of every variant: of weights, order and labelled subjects; a claim needs {LEAST_SEEDS}", ge=1
+    )
     claims: tuple[Claim, ...] = how((), "what the first budget is expected to show; none: nothing is promised")
     workers: Workers = how(Workers(), "independent workers, an experiment at a time each")
 

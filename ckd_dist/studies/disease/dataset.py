@@ -17,10 +17,10 @@ from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.read import MappedLabels
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.from_run import teachers_of
-from ckd_dist.studies.disease.label import open_plans
 from ckd_dist.studies.disease.rows import read_hard
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import seen_by
+from ckd_dist.studies.disease.soft_labels import open_plans
 
 
 def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
@@ -46,7 +46,7 @@ def rows_of(recipe: DiseaseRecipe, run: DiseaseRun, split: str) -> Rows:
             "sample_id": ids,
             "subject_id": samples["subject_id"][here],
             "prompt": teacher["text"],
-            "answer": teacher["answer"],
+            "answer": pl.select(pl.when(pl.Series(known)).then(teacher["answer"])).to_series(),
             "text": student["text"],
             "labels": vectors(hard),
             "known": pa.array(known),
@@ -66,7 +66,9 @@ def features_of(names: list[str]) -> Features:
             "sample_id": Value("int64"),
             "subject_id": Value("int64"),
             "prompt": Value("string"),  # the teacher's, with its chat template
-            "answer": Value("string"),  # what a language model is taught to say to it; null: unlabelled
+            "answer": Value(
+                "string"
+            ),  # what a language model is taught to say to it; null: unlabelled, or hidden from the student
             "text": Value("string"),  # the student's
             "labels": soft_feature(len(names)),  # 0 or 1 of every disease; 0 where nobody knows
             "known": Value("bool"),  # false: no next visit, or its labels are hidden: `labels` say nothing

@@ -19,7 +19,7 @@ from ckd_dist.studies.disease.prompts.write import PromptOptions
 from ckd_dist.studies.disease.runfolder import CALIBRATION, KNOWLEDGE, READING
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "numpy", "scikit-learn")
-FEW_PAIRS = 100  # of tuning; fewer fit no temperature or threshold that can be trusted
+FEW_TUNING_PAIRS = 100  # fewer fit no temperature or threshold that can be trusted
 PARTS = {"history": "earlier visits", "efficacies": "efficacies of treatments", "drugs": "medications"}
 UNUSUAL_CODES = {
     "num_unknown": "are in no table",
@@ -59,8 +59,12 @@ def provenance_of(
     """
     shown = result_fields(recipe)
     if other:
-        shown |= {name: value for name, value in result_fields(other.recipe).items() if name.startswith("teacher.")}
-    notes = [*notes_of(recipe, selected, num_tuning_pairs), *setting_of(recipe, seen)]
+        theirs = result_fields(other.recipe)
+        shown |= {name: value for name, value in theirs.items() if name.startswith("teacher.")}
+        read = {name: value for name, value in theirs.items() if name.startswith("prompt.") and "student" not in name}
+        shown |= {f"{name} (of the teacher)": value for name, value in read.items() if shown[name] != value}
+    teachers = other.recipe if other else recipe
+    notes = [*notes_of(recipe, teachers, selected, num_tuning_pairs), *setting_of(recipe, teachers, seen)]
     return Provenance(
         title=recipe.name,
         source=title_of(recipe.extract.source, SOURCES),
@@ -71,8 +75,11 @@ def provenance_of(
     )
 
 
-def notes_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int) -> list[str]:
-    """List what a reader of the report must know beside its numbers, a sentence each."""
+def notes_of(recipe: DiseaseRecipe, teachers: DiseaseRecipe, selected: dict, num_tuning_pairs: int) -> list[str]:
+    """List what a reader of the report must know beside its numbers, a sentence each.
+
+    teachers: the recipe of the run whose teacher labels.
+    """
     sentences = [
         f"{len(absent)} of the labels never occur in {split} and are left out of its macro scores."
         for split, absent in selected["absent"].items()
@@ -82,32 +89,37 @@ def notes_of(recipe: DiseaseRecipe, selected: dict, num_tuning_pairs: int) -> li
     for kind, fault in UNUSUAL_CODES.items():
         if counts[kind]:
             sentences.append(f"{counts[kind]} of {counts['num_codes']} different diagnosis codes {fault}.")
-    if num_tuning_pairs < FEW_PAIRS:
+    if num_tuning_pairs < FEW_TUNING_PAIRS:
         sentences.append(
             f"Temperatures and thresholds were fitted on {num_tuning_pairs} tuning pairs: too few to trust them."
         )
     if recipe.label.import_from:
         sentences.append("Soft labels were imported, so there is no teacher to compare with.")
-    if recipe.teacher.folds > 1:
+    if (folds := teachers.teacher.folds) > 1:
         sentences.append(
-            f"Each of {recipe.teacher.folds} teachers labelled the subjects of its fold and learned from those of the "
+            f"Each of {folds} teachers labelled the subjects of its fold and learned from those of the "
             "others; of tuning and held_out too, so the row of the teacher is about all of them together."
         )
     if recipe.student.hard_baseline:
         sentences.append(
-            "The student without distillation read as many rows as the distilled one, of labelled visits alone."
+            "The student of hard labels alone read as many rows as the distilled one, of labelled visits alone."
         )
     return sentences
 
 
-def setting_of(recipe: DiseaseRecipe, seen: Sequence[str]) -> list[str]:
-    """List what the recipe hides from whom, a sentence each; small counts are not shown."""
+def setting_of(recipe: DiseaseRecipe, teachers: DiseaseRecipe, seen: Sequence[str]) -> list[str]:
+    """List what is hidden from whom, a sentence each; small counts are not shown.
+
+    teachers: the recipe of the run whose teacher labels, as which it reads.
+    """
     sentences = [
         f"{sentence[0].upper()}{masked(sentence[1:])}; every label of held_out is scored." for sentence in seen
     ]
-    if parts := recipe.prompt.teacher_only:
-        whose = "of another subject's visit, as a control" if recipe.prompt.teacher_permuted else "of the same visit"
-        sentences.append(f"The teacher alone reads {', '.join(PARTS[part] for part in parts)}: {whose}.")
+    permuted = teachers.prompt.teacher_only if teachers.prompt.teacher_permuted else ()
+    alone = [part for part in recipe.prompt.teacher_only if part not in permuted]
+    for parts, whose in ((alone, "of the same visit"), (permuted, "of another subject's visit, as a control")):
+        if parts:
+            sentences.append(f"The teacher alone reads {', '.join(PARTS[part] for part in parts)}: {whose}.")
     return sentences
 
 

@@ -26,11 +26,11 @@ from ckd_dist.models.predict import load_classifier
 from ckd_dist.report.calibrate import fit_calibration
 from ckd_dist.schedule import epochs_as_long
 from ckd_dist.softlabels.stream import eval_slots
+from ckd_dist.studies.disease.fit import fit_labels
 from ckd_dist.studies.disease.rows import disease_task, distilled_task, read_hard
 from ckd_dist.studies.disease.runfolder import CALIBRATION, DiseaseRun
 from ckd_dist.studies.disease.seen import Seen
 from ckd_dist.studies.disease.task import DiseaseTask
-from ckd_dist.studies.disease.teach import fit_labels
 from ckd_dist.world import World
 
 SoftLabels = Mapping[str, tuple[np.ndarray, np.ndarray]]  # split -> sample_id_N in plan order, the teacher's logits_NK

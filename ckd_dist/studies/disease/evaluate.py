@@ -21,12 +21,12 @@ from ckd_dist.report.predictions import write_meds
 from ckd_dist.report.timing import Timing, measure
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease.held_out import read_labelled
-from ckd_dist.studies.disease.label import plans_of, read_soft_labels
 from ckd_dist.studies.disease.report.baselines import predict_by_baselines
 from ckd_dist.studies.disease.report.results import Model
 from ckd_dist.studies.disease.rows import read_table
 from ckd_dist.studies.disease.runfolder import CALIBRATION, DiseaseRun
 from ckd_dist.studies.disease.seen import Seen, read_samples
+from ckd_dist.studies.disease.soft_labels import open_plans, read_in_order
 from ckd_dist.studies.disease.teacher import Teachers
 
 MICRO_TOKENS = 8192
@@ -37,12 +37,12 @@ def score_models(
     students: Mapping[str, Path],
     teachers: Teachers,
     plans: Mapping[str, str],
-    synthetic: bool,
+    law_known: bool,
     seen: Seen,
 ) -> list[Model]:
     """Score baselines, students, teacher and oracle on held_out, calibrated on tuning.
 
-    students: name -> folder.  plans: name -> plan hash of soft labels.  synthetic: whether the law is known.  seen:
+    students: name -> folder.  plans: name -> plan hash of soft labels.  law_known: whether the oracle is.  seen:
     labels of the student's hospital, by which baselines and calibrations are fitted.
     """
     names = run.label_names()
@@ -56,14 +56,11 @@ def score_models(
     for name, folder in students.items():
         calibration = Calibration.load(folder / CALIBRATION, names)
         models.append(_model(name, "student", calibration, predictor(run, folder, "student")(held_out.rows)))
-    if plans_of(plans, "held_out"):
-        tuning_NK = np.zeros((0, len(names)))
-        if plans_of(plans, "tuning"):
-            tuning_NK = _teacher_logits(run, teachers, plans, "tuning")[tuning.rows]
+    if by_teacher := open_plans(run, teachers, plans, "held_out"):
+        tuning_NK = read_in_order(run, open_plans(run, teachers, plans, "tuning"))[tuning.rows]
         calibration = fit_calibration(tuning_NK, tuning.hard_NK, names)
-        held_out_NK = _teacher_logits(run, teachers, plans, "held_out")[held_out.rows]
-        models.append(_model("teacher", "teacher", calibration, held_out_NK))
-    if synthetic and law.COLUMN.keys() >= set(names):  # the law knows nothing of a user's own labels
+        models.append(_model("teacher", "teacher", calibration, read_in_order(run, by_teacher)[held_out.rows]))
+    if law_known:
         models.append(_oracle(samples["tuning"][tuning.rows], tuning.hard_NK, rows, names))
     return models
 
@@ -106,12 +103,6 @@ def _model(name: str, role: str, calibration: Calibration, logits_NK: np.ndarray
     """Return a model's calibrated predictions."""
     probabilities_NK = calibration.probabilities(logits_NK)
     return Model(name, role, probabilities_NK, calibration.bits(probabilities_NK))
-
-
-def _teacher_logits(run: DiseaseRun, teachers: Teachers, plans: Mapping[str, str], split: str) -> np.ndarray:
-    """Read the teachers' logits in the order of the split's tables."""
-    sample_id_N, logits_NK = read_soft_labels(run, teachers, plans, split)
-    return logits_NK[np.argsort(sample_id_N)]
 
 
 def _oracle(tuning: pl.DataFrame, tuning_NK: np.ndarray, rows: pl.DataFrame, names: list[str]) -> Model:

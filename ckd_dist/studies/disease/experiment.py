@@ -1,57 +1,34 @@
 """Do one experiment: train the student as its variant says, or fit its baseline, and score held_out.
 
-A worker reads the tables once.  Checkpoints lie in a temporary folder and go with it.  `own` reads what its seed's
-`hard` predicts from that experiment's file; where it is not there yet, it does that one first: the same bytes, whoever
-does it.  So an experiment depends on no other, and any worker may do any.
+A worker reads the tables once.  `own` reads what its seed's `hard` predicts from that experiment's file; where it is
+not there yet, it does that one first: the same bytes, whoever does it.  So an experiment depends on no other, and any
+worker may do any.
 
     N labelled rows of held_out, M rows of a split, K labels
 """
 
 import os
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from scipy.special import expit
 
-from ckd_dist.config import Optim
-from ckd_dist.engine.ddp import DdpEngine
 from ckd_dist.engine.experiments import is_done, path_of
-from ckd_dist.engine.loop import Phase
-from ckd_dist.engine.train import best_of
-from ckd_dist.files import make_folder
 from ckd_dist.hospital import law
-from ckd_dist.models.base import load_tokenizer
-from ckd_dist.models.encoder import build_student
-from ckd_dist.models.losses import HARD_ALONE
-from ckd_dist.models.predict import predict_logits
 from ckd_dist.models.wrapper import Wrapper
-from ckd_dist.schedule import num_steps, steps_per_epoch
-from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease.experiment_result import Result
-from ckd_dist.studies.disease.experiments import Experiment, ExperimentPlan, temperature_of
-from ckd_dist.studies.disease.folds import Fold, folds_of
+from ckd_dist.studies.disease.experiment_student import Logits, StudentTrainer
+from ckd_dist.studies.disease.experiments import FOLDS, LEARNED, Experiment, ExperimentPlan, temperature_of
+from ckd_dist.studies.disease.folds import folds_of
 from ckd_dist.studies.disease.report.baselines import Baseline, boosted_trees, copy_last_visit, logistic_regression
-from ckd_dist.studies.disease.rows import Chosen, read_table
 from ckd_dist.studies.disease.runfolder import DiseaseRun
-from ckd_dist.studies.disease.seen import ALL, hide, read_samples
-from ckd_dist.studies.disease.soft_sources import exact, of_others
-from ckd_dist.studies.disease.task import DiseaseTask
-from ckd_dist.studies.disease.teach import fit_labels
+from ckd_dist.studies.disease.seen import hide
+from ckd_dist.studies.disease.soft_sources import exact, permuted_rows
 from ckd_dist.studies.disease.temperature import fit
-from ckd_dist.world import World
 
-FOLDS = 5  # of a teacher of the same labels
-# Looks at tuning of a student that learns from hard labels alone, and those without a better one after which it ends:
-# few labels are soon known by heart, and what follows its best moment only costs time.
-LOOKS, PATIENCE = 20, 5
-LEARNED = ("train", "tuning")
-
-Logits = Mapping[str, np.ndarray]  # split -> [M, K], all rows in order
 BASELINES: dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], Baseline]] = {
     "logistic": logistic_regression,
     "trees": boosted_trees,
@@ -75,11 +52,9 @@ class ExperimentWorker:
     """One process with the student's texts and all samples."""
 
     def __init__(self, run: DiseaseRun, plans: Sequence[ExperimentPlan], material: Material, device: str) -> None:
-        self.run, self.plans, self.material, self.device = run, plans, material, device
-        self.names = run.label_names()
-        self.samples = {split: read_samples(run, split, ALL) for split in SPLITS}
-        self.tables = {split: read_table(run, split, "student") for split in SPLITS}
-        self.pad_id = load_tokenizer(plans[0].student.base, plans[0].student.revision).pad_token_id
+        self.run, self.plans, self.material = run, plans, material
+        self.students = StudentTrainer(run, plans[0].student, device)
+        self.samples = self.students.samples
         self.scored_N = self.samples["held_out"]["labels"].is_not_null().arg_true().to_numpy()
 
     def do(self, number: int) -> None:
@@ -99,8 +74,8 @@ class ExperimentWorker:
             probabilities_NK, numbers, kept = self.untrained(plan), {}, {}
         else:
             model, numbers = self.taught(plan, source)
-            probabilities_NK = expit(self.predict(model, "held_out", self.scored_N))
-            kept = self.predict_all(model) if self.is_teacher(plan.experiment) else {}
+            probabilities_NK = expit(self.students.predict(model, "held_out", self.scored_N))
+            kept = self.students.predict_all(model) if self.is_teacher(plan.experiment) else {}
         return Result(
             plan.experiment,
             plan.digest,
@@ -139,7 +114,7 @@ class ExperimentWorker:
             case "teacher":
                 return expit(self.material.teacher["held_out"][self.scored_N])
             case "oracle":
-                return law.probabilities(rows, self.names)
+                return law.probabilities(rows, self.students.names)
             case "elsewhere":
                 return logistic_regression(*self.material.elsewhere(), rows).probabilities_NK
         seen = (hide(self.samples[split], split, plan.seen) for split in LEARNED)
@@ -148,14 +123,14 @@ class ExperimentWorker:
     def taught(self, plan: ExperimentPlan, own: Logits) -> tuple[Wrapper, dict[str, float]]:
         """Train the student of a variant.  own: what `hard` predicts, for the variant that learns from it."""
         if plan.variant.soft is None:
-            return self.train(plan, self.tasks(plan, {}))
-        return self.train(plan, self.tasks(plan, self.soft_labels(plan, own)))
+            return self.students.train(plan, self.students.tasks(plan, {}))
+        return self.students.train(plan, self.students.tasks(plan, self.soft_labels(plan, own)))
 
     def soft_labels(self, plan: ExperimentPlan, own: Logits) -> Logits:
         """Return the logits that a variant's student learns from, of all rows of train and tuning."""
         match plan.variant.soft:
             case "exact":
-                return {split: exact(self.samples[split], self.names) for split in LEARNED}
+                return {split: exact(self.samples[split], self.students.names) for split in LEARNED}
             case "own":
                 return own
             case "own_crossfit":
@@ -163,7 +138,7 @@ class ExperimentWorker:
         taught = self.calibrated(plan)
         if plan.variant.soft == "permuted":
             seed = plan.experiment.seed
-            return {split: taught[split][of_others(self.samples[split]["subject_id"], seed)] for split in LEARNED}
+            return {split: taught[split][permuted_rows(self.samples[split], seed)] for split in LEARNED}
         return taught
 
     def calibrated(self, plan: ExperimentPlan) -> Logits:
@@ -171,93 +146,20 @@ class ExperimentWorker:
         kind, teacher = temperature_of(plan.variant, plan.student), self.material.teacher
         if kind == "none":
             return teacher
-        hard_MK, known_M = self.hard(plan, "tuning")
+        hard_MK, known_M = self.students.hard(plan, "tuning")
         known = known_M > 0
         temperature = fit(teacher["tuning"][known], hard_MK[known], kind)
         return {split: temperature.soften(teacher[split]) for split in LEARNED}
 
     def crossfitted(self, plan: ExperimentPlan) -> Logits:
         """Train the same student once a fold on the labels of the others; it predicts the subjects of its fold."""
-        logits = {split: np.zeros((self.samples[split].height, len(self.names)), np.float32) for split in LEARNED}
+        logits = {
+            split: np.zeros((self.samples[split].height, len(self.students.names)), np.float32) for split in LEARNED
+        }
         for fold in folds_of(FOLDS):
-            model, _ = self.train(plan, self.tasks(plan, {}, fold))
+            model, _ = self.students.train(plan, self.students.tasks(plan, {}, fold))
             for split in LEARNED:
                 rows = np.flatnonzero(fold.labels(self.samples[split]["subject_id"].to_numpy()))
                 if len(rows):
-                    logits[split][rows] = self.predict(model, split, rows)
+                    logits[split][rows] = self.students.predict(model, split, rows)
         return logits
-
-    def hard(self, plan: ExperimentPlan, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return hard labels float32 [M, K], zeros where unseen; and float32 [M], 1 where they are seen."""
-        labels = hide(self.samples[split], split, plan.seen)["labels"]
-        known_M = labels.is_not_null().to_numpy()
-        hard_MK = np.zeros((len(labels), len(self.names)), np.float32)
-        if known_M.any():
-            hard_MK[known_M] = np.array(labels.drop_nulls().to_list(), np.float32)
-        return hard_MK, known_M.astype(np.float32)
-
-    def tasks(self, plan: ExperimentPlan, soft: Logits, fold: Fold = Fold()) -> dict[str, DiseaseTask]:  # noqa: B008
-        """Return what is learned from, and by what of tuning the checkpoint is chosen.
-
-        soft: of all rows; empty: hard labels alone.  fold: whose labels are left out of train.
-        """
-        tasks = {}
-        for split in LEARNED:
-            hard_MK, known_M = self.hard(plan, split)
-            if split == "train":
-                known_M = known_M * fold.learns_from(self.samples[split]["subject_id"].to_numpy())
-            alone = not soft or (plan.variant.labelled_rows_only and split == "train")
-            rows = np.flatnonzero(known_M) if alone else np.arange(len(known_M))
-            tasks[split] = DiseaseTask(
-                Chosen(self.tables[split], rows),
-                self.pad_id,
-                hard_MK[rows],
-                known_M[rows],
-                soft[split][rows] if soft else None,
-                plan.mixing if soft else HARD_ALONE,
-                plan.student.unlabelled_weight,
-            )
-        return tasks
-
-    def train(self, plan: ExperimentPlan, tasks: Mapping[str, DiseaseTask]) -> tuple[Wrapper, dict[str, float]]:
-        """Train a fresh student; return it with its best weights, and how its training went."""
-        student, task = plan.student, tasks["train"]
-        is_hard = task.soft_NK is None
-        optim = self.as_many_updates(student.optim, len(task.lengths), is_hard)
-        make_folder(self.run.experiments)
-        with tempfile.TemporaryDirectory(
-            prefix=".checkpoints.", suffix=".tmp", dir=self.run.experiments, ignore_cleanup_errors=True
-        ) as folder:
-            model = build_student(
-                student.base,
-                self.names,
-                revision=student.revision,
-                max_tokens=student.max_tokens,
-                seed=optim.seed,
-            )
-            engine = DdpEngine(model, optim, World(), dtype=student.dtype, device=self.device)
-            phase = Phase(optim, Path(folder), plan.digest, "negative_loss")
-            if is_hard:
-                phase = replace(phase, patience=PATIENCE * optim.evaluate_every)
-            fitted = fit_labels(engine, task, tasks["tuning"], phase)
-        best = best_of(fitted).get("step", fitted.step)
-        return model, {"num_train": len(task.lengths), "updates": fitted.step, "best_update": best}
-
-    def as_many_updates(self, optim: Optim, num_rows: int, is_hard: bool) -> Optim:
-        """Return a schedule of as many updates as all rows would make, whatever rows are read."""
-        num_all, per_epoch = self.samples["train"].height, steps_per_epoch(num_rows, optim.batch_samples)
-        steps = num_steps(num_all, optim.batch_samples, optim.epochs)
-        every = optim.evaluate_every or steps_per_epoch(num_all, optim.batch_samples)
-        if is_hard:
-            every = min(every, max(1, steps // LOOKS))
-        return replace(optim, epochs=steps / per_epoch, evaluate_every=every)
-
-    def predict(self, model: Wrapper, split: str, rows: np.ndarray) -> np.ndarray:
-        """Return a student's raw logits of these rows of a split."""
-        micro_tokens = self.plans[0].student.optim.micro_tokens
-        table = self.tables[split]
-        return predict_logits(model, table, rows, micro_tokens=micro_tokens, pad_id=self.pad_id, device=self.device)
-
-    def predict_all(self, model: Wrapper) -> Logits:
-        """Return a student's raw logits of all rows of train and tuning."""
-        return {split: self.predict(model, split, np.arange(self.samples[split].height)) for split in LEARNED}

@@ -17,20 +17,12 @@ from ckd_dist.studies.disease.seen import Seen
 from ckd_dist.studies.disease.temperature import Kind
 from ckd_dist.studies.disease.variants import VARIANTS, Name, Variant
 
-WORDING = ("title", "expected")  # of a variant: what is said of it changes no result
+UNSHAPING = ("title", "expected", "effort")  # of a variant: what is said of it, and its price, change no result
+LEARNED = ("train", "tuning")  # splits that a student learns from or is chosen by
+FOLDS = 5  # of a teacher of the same labels, cross-fitted
+RULES = 2  # of what experiments do: raised where results change although no field does
 NO_LABELS = 0  # the budget of what reads no label of this hospital
 LEAST_TUNING, TUNING_SHARE = 20, 4  # subjects of tuning beside a budget: a fourth as many, and not fewer than 20
-# Trainings that a variant takes, roughly; of what is not here, one.
-EFFORTS: dict[Name, float] = {
-    "own_crossfit": 6.0,
-    "own": 1.1,
-    "trees": 0.4,
-    "logistic": 0.1,
-    "elsewhere": 0.05,
-    "copy_last": 0.0,
-    "teacher": 0.0,
-    "oracle": 0.0,
-}
 
 
 @dataclass(frozen=True)
@@ -89,12 +81,12 @@ class ExperimentPlan:
 
     @property
     def variant(self) -> Variant:
-        """What it does."""
+        """Return what it does."""
         return VARIANTS[self.experiment.variant]
 
     @property
     def mixing(self) -> Mixing:
-        """How much its soft labels weigh."""
+        """Return how much its soft labels weigh."""
         return self.variant.mixing or self.student.mixing
 
 
@@ -134,7 +126,7 @@ def list_experiments(options: ExperimentOptions, student: StudentOptions) -> lis
                 if VARIANTS[name].soft == "own":
                     wanted[Experiment("hard", budget, seed)] = None
     sources = {replace(each, variant="hard") for each in wanted if VARIANTS[each.variant].soft == "own"}
-    return running_order(wanted, lambda each: EFFORTS.get(each.variant, 1.0), first=sources)
+    return running_order(wanted, lambda each: VARIANTS[each.variant].effort, first=sources)
 
 
 def seen_with(own: Seen, budget: int | None, seed: int, num_tuning: int) -> Seen:
@@ -170,8 +162,8 @@ def plan_experiments(
         seen = seen_with(own, experiment.budget, experiment.seed, num_subjects["tuning"])
         mine = replace(student, optim=replace(student.optim, seed=student.optim.seed + experiment.seed))
         read = [inputs["student"], *([inputs[variant.needs]] if variant.needs in inputs else [])]
-        teaching = {name: value for name, value in asdict(variant).items() if name not in WORDING}
-        shaping = [read, teaching, asdict(seen), result_fields(mine.optim)]
+        teaching = {name: value for name, value in asdict(variant).items() if name not in UNSHAPING}
+        shaping = [RULES, read, teaching, asdict(seen), result_fields(mine.optim)]
         shaping += [value for name, value in sorted(vars(mine).items()) if name not in ("base", "optim", "mixing")]
         return ExperimentPlan(experiment, seen, mine, digest_of([*shaping, asdict(variant.mixing or mine.mixing)]))
 

@@ -7,16 +7,14 @@ OUT/soft_labels.json          a {disease: probability} for every line of prompts
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from ckd_dist.report.calibrate import sigmoid
 from ckd_dist.schema import SPLITS
-from ckd_dist.studies.disease.label import plans_of, read_soft_labels
 from ckd_dist.studies.disease.prompts.exchange import Row, export_jsonl, export_soft_labels, published_names
 from ckd_dist.studies.disease.prompts.render import lay_out, question
 from ckd_dist.studies.disease.prompts.write import Rendering, render_samples
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import Seen, read_samples
+from ckd_dist.studies.disease.soft_labels import open_plans, read_in_order
 from ckd_dist.studies.disease.teacher import Teachers
 
 
@@ -41,8 +39,8 @@ def export_published(
         known = (None if bits is None else tuple(bits) for bits in samples["labels"].to_list())
         rows = (Row(instruction, text, bits) for text, bits in zip(texts, known, strict=True))
         counts[f"prompts_{split}.jsonl"] = export_jsonl(out / f"prompts_{split}.jsonl", rows, names)
-    if plans_of(plans, "train"):
-        sample_id_N, logits_NK = read_soft_labels(run, teachers, plans, "train")
-        export_soft_labels(out / "soft_labels.json", sigmoid(logits_NK[np.argsort(sample_id_N)]), names)
-        counts["soft_labels.json"] = len(sample_id_N)
+    if labelled := open_plans(run, teachers, plans, "train"):
+        logits_NK = read_in_order(run, labelled)
+        export_soft_labels(out / "soft_labels.json", sigmoid(logits_NK), names)
+        counts["soft_labels.json"] = len(logits_NK)
     return counts

@@ -17,9 +17,10 @@ from typing import Literal
 
 import numpy as np
 
-from ckd_dist.splitmix import mix
+from ckd_dist.splitmix import hashes_of
 
-SALT = np.uint64(0x464F4C44)  # of folds: another hash than that of splits
+SALT = 0x464F4C44  # of folds: another hash than that of splits
+REMEDY = "lower teacher.folds, or show the teacher more subjects (teacher.labelled, more tables)"
 
 
 def fold_of(subject_ids: np.ndarray, num_folds: int) -> np.ndarray:
@@ -28,8 +29,7 @@ def fold_of(subject_ids: np.ndarray, num_folds: int) -> np.ndarray:
     >>> fold_of(np.array([10006, 10011, 10013, 10006]), 3).tolist()
     [2, 1, 1, 2]
     """
-    hashes = mix(np.asarray(subject_ids, dtype=np.int64).view(np.uint64) ^ mix(np.array([SALT], np.uint64)))
-    return (hashes % np.uint64(num_folds)).astype(np.int64)
+    return (hashes_of(subject_ids, SALT) % np.uint64(num_folds)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -80,30 +80,35 @@ def folds_of(num: int) -> list[Fold]:
     return [Fold(index, num) for index in range(num)]
 
 
-def check_folds(
-    num: int, subject_ids: np.ndarray, hard_NK: np.ndarray, names: Sequence[str], absent: Literal["refuse", "allow"]
-) -> list[str]:
-    """Return, a sentence a fold, how many of the labels its teacher never sees, although they occur.
+def check_folds(num: int, subject_ids: np.ndarray) -> None:
+    """Raise ValueError where a fold, or all others together, hold none of these subjects.
 
-    subject_ids, hard_NK: of the training rows whose labels the teachers may see.  Raises ValueError, before anything is
-    trained, where a fold or all others hold none of these subjects, or such a label is refused.
+    subject_ids: of the training rows whose labels the teachers may see.
     """
-    remarks = []
-    mend = "lower teacher.folds, or show the teacher more subjects (teacher.labelled, more tables)"
     for fold in folds_of(num) if num > 1 else ():
         of_others_N = fold.learns_from(subject_ids)
         if of_others_N.all() or not of_others_N.any():
             where = "holds none" if of_others_N.all() else "holds all"
-            raise ValueError(f"{fold.name} of teacher.folds={num} {where} of the labelled subjects of train: {mend}")
-        lost = hard_NK.any(axis=0) & ~hard_NK[of_others_N].any(axis=0)
-        if not lost.any():
+            raise ValueError(f"{fold.name} of teacher.folds={num} {where} of the labelled subjects of train: {REMEDY}")
+
+
+def missed_labels(
+    num: int, subject_ids: np.ndarray, hard_NK: np.ndarray, names: Sequence[str], absent: Literal["refuse", "allow"]
+) -> list[str]:
+    """Say, a sentence a fold, how many labels its teacher never sees although they occur.
+
+    subject_ids, hard_NK: of the training rows whose labels the teachers may see.  Raises ValueError where there is such
+    a label and `absent` refuses it.
+    """
+    said = []
+    for fold in folds_of(num):
+        missed = hard_NK.any(axis=0) & ~hard_NK[fold.learns_from(subject_ids)].any(axis=0)
+        if not missed.any():
             continue
-        said = f"{int(lost.sum())} labels occur in no training subject outside {fold.name} of {num}"
+        said.append(f"{int(missed.sum())} labels occur in no training subject outside {fold.name} of {num}")
         if absent == "refuse":
-            first = names[int(np.argmax(lost))]
             raise ValueError(
-                f"{said}, the first is {first!r}, so its teacher could not learn them: {mend}, or set "
-                "select.absent_labels=allow"
+                f"{said[-1]}, the first is {names[int(np.argmax(missed))]!r}, so its teacher could not learn them: "
+                f"{REMEDY}, or set select.absent_labels=allow"
             )
-        remarks.append(said)
-    return remarks
+    return said

@@ -21,10 +21,10 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.generate import generate
 from ckd_dist.softlabels.plan import LabelSource, Plan, make_plan
 from ckd_dist.softlabels.plans import find
-from ckd_dist.softlabels.read import open_plan, read_labels
 from ckd_dist.studies.disease.prompts.exchange import import_soft_labels
 from ckd_dist.studies.disease.rows import read_table
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.soft_sources import finite_logits
 from ckd_dist.studies.disease.teacher import Teachers
 
 Predict = Callable[[str, np.ndarray], np.ndarray]  # (split, sample ids) -> raw logits [N, K]
@@ -70,7 +70,7 @@ class Labeler:
     def __init__(
         self, run: DiseaseRun, labelling: Labelling, planned: Mapping[str, Plan], teachers: Teachers, device: str
     ) -> None:
-        """planned: by `plan_labels`."""
+        """planned: by `plan_labels`, whose fingerprints are held against the teachers' before one is loaded."""
         self.run, self.labelling, self.planned, self.teachers = run, labelling, planned, teachers
         self.device = device
         self.fold, self.predict = -1, None  # whose teacher it holds
@@ -80,6 +80,7 @@ class Labeler:
         _, plan, shard = find(self.planned, number)
         if self.fold != plan.source.fold:
             self.predict = None  # of one teacher the memory is free before the next is loaded
+            plan.check_teacher(self.teachers.fingerprint(plan.source.fold), "the teacher")
             self.fold, self.predict = plan.source.fold, self._predict_by(plan.source.fold)
         generate(plan, self.run.softlabels, [shard], partial(self.predict, plan.split))
 
@@ -111,45 +112,5 @@ def predict_by_import(file: Path, plan: Plan) -> Predict:
     probabilities_NK = import_soft_labels(file, plan.names)
     if len(probabilities_NK) != plan.num_rows:
         raise ValueError(f"{file} has {len(probabilities_NK)} rows, train has {plan.num_rows} samples")
-    clipped_NK = probabilities_NK.clip(1e-6, 1 - 1e-6)
-    logits_NK = np.log(clipped_NK / (1 - clipped_NK)).astype(np.float32)
-    sample_id_N = np.sort(plan.sample_id_N)
+    logits_NK, sample_id_N = finite_logits(probabilities_NK), np.sort(plan.sample_id_N)
     return lambda split, sample_ids: logits_NK[np.searchsorted(sample_id_N, sample_ids)]
-
-
-def plans_of(plans: Mapping[str, str], split: str) -> list[str]:
-    """Return the hashes of a split's plans, one a fold.  plans: name -> hash, as the record of stage label has them.
-
-    >>> plans_of({"train.fold_0": "a1", "tuning.fold_0": "b2", "train.fold_1": "c3"}, "train")
-    ['a1', 'c3']
-    """
-    return [plan_hash for name, plan_hash in plans.items() if name.partition(".")[0] == split]
-
-
-def open_plans(run: DiseaseRun, teachers: Teachers, plans: Mapping[str, str], split: str) -> list[Plan]:
-    """Read a split's plans, one a fold.  Raise ShardError where one is for other labels or by another teacher.
-
-    plans: name -> hash, as the record of stage label has them.
-    """
-    opened = [Plan.open(run.softlabels, plan_hash) for plan_hash in plans_of(plans, split)]
-    names = run.label_names()
-    return [open_plan(run.softlabels, plan, names, teachers.fingerprint(plan.source.fold)) for plan in opened]
-
-
-def read_soft_labels(
-    run: DiseaseRun, teachers: Teachers, plans: Mapping[str, str], split: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Read sample_id_N and raw logits_NK of a finished split, by these teachers for these labels, in plan order.
-
-    plans: name -> hash, as the record of stage label has them.  Rows of several folds stand in turns, each fold's in
-    its plan's order, so that whoever reads them in this order meets all teachers all the time.
-    """
-    names, read = run.label_names(), []
-    for plan_hash in plans_of(plans, split):
-        fold = Plan.open(run.softlabels, plan_hash).source.fold
-        read.append(read_labels(run.softlabels, plan_hash, names, teachers.fingerprint(fold)))
-    places_N = np.concatenate([np.arange(len(sample_id_N)) / len(sample_id_N) for sample_id_N, _ in read])
-    sample_id_N, logits_NK = (
-        np.concatenate(part)[np.argsort(places_N, kind="stable")] for part in zip(*read, strict=True)
-    )
-    return sample_id_N, logits_NK.astype(np.float32)

@@ -1,7 +1,8 @@
 """Predict for new patients, by a student's folder, which holds all that it needs to read other tables.
 
     student/  weights, tokenizer, calibration.json
-              reading.json (select, prompt, labels)  label_set.yaml, code_map.* (a user's own)  knowledge.json
+              reading.json (labels, select, prompt, synthetic_codes)  knowledge.json
+              label_set.yaml, code_map.* (a user's own)
 
 Nothing of a training record travels: knowledge.json names the treatments that the student's texts may list, each of at
 least FEWEST_SUBJECTS subjects, without how many.
@@ -62,8 +63,8 @@ class Reading:
 def pack(folder: Path, reading: Mapping[str, Any], knowledge: Knowledge | None, code_map: str | None = None) -> None:
     """Write beside a student's weights all that it needs to read new patients, and take away what it does not.
 
-    reading: labels, in the model's order; and the parts select and prompt of the recipe, as JSON has them.  knowledge:
-    what its texts list, as it may leave.  code_map: the file of the site's own codes.
+    reading: labels, in the model's order; synthetic_codes; and the parts select and prompt of the recipe, as JSON has
+    them.  knowledge: what its texts list, as it may leave.  code_map: the file of the site's own codes.
     """
     for earlier in (folder / LABEL_SET, folder / KNOWLEDGE, *folder.glob(CODE_MAP)):  # of another recipe
         earlier.unlink(missing_ok=True)
@@ -159,7 +160,7 @@ def _unpack(model: Path) -> Reading:
             names=packed["labels"],
             criteria=Criteria(select["history_visits"], select["min_age"]),  # whoever comes next is not asked
             diagnosis_names=prompt["diagnosis_names"],
-            synthetic_codes=packed.get("synthetic_codes", "icd9"),
+            synthetic_codes=packed["synthetic_codes"],
             code_map=next((str(file) for file in sorted(model.glob(CODE_MAP))), None),
             options=PromptOptions(
                 **{

@@ -12,13 +12,14 @@ from ckd_dist.models.base import classifier_config, load_tokenizer
 from ckd_dist.models.tiny import make_tiny_student, make_tiny_teacher
 from ckd_dist.schema import SPLITS
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.experiment_stage import check_experiments
+from ckd_dist.studies.disease.experiment_checks import check_experiments
 from ckd_dist.studies.disease.from_run import run_of, seen_of
+from ckd_dist.studies.disease.from_run_refusals import check_held_out
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.naming import naming
 from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, Role, texts_of, write_prompts
-from ckd_dist.studies.disease.report.baselines import with_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.samples import with_labels
 from ckd_dist.studies.disease.seen import check_seen, read_samples, said_of, seen_by
 from ckd_dist.studies.disease.temperature import check_temperature
 from ckd_dist.studies.disease.validate_stage import check_judgeable
@@ -34,6 +35,7 @@ def prompt_teacher(context: Context) -> Outcome:
     Another run's teacher reads with that run's knowledge; what is fitted here is then for the student alone.
     """
     settings, run = context.recipe.prompt, context.run
+    check_held_out(context.recipe, run)
     check_temperature(context.recipe.label.temperature, context.recipe.label.import_from)
     if context.recipe.label.import_from is None and context.recipe.label.gate == "refuse":
         check_judgeable(with_labels(read_samples(run, "tuning", seen_by("student", context.recipe.student))).height)
@@ -48,7 +50,7 @@ def prompt_teacher(context: Context) -> Outcome:
 
 def prompt_student(context: Context) -> Outcome:
     """samples -> the student's texts: write them, their tokens and spans."""
-    check_experiments(context)  # what cannot be done is refused before anything is trained
+    check_experiments(context.recipe, context.run)  # what cannot be done is refused before anything is trained
     return _write_role(context, "student")
 
 
@@ -89,8 +91,14 @@ def rendering_of(recipe: DiseaseRecipe, run: DiseaseRun, role: Role) -> Renderin
     of_role = run_of(role, recipe, run)
     prompt, options = of_role.recipe.prompt, values_of(of_role.recipe.prompt, PromptOptions)
     name_of, most = naming(read_codes(run.events), prompt.diagnosis_names), of_role.recipe.select.history_visits
-    knowledge = Knowledge.load(of_role.run.knowledge) if options.lists_efficacies(role) else None
-    rendering = Rendering(run.label_names(), name_of, options, knowledge, history_visits=most)
+    rendering = Rendering(run.label_names(), name_of, options, knowledge_of(recipe, run, role), history_visits=most)
     if role == "student":
         return replace(rendering.shareable(), left_out=options.teacher_only)
     return replace(rendering, of_another=options.teacher_only if options.teacher_permuted else ())
+
+
+def knowledge_of(recipe: DiseaseRecipe, run: DiseaseRun, role: Role) -> Knowledge | None:
+    """Read the knowledge that a role's texts list treatments of; None where they list none."""
+    of_role = run_of(role, recipe, run)
+    options = values_of(of_role.recipe.prompt, PromptOptions)
+    return Knowledge.load(of_role.run.knowledge) if options.lists_efficacies(role) else None

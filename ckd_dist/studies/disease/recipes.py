@@ -168,7 +168,7 @@ def mimic_demo() -> DiseaseRecipe:
 
 def disease_mimic3_7b() -> DiseaseRecipe:
     """Run CKD-EHR on MIMIC-III: Qwen2.5-7B-Instruct with LoRA under ZeRO-3, bert-base-uncased.  Give extract.source."""
-    gpu = Workers(num=8, cpus=8, gpus=1)
+    gpu = Workers(num=0, cpus=8, gpus=1)  # 0: all that the cluster has
     return DiseaseRecipe(
         name="disease_mimic3_7b",
         extract=Extract(source="mimic3:MIMIC_III", memory_gb=32),

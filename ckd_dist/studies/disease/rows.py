@@ -43,12 +43,16 @@ def read_table(run: DiseaseRun, split: str, role: str) -> TokenTable:
 
 def read_hard(run: DiseaseRun, split: str, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Read hard labels float32 [N, K], zeros where unseen; and float32 [N], 1 for the rows whose labels are seen."""
-    labels = read_samples(run, split, seen, columns=["labels"])
-    num_labels = len(run.label_names())
-    known_N = labels["labels"].is_not_null().to_numpy()
+    return hard_labels(read_samples(run, split, seen, columns=["labels"]), len(run.label_names()))
+
+
+def hard_labels(samples: pl.DataFrame, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples' labels float32 [N, K], zeros where unseen; and float32 [N], 1 for the rows that have them."""
+    labels = samples["labels"]
+    known_N = labels.is_not_null().to_numpy()
     hard_NK = np.zeros((len(labels), num_labels), np.float32)
     if known_N.any():
-        hard_NK[known_N] = np.array(labels["labels"].drop_nulls().to_list(), np.float32)
+        hard_NK[known_N] = np.array(labels.drop_nulls().to_list(), np.float32)
     return hard_NK, known_N.astype(np.float32)
 
 

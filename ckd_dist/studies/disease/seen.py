@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.ehr.splits import absent_labels
-from ckd_dist.splitmix import mix
+from ckd_dist.splitmix import hashes_of, mix
 from ckd_dist.studies.disease.folds import Fold
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 
@@ -41,7 +41,7 @@ class Seen:
         return {"train": self.train, "tuning": self.tuning, "held_out": None}[split]
 
     def hides(self, split: str) -> bool:
-        """Say whether labels of `split` are hidden or flipped."""
+        """Say whether labels of `split` are hidden or flipped, those of a fold left aside."""
         return self.most(split) is not None or (split == "train" and self.noise > 0)
 
 
@@ -61,9 +61,6 @@ def read_samples(run: DiseaseRun, split: str, seen: Seen, columns: Sequence[str]
     """
     needed = None if columns is None else list(dict.fromkeys([*columns, "sample_id", "subject_id", "labels"]))
     frame = hide(pl.read_parquet(run.samples(split), columns=needed), split, seen)
-    if split == "train" and seen.fold.num > 1:
-        learnt = pl.Series(seen.fold.learns_from(frame["subject_id"].to_numpy()))
-        frame = frame.with_columns(labels=pl.when(learnt).then("labels").otherwise(None))
     return frame if columns is None else frame.select(columns)
 
 
@@ -72,8 +69,15 @@ def hide(frame: pl.DataFrame, split: str, seen: Seen) -> pl.DataFrame:
 
     Raises ValueError where more subjects are asked for than have a label, or nobody is left.
     """
-    if not seen.hides(split):
-        return frame
+    frame = _hide_most(frame, split, seen) if seen.hides(split) else frame
+    if split == "train" and seen.fold.num > 1:
+        learnt = pl.Series(seen.fold.learns_from(frame["subject_id"].to_numpy()))
+        frame = frame.with_columns(labels=pl.when(learnt).then("labels").otherwise(None))
+    return frame
+
+
+def _hide_most(frame: pl.DataFrame, split: str, seen: Seen) -> pl.DataFrame:
+    """Hide the labels of all but the first subjects, and flip some of those that are left."""
     subjects = frame.filter(pl.col("labels").is_not_null())["subject_id"].unique().to_numpy()
     chosen = first_subjects(subjects, _num_seen(len(subjects), split, seen), seen.seed)
     mine = pl.col("subject_id").is_in(chosen.tolist())
@@ -88,9 +92,8 @@ def first_subjects(subject_ids: np.ndarray, num: int, seed: int) -> np.ndarray:
     >>> first_subjects(subjects, 2, seed=0).tolist(), first_subjects(subjects, 3, seed=0).tolist()
     ([10004, 10001], [10004, 10001, 10005])
     """
-    salt = mix(np.array([seed], np.uint64))
-    hashes = mix(mix(np.asarray(subject_ids, np.int64).view(np.uint64)) ^ salt)
-    return np.asarray(subject_ids)[np.argsort(hashes)[:num]]
+    hashed = mix(np.asarray(subject_ids, np.int64).view(np.uint64))  # once more than for splits
+    return np.asarray(subject_ids)[np.argsort(hashes_of(hashed, seed))[:num]]
 
 
 def check_seen(samples: Mapping[str, pl.DataFrame], names: Sequence[str], seen: Seen, absent: str) -> dict[str, Any]:

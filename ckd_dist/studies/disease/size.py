@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from ckd_dist.config import values_of
 from ckd_dist.ehr.sources import SOURCES
 from ckd_dist.engine.cost import (
     Size,
+    at_once,
     gigabytes,
     of_parameters,
     operations_per_token,
@@ -24,11 +26,14 @@ from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plan import num_shards
 from ckd_dist.source import find_source
 from ckd_dist.studies.disease.config import DiseaseRecipe
+from ckd_dist.studies.disease.experiment_stage import student_options
+from ckd_dist.studies.disease.experiments import ExperimentOptions, list_experiments
 from ckd_dist.studies.disease.folds import folds_of
 from ckd_dist.studies.disease.from_run import teacher_run
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import Seen, read_samples, seen_by
+from ckd_dist.studies.disease.variants import VARIANTS
 
 
 def of_extract(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
@@ -109,8 +114,7 @@ def of_student(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
     student, model, samples = recipe.student, parameters(recipe.student, run, "student"), num_samples(run)
     if not samples:
         return Size(of_parameters(model))
-    num, lengths = samples["train"], lengths_of(run, "student", splits=("train",))
-    tokens = student.optim.epochs * (lengths.sum() if lengths is not None else num * recipe.prompt.student_tokens)
+    num, tokens = samples["train"], _tokens_of_student(recipe, run)
     steps = steps_of_phases([student.optim], num)
     text = f"{num:,} samples, {steps:,} steps, {tokens:,.0f} tokens, {of_parameters(model)}"
     arms, all_steps = 1, steps
@@ -124,10 +128,17 @@ def of_student(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
 
 
 def of_experiments(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
-    """Return how many experiments there are at most; those that read no label are done once for all budgets."""
-    part = recipe.experiments
-    num = len(part.variants) * max(1, len(part.budgets)) * part.seeds
-    return Size(f"at most {num:,} experiments of {len(part.variants)} variants")
+    """Return how many experiments there are, each about as long as the student's training times its effort."""
+    student = student_options(recipe, run)
+    all_of_them = list_experiments(values_of(recipe.experiments, ExperimentOptions), student)
+    trainings = sum(VARIANTS[each.variant].effort for each in all_of_them)
+    text = f"{len(all_of_them):,} experiments of {len(recipe.experiments.variants)} variants"
+    model, samples = parameters(recipe.student, run, "student"), num_samples(run)
+    if model is None or not samples:
+        return Size(text)
+    tokens, steps = _tokens_of_student(recipe, run), steps_of_phases([recipe.student.optim], samples["train"])
+    operations, workers = 6 * model.matmul * tokens * trainings, recipe.experiments.workers
+    return Size(text, seconds_of(operations, workers, round(steps * trainings / at_once(workers))))
 
 
 def of_evaluate(recipe: DiseaseRecipe, run: DiseaseRun) -> Size:
@@ -160,6 +171,13 @@ def _num_labelled(run: DiseaseRun, seen: Seen) -> int | None:
         return None
     labels = read_samples(run, "train", seen, columns=["labels"])["labels"]
     return len(labels) - labels.null_count()
+
+
+def _tokens_of_student(recipe: DiseaseRecipe, run: DiseaseRun) -> float:
+    """Count the tokens that a student reads in training; where there are no texts yet, at most as many."""
+    lengths = lengths_of(run, "student", splits=("train",))
+    a_pass = num_samples(run)["train"] * recipe.prompt.student_tokens if lengths is None else lengths.sum()
+    return recipe.student.optim.epochs * a_pass
 
 
 def lengths_of(

@@ -1,4 +1,4 @@
-"""Soft labels that are no trained teacher's: the exact law's, and another patient's.
+"""Soft labels that are no trained teacher's: those of given probabilities, as the exact law's, and another patient's.
 
 N rows, K labels
 """
@@ -9,34 +9,49 @@ import numpy as np
 import polars as pl
 from scipy.special import logit
 
+from ckd_dist.ehr.labelset import load_label_set
 from ckd_dist.hospital import law
+from ckd_dist.hospital.catalogue import PHENOTYPES
+from ckd_dist.source import is_synthetic
+from ckd_dist.studies.disease.others import rows_of_others
 
 LEAST = 1e-6  # of a probability, so that its logit is finite
 
 
+def is_law_known(source: str, labels: str, history_visits: int) -> bool:
+    """Say whether the law of the hospital gives these labels' exact probabilities.
+
+    It does for a synthetic hospital's own labels, by code and not by name alone, from a record that keeps the visit
+    before.  labels: select.labels; of a file that is not here now nothing is known.
+    """
+    if not is_synthetic(source) or history_visits < 1:
+        return False
+    try:
+        chosen = load_label_set(labels)
+    except ValueError:
+        return False
+    if not law.COLUMN.keys() >= set(chosen.names):
+        return False
+    names = set(chosen.names)
+    return all(
+        {chosen.names[k] for k in chosen.columns_of(code)} == names & {PHENOTYPES[phenotype].name}
+        for code, phenotype in law.CODES.items()
+    )
+
+
 def exact(samples: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
     """Return the logits of the exact probabilities of a synthetic hospital, float32 [N, K]."""
-    return logit(law.probabilities(samples, names).clip(LEAST, 1 - LEAST)).astype(np.float32)
+    return finite_logits(law.probabilities(samples, names))
 
 
-def of_others(subject_ids: pl.Series | np.ndarray, seed: int) -> np.ndarray:
-    """Return, for every row, a row of another subject; each row is taken once.  int64 [N].
+def finite_logits(probabilities_NK: np.ndarray) -> np.ndarray:
+    """Return the logits of probabilities, which may be 0 or 1, float32 [N, K]."""
+    return logit(probabilities_NK.clip(LEAST, 1 - LEAST)).astype(np.float32)
 
-    Subjects stand in a random order, each with its rows side by side, and all rows move on by as many places as the
-    subject with the most rows has.  Raises ValueError where one subject has more than half of the rows.
 
-    >>> subjects = np.array([1, 1, 2, 3, 3, 4])
-    >>> bool((subjects[of_others(subjects, 0)] != subjects).all())
-    True
+def permuted_rows(samples: pl.DataFrame, seed: int) -> np.ndarray:
+    """Return for each sample the row of another subject's, whose soft labels it is given: int64 [N].
+
+    Raises ValueError where one subject has more than half of the samples.
     """
-    subjects, subject_N = np.unique(np.asarray(subject_ids), return_inverse=True)
-    if not len(subjects):
-        return np.zeros(0, np.int64)
-    most = int(np.bincount(subject_N).max())
-    if 2 * most > len(subject_N):
-        raise ValueError(f"labels cannot be permuted between patients: one has {most} of {len(subject_N)} visits")
-    place_S = np.random.default_rng(seed).permutation(len(subjects))
-    order_N = np.argsort(place_S[subject_N], kind="stable")
-    other_N = np.empty(len(order_N), np.int64)
-    other_N[order_N] = np.roll(order_N, -most)
-    return other_N
+    return rows_of_others(samples["subject_id"].to_numpy(), seed, "experiments.variants: permuted")

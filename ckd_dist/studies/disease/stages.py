@@ -1,9 +1,10 @@
-"""Go from hospital tables to a distilled, evaluated student, a function a stage.
+"""Go from hospital tables to a distilled, evaluated student: the stages as functions, in the order of the data.
 
     tables -> events -> samples -> prompts -> teacher -> soft-label shards -> student -> report
 
-Every stage reads files and writes files below the run folder, and returns which ones.  The recipe stops here: what is
-called gets the values that it uses.
+Three have files of their own: prompt_stage.py writes the prompts, validate_stage.py judges the teacher, and
+experiment_stage.py compares students.  Every stage reads files and writes files below the run folder, and returns which
+ones.  The recipe stops at the stages: what is called gets the values that it uses.
 """
 
 import datetime
@@ -40,8 +41,7 @@ from ckd_dist.record import read
 from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import SPLITS
 from ckd_dist.softlabels.plan import Plan
-from ckd_dist.softlabels.plans import finish_all, still_missing
-from ckd_dist.source import is_synthetic
+from ckd_dist.softlabels.plans import finish_all, open_all, still_missing
 from ckd_dist.studies.disease.compare import experiment_tables
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.describe import provenance_of, student_card_of, teacher_card_of
@@ -52,24 +52,22 @@ from ckd_dist.studies.disease.evaluate import (
     write_held_out,
 )
 from ckd_dist.studies.disease.export import export_published
-from ckd_dist.studies.disease.folds import Fold, check_folds, folds_of
+from ckd_dist.studies.disease.folds import Fold, check_folds, folds_of, missed_labels
 from ckd_dist.studies.disease.from_run import other_teacher, seen_of, teachers_of
 from ckd_dist.studies.disease.held_out import read_cohort, read_held_out, read_labelled
-from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels, plans_of, read_soft_labels
+from ckd_dist.studies.disease.label import Labeler, Labelling, plan_labels
 from ckd_dist.studies.disease.predict import pack
-from ckd_dist.studies.disease.prompt_stage import rendering_of
-from ckd_dist.studies.disease.prompts.knowledge import Knowledge
-from ckd_dist.studies.disease.prompts.write import PromptOptions
-from ckd_dist.studies.disease.report.baselines import bits_of, with_labels
+from ckd_dist.studies.disease.prompt_stage import knowledge_of, rendering_of
 from ckd_dist.studies.disease.report.page import write_report
 from ckd_dist.studies.disease.report.results import Results
-from ckd_dist.studies.disease.report.validation import sentence, validation_of
+from ckd_dist.studies.disease.report.validation import validation_of
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import read_samples, said_of, seen_by
+from ckd_dist.studies.disease.soft_labels import open_plans, read_soft_labels
+from ckd_dist.studies.disease.soft_sources import is_law_known
 from ckd_dist.studies.disease.teach import train_classifier, train_on_answers
-from ckd_dist.studies.disease.temperature import Temperature, check_temperature, fit
-from ckd_dist.studies.disease.validate import expectation, validate
-from ckd_dist.studies.disease.validate_stage import check_gate, plan_validation, read_logits
+from ckd_dist.studies.disease.temperature import Temperature, check_temperature
+from ckd_dist.studies.disease.validate_stage import check_gate
 from ckd_dist.study import Context, Jobs, Outcome
 
 
@@ -124,9 +122,9 @@ def train_teacher(context: Context) -> Outcome | None:
     recipe, run = context.recipe, context.run
     num, seen = recipe.teacher.folds, seen_by("teacher", recipe.teacher)
     samples = read_samples(run, "train", seen, columns=["subject_id", "labels"]).drop_nulls("labels")
-    hard_NK = np.array(samples["labels"].to_list())
-    names, absent = run.label_names(), recipe.select.absent_labels
-    remarks = check_folds(num, samples["subject_id"].to_numpy(), hard_NK, names, absent)
+    subject_ids, hard_NK = samples["subject_id"].to_numpy(), np.array(samples["labels"].to_list())
+    check_folds(num, subject_ids)
+    remarks = missed_labels(num, subject_ids, hard_NK, run.label_names(), recipe.select.absent_labels)
     numbers, files = {}, []
     for fold, folder in zip(folds_of(num), run.teachers(num), strict=True):
         fitted = _train_fold(context, fold, folder)
@@ -173,54 +171,14 @@ def missing_labels(context: Context) -> list[int]:
     judged = None if context.recipe.label.import_from else read(context.run, "validate_teacher")
     if judged:
         check_gate(validation_of(judged.numbers), context.recipe.label.gate)
-    return still_missing(context.run.softlabels, planned_labels(context))
-
-
-def planned_validation(context: Context) -> dict[str, Plan]:
-    """Return the plans of what the teacher predicts before it labels: the labelled tuning pairs that are seen."""
-    seen = seen_by("student", context.recipe.student)
-    return plan_validation(planned_labels(context), with_labels(read_samples(context.run, "tuning", seen)))
-
-
-def missing_validation(context: Context) -> list[int]:
-    """Return the shards of these predictions that are not there yet."""
-    return still_missing(context.run.softlabels, planned_validation(context))
-
-
-def validator(context: Context, device: str) -> Labeler:
-    """teacher -> its predictions of labelled tuning pairs: return one worker with a whole teacher."""
-    return _labeler(context, planned_validation(context), device)
-
-
-def finish_validation(context: Context) -> Outcome:
-    """Judge the teacher beside what its student could expect without it, and fit its temperature."""
-    recipe, run, kind = context.recipe, context.run, context.recipe.label.temperature
-    plans, seen = planned_validation(context), seen_by("student", recipe.student)
-    files = finish_all(run.softlabels, plans)
-    train, tuning = (read_samples(run, split, seen) for split in ("train", "tuning"))
-    rows, logits_NK = with_labels(tuning), read_logits(run, plans)
-    found = validate(logits_NK, expectation(train, tuning), rows, kind)
-    run.temperature.unlink(missing_ok=True)
-    said = [sentence(found)]
-    if kind != "none":
-        fitted = fit(logits_NK, bits_of(rows, "labels", logits_NK.shape[1]), kind)
-        fitted.save(run.temperature, run.label_names())
-        files, said = [*files, run.temperature], [*said, fitted.sentence()]
-    return Outcome(files, found.numbers(), said="; ".join(said))
-
-
-VALIDATE = Jobs(missing_validation, validator, finish_validation)
+    return still_missing(context.run.softlabels, planned_labels(context), context.digest())
 
 
 def labeler(context: Context, device: str) -> Labeler:
     """teacher -> soft-label shards: return one worker with a whole teacher."""
-    return _labeler(context, planned_labels(context), device)
-
-
-def _labeler(context: Context, plans: dict[str, Plan], device: str) -> Labeler:
-    """Return a worker that labels what `plans` ask for."""
     labelling, teachers = values_of(context.recipe.label, Labelling), teachers_of(context.recipe, context.run)
-    return Labeler(context.run, labelling, plans, teachers, device)
+    planned = open_all(context.run.softlabels, context.digest())
+    return Labeler(context.run, labelling, planned, teachers, device)
 
 
 def finish_labels(context: Context) -> Outcome:
@@ -238,9 +196,8 @@ def distill(context: Context) -> Outcome | None:
     recipe, run, world = context.recipe, context.run, context.world
     settings = recipe.student
     plans, teachers = read(run, "label").numbers, teachers_of(recipe, run)
-    soft = {
-        split: read_soft_labels(run, teachers, plans, split) for split in ("train", "tuning") if plans_of(plans, split)
-    }
+    labelled = {split: open_plans(run, teachers, plans, split) for split in ("train", "tuning")}
+    soft = {split: read_soft_labels(run, opened) for split, opened in labelled.items() if opened}
     if recipe.label.temperature != "none":
         temperature = Temperature.load(run.temperature, run.label_names())
         soft = {split: (ids_N, temperature.soften(logits_NK)) for split, (ids_N, logits_NK) in soft.items()}
@@ -249,14 +206,15 @@ def distill(context: Context) -> Outcome | None:
     arms = {"soft": (run.student, settings.optim, soft)}
     if settings.hard_baseline:
         arms["hard"] = (run.hard_student, as_many_updates(run, settings.optim, len(soft["train"][0]), seen), {})
-    knowledge = (
-        Knowledge.load(run.knowledge) if values_of(recipe.prompt, PromptOptions).lists_efficacies("student") else None
-    )
+    knowledge = knowledge_of(recipe, run, "student")
     if world.is_leader:
-        reading = {"labels": run.label_names(), "select": dump(recipe.select), "prompt": dump(recipe.prompt)}
-        if recipe.extract.synthetic_codes != "icd9":
-            reading["synthetic_codes"] = recipe.extract.synthetic_codes
-        pack(run.student, reading, rendering_of(recipe, run, "student").knowledge, recipe.extract.code_map)
+        reading = {
+            "labels": run.label_names(),
+            "select": dump(recipe.select),
+            "prompt": dump(recipe.prompt),
+            "synthetic_codes": recipe.extract.synthetic_codes,
+        }
+        pack(run.student, reading, knowledge and knowledge.shareable(recipe.prompt.efficacies), recipe.extract.code_map)
     mixing, unlabelled_weight = values_of(settings.loss, Mixing), settings.loss.unlabelled_weight
     training = StudentTraining(settings.engine, settings.dtype, mixing, seen, unlabelled_weight)
     numbers, files = {}, []
@@ -282,7 +240,8 @@ def evaluate(context: Context) -> Outcome:
     num_tuning_pairs = len(read_labelled(run, "tuning", seen).rows)
     students = ({"student_hard": run.hard_student} if recipe.student.hard_baseline else {}) | {"student": run.student}
     teachers, other = teachers_of(recipe, run), other_teacher(recipe, run)
-    models = score_models(run, students, teachers, plans, is_synthetic(recipe.extract.source), seen)
+    is_known = is_law_known(recipe.extract.source, recipe.select.labels, recipe.select.history_visits)
+    models = score_models(run, students, teachers, plans, is_known, seen)
     write_held_out(run, models)
     timed = ({} if teachers.import_from else {"teacher": teachers.folders[0]}) | {"student": run.student}
     validated = None if teachers.import_from else read(run, "validate_teacher")

@@ -1,6 +1,7 @@
 """Learn the diseases of the next visit: a unit is an admission, a column a disease."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor
 
 from ckd_dist.engine.task import Batch, label_loss
-from ckd_dist.models.losses import HARD_ALONE, Mixing, mixed_loss
+from ckd_dist.models.losses import Mixing, mixed_loss
 from ckd_dist.models.rows import Tokens, pad
 from ckd_dist.report.calibrate import cross_entropy
 from ckd_dist.report.metrics import macro_ranking
@@ -47,7 +48,7 @@ class DiseaseTask:
         """Return the tokens of each row, int64 [N]."""
         return np.asarray(self.tokens.lengths)
 
-    @property
+    @cached_property
     def weights(self) -> np.ndarray:
         """Return what each row adds to its step's weight, float64 [N]: 0 where it has neither hard nor soft labels."""
         labelled_N = np.asarray(self.labelled_N, np.float64)
@@ -58,15 +59,7 @@ class DiseaseTask:
         if len(rows) == 0:
             return self._empty()
         rows = np.asarray(rows)
-        input_ids_BL, attention_BL = pad([self.tokens.row(row) for row in rows], self.pad_id)
-        return Batch(
-            input_ids_BL=input_ids_BL,
-            attention_BL=attention_BL,
-            hard_UK=torch.as_tensor(self.hard_NK[rows], dtype=torch.float32),
-            soft_UK=None if self.soft_NK is None else torch.as_tensor(self.soft_NK[rows], dtype=torch.float32),
-            labelled_U=torch.as_tensor(self.labelled_N[rows], dtype=torch.float32),
-            mask_U=torch.as_tensor(self.weights[rows], dtype=torch.float32),
-        )
+        return self._batch(rows, *pad([self.tokens.row(row) for row in rows], self.pad_id))
 
     def loss(self, logits_UK: Tensor, batch: Batch) -> Tensor:
         """Return the mixed loss summed over units; without soft labels, plain BCE on the labelled units."""
@@ -74,25 +67,16 @@ class DiseaseTask:
 
     def mean_loss(self, logits_NK: np.ndarray) -> float:
         """Return the loss, a unit of weight, of predictions for all rows in order; NaN where no row weighs anything."""
-        hard_NK, labelled_N = (torch.as_tensor(each, dtype=torch.float32) for each in (self.hard_NK, self.labelled_N))
-        soft_NK = None if self.soft_NK is None else torch.as_tensor(self.soft_NK, dtype=torch.float32)
-        mixing = HARD_ALONE if soft_NK is None else self.mixing
-        loss = mixed_loss(
-            torch.as_tensor(logits_NK),
-            hard_NK,
-            soft_NK,
-            torch.as_tensor(self.weights, dtype=torch.float32),
-            labelled_N,
-            soft_weight=mixing.soft_weight,
-            temperature=mixing.temperature,
-        )
+        no_tokens = torch.zeros(len(logits_NK), 0, dtype=torch.int64)  # a loss reads none
+        batch = self._batch(np.arange(len(logits_NK)), no_tokens, no_tokens)
+        loss = self.loss(torch.as_tensor(logits_NK), batch)
         return float(loss) / total if (total := float(self.weights.sum())) else float("nan")
 
     def metrics(self, rows: np.ndarray, logits_UK: np.ndarray) -> dict[str, float]:
         """Return macro_auroc, macro_auprc, micro_f1 (at 0.5) and log_loss of labelled rows; NaN where there is none.
 
-        Macros leave out labels of one class; log_loss is the mean over all cells, in nats, and neg_log_loss minus that,
-        for whoever chooses by the highest.  Raises ValueError where a logit is not finite.
+        Macros leave out labels of one class; log_loss is the mean over all cells, in nats.  Raises ValueError where a
+        logit is not finite.
         """
         known = np.asarray(self.labelled_N)[rows] > 0
         hard, logits = np.asarray(self.hard_NK)[rows][known], logits_UK[known]
@@ -102,8 +86,18 @@ class DiseaseTask:
         log_loss = cross_entropy(logits.astype(np.float64), hard) if len(hard) else float("nan")
         nothing = np.isnan(macro_auroc)
         micro_f1 = float("nan") if nothing else float(f1_score(hard.ravel(), logits.ravel() > 0, zero_division=0))
-        ranks = {"macro_auroc": macro_auroc, "macro_auprc": macro_auprc, "micro_f1": micro_f1}
-        return ranks | {"log_loss": log_loss, "neg_log_loss": -log_loss}
+        return {"macro_auroc": macro_auroc, "macro_auprc": macro_auprc, "micro_f1": micro_f1, "log_loss": log_loss}
+
+    def _batch(self, rows: np.ndarray, input_ids_BL: Tensor, attention_BL: Tensor) -> Batch:
+        """Return these tokens with the labels of `rows`."""
+        return Batch(
+            input_ids_BL=input_ids_BL,
+            attention_BL=attention_BL,
+            hard_UK=torch.as_tensor(self.hard_NK[rows], dtype=torch.float32),
+            soft_UK=None if self.soft_NK is None else torch.as_tensor(self.soft_NK[rows], dtype=torch.float32),
+            labelled_U=torch.as_tensor(self.labelled_N[rows], dtype=torch.float32),
+            mask_U=torch.as_tensor(self.weights[rows], dtype=torch.float32),
+        )
 
     def _empty(self) -> Batch:
         """Return a row of one pad token that weighs nothing."""

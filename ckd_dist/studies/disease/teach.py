@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from ckd_dist.engine.export import Trained, is_exported, publish, with_scores
-from ckd_dist.engine.loop import Engine, Fitted, Phase
+from ckd_dist.engine.loop import Fitted, Phase
 from ckd_dist.engine.teacher import TeacherTraining, teacher_form, teacher_under_zero
-from ckd_dist.engine.train import mean_loss, predict, train
+from ckd_dist.engine.train import mean_loss, train
 from ckd_dist.models.adapter import adopt_adapter
 from ckd_dist.models.base import Start, load_tokenizer
 from ckd_dist.models.card import Card
@@ -22,11 +21,11 @@ from ckd_dist.models.predict import load_answerer, load_classifier
 from ckd_dist.models.teacher import TeacherOptions, build_answerer, build_classifier
 from ckd_dist.models.wrapper import Wrapper
 from ckd_dist.softlabels.stream import eval_slots, steps_of
+from ckd_dist.studies.disease.fit import fit_labels
 from ckd_dist.studies.disease.rows import Chosen, disease_task, read_table
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import Seen, read_samples
 from ckd_dist.studies.disease.sft import AnswerTask, encode_answers
-from ckd_dist.studies.disease.task import DiseaseTask
 from ckd_dist.world import World
 
 
@@ -34,7 +33,7 @@ def train_on_answers(
     run: DiseaseRun, training: TeacherTraining, start: Start, phase: Phase, world: World, card: Card, seen: Seen
 ) -> Path | None:
     """Fine-tune the causal LM on the answers whose labels are seen.  Return its folder, or that of its adapter."""
-    if is_exported(phase.folder, phase.digest):
+    if world.from_leader(is_exported(phase.folder, phase.digest)):  # other nodes may see an older disk
         return phase.folder
     tokenizer = load_tokenizer(start.base, start.revision)
     build = partial(build_answerer, start.base)
@@ -44,7 +43,8 @@ def train_on_answers(
     def evaluate() -> dict[str, float]:
         if not len(tuning.lengths):
             return {}
-        return {"answer_log_likelihood": -mean_loss(engine, tuning, _slots(engine, tuning, phase))}
+        slots = eval_slots(tuning.lengths, phase.optim.micro_tokens, world)
+        return {"answer_log_likelihood": -mean_loss(engine, tuning, slots)}
 
     fitted = train(engine, task, steps_of(phase.optim, world, task.lengths, task.weights), phase, evaluate)
     if not fitted.complete:
@@ -75,27 +75,6 @@ def train_classifier(
     publish(engine, trained, phase, teacher_form(load_classifier, training.dtype))
     engine.close()
     return fitted
-
-
-def fit_labels(engine: Engine, task: DiseaseTask, tuning: DiseaseTask, phase: Phase) -> Fitted:
-    """Train a classifier on `task`, choosing the checkpoint by the phase's metric on `tuning`.
-
-    negative_loss, beside the task's own metrics, is what is learnt, of tuning: for a student, soft labels included.
-    """
-
-    def evaluate() -> dict[str, float]:
-        if not len(tuning.lengths):
-            return {}
-        logits_NK = predict(engine, tuning, _slots(engine, tuning, phase), tuning.hard_NK.shape[1])
-        numbers = tuning.metrics(np.arange(len(logits_NK)), logits_NK)
-        return numbers | {"negative_loss": -tuning.mean_loss(logits_NK)}
-
-    return train(engine, task, steps_of(phase.optim, engine.world, task.lengths, task.weights), phase, evaluate)
-
-
-def _slots(engine: Engine, task: Any, phase: Phase) -> list:
-    """Return this rank's rows of each evaluation pass."""
-    return eval_slots(task.lengths, phase.optim.micro_tokens, engine.world)
 
 
 def _answer_task(run: DiseaseRun, split: str, tokenizer: Any, seen: Seen) -> AnswerTask:

@@ -1,10 +1,9 @@
-"""Whose soft labels a run has: those of its own teachers, one a fold, or of a file."""
+"""Whose soft labels a run has: those of its own teachers, one a fold, of another run's, or of a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckd_dist.files import hash_file
-from ckd_dist.models.fingerprint import fingerprint, fingerprint_tokenizer
+from ckd_dist.models.fingerprint import fingerprint, fingerprint_tokenizer, hash_once
 from ckd_dist.studies.disease.folds import Fold, folds_of
 
 
@@ -24,7 +23,7 @@ class Teachers:
 
     def fingerprint(self, fold: int) -> str:
         """Return the fingerprint of a fold's teacher, or of the file that soft labels are imported from."""
-        return hash_file(self.import_from) if self.import_from else fingerprint(self.folders[fold])
+        return hash_once(self.import_from) if self.import_from else fingerprint(self.folders[fold])
 
     def fingerprint_tokenizer(self) -> str:
         """Return the fingerprint of the tokenizer with which prompts were written."""

@@ -58,7 +58,7 @@ class Temperature:
             labels = json.loads(path.read_text())["labels"]
             found = [label["name"] for label in labels]
             temperature_K = np.array([label["temperature"] for label in labels], dtype=np.float64)
-        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no temperatures ({type(error).__name__}): run validate_teacher") from None
         if found != list(names):
             raise ValueError(f"{path} is for other labels than the run's: run validate_teacher again")

@@ -18,8 +18,9 @@ from ckd_dist.report import bootstrap, metrics
 from ckd_dist.report.bootstrap import Resamples
 from ckd_dist.report.calibrate import sigmoid
 from ckd_dist.report.compare import judge
-from ckd_dist.studies.disease.report.baselines import bits_of, logistic_regression, with_labels
+from ckd_dist.studies.disease.report.baselines import logistic_regression
 from ckd_dist.studies.disease.report.validation import Validation
+from ckd_dist.studies.disease.samples import bits_of, with_labels
 from ckd_dist.studies.disease.temperature import Kind, soften_across
 
 DRAWS, SEED = 1000, 0  # of the intervals
@@ -54,14 +55,10 @@ def validate(logits_NK: np.ndarray, expected_NK: np.ndarray, rows: pl.DataFrame,
 def expectation(train: pl.DataFrame, tuning: pl.DataFrame) -> np.ndarray:
     """Predict the labelled rows of tuning by logistic regression on the labelled rows of train, [N, K]; no row: empty.
 
-    No probability is below 1 / (n + 2) or above 1 - 1 / (n + 2) for n training pairs (Laplace's rule of succession), so
-    that a disease that none of them had is a surprise on tuning and not an impossibility.
+    A disease that no training pair had is a surprise on tuning and not an impossibility: it has half a pair there.
     """
     rows = with_labels(tuning)
-    if not len(rows):
-        return np.zeros((0, 0))
-    least = 1 / (with_labels(train).height + 2)
-    return logistic_regression(train, tuning, rows).probabilities_NK.clip(least, 1 - least)
+    return logistic_regression(train, tuning, rows).probabilities_NK if len(rows) else np.zeros((0, 0))
 
 
 def _score(label_NK: np.ndarray, probabilities_NK: np.ndarray, drawn: Resamples) -> dict[str, np.ndarray]:

@@ -46,6 +46,7 @@ class Variant:
     mixing: Mixing | None = None  # None: the recipe's own (student.loss)
     temperature: Literal["recipe", "none", "fitted"] = "recipe"  # of the teacher: label.temperature, or in its place
     needs: Need | None = None
+    effort: float = 1.0  # trainings that it takes, roughly
     expected: str = ""  # of a control
 
 
@@ -73,6 +74,7 @@ VARIANTS: dict[Name, Variant] = {
         "Teacher of the same labels",
         role="control",
         soft="own",
+        effort=1.1,
         expected="as good as hard labels alone: a teacher that knows no more has nothing to teach",
     ),
     "own_labelled": Variant(
@@ -86,20 +88,21 @@ VARIANTS: dict[Name, Variant] = {
         "Teacher of the same labels, cross-fitted",
         role="control",
         soft="own_crossfit",
+        effort=6.0,
         expected="as good as hard labels alone: a teacher that knows no more has nothing to teach",
     ),
-    "logistic": Variant("Logistic regression, same labels", role="baseline"),
-    "trees": Variant("Gradient-boosted trees, same labels", role="baseline"),
-    "copy_last": Variant("Copy the last visit, same labels", role="baseline"),
-    "elsewhere": Variant("Other hospital's logistic regression", role="baseline", needs="other run"),
-    "teacher": Variant("Teacher", role="teacher", needs="teacher"),
-    "oracle": Variant("Best possible (oracle)", role="oracle", needs="law"),
+    "logistic": Variant("Logistic regression, same labels", role="baseline", effort=0.1),
+    "trees": Variant("Gradient-boosted trees, same labels", role="baseline", effort=0.4),
+    "copy_last": Variant("Copy the last visit, same labels", role="baseline", effort=0.0),
+    "elsewhere": Variant("Other hospital's logistic regression", role="baseline", needs="other run", effort=0.05),
+    "teacher": Variant("Teacher", role="teacher", needs="teacher", effort=0.0),
+    "oracle": Variant("Best possible (oracle)", role="oracle", needs="law", effort=0.0),
 }
 
-MEND = {
+REMEDIES = {
     "teacher": "which has soft labels for the tuning visits too: leave out label.import_from, or this variant",
     "law": "which only a synthetic hospital with its own labels has: take --source synthetic:N, or leave it out",
-    "other run": "which label.from_run names: give it, or leave this variant out",
+    "other run": "whose run label.from_run names: give one that learned from other patients, or leave it out",
 }
 
 
@@ -108,5 +111,5 @@ def check_variants(names: Sequence[Name], there: Sequence[Need]) -> None:
     for name in names:
         need = VARIANTS[name].needs
         if need is not None and need not in there:
-            whose = {"teacher": "a teacher", "law": "the exact law", "other run": "another run"}[need]
-            raise ValueError(f"experiments.variants: {name!r} needs {whose}, {MEND[need]}")
+            whose = {"teacher": "a teacher", "law": "the exact law", "other run": "another hospital"}[need]
+            raise ValueError(f"experiments.variants: {name!r} needs {whose}, {REMEDIES[need]}")

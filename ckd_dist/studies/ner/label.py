@@ -173,21 +173,28 @@ def plan_tags(run: NerRun, labelling: Labelling, labelers: Mapping[str, TextLabe
 
 def _source(run: NerRun, split: str, labeler: TextLabeler | None) -> LabelSource:
     """Return what decides a labeler's tags of a split; none: the local teacher's."""
-    if labeler is None:
-        tokenizer, made_by = hash_file(run.windows(split, TEACHER)), fingerprint(run.teacher)
-    else:
-        tokenizer, made_by = "words", labeler.fingerprint
-    return LabelSource(run.tag_columns(), hash_file(run.notes(split)), tokenizer, made_by)
+    tokenizer = hash_file(run.windows(split, TEACHER)) if labeler is None else "words"
+    return LabelSource(run.tag_columns(), hash_file(run.notes(split)), tokenizer, _mark(run, labeler))
+
+
+def _mark(run: NerRun, labeler: TextLabeler | None) -> str:
+    """Return the fingerprint of a labeler; none: the local teacher's."""
+    return fingerprint(run.teacher) if labeler is None else labeler.fingerprint
 
 
 class Labeler:
     """One worker with all labelers; the teacher is loaded when it is first needed.  `do` twice is harmless."""
 
-    def __init__(self, run: NerRun, labelling: Labelling, dtype: str, tokenizer: str, device: str) -> None:
-        """dtype: of the teacher.  tokenizer: folder of the teacher's."""
-        self.run, self.labelling, self.dtype, self.tokenizer, self.device = run, labelling, dtype, tokenizer, device
+    def __init__(
+        self, run: NerRun, labelling: Labelling, planned: Plans, *, dtype: str, tokenizer: str, device: str
+    ) -> None:
+        """planned: by `plan_tags`.  dtype: of the teacher.  tokenizer: folder of the teacher's."""
+        self.run, self.labelling, self.planned = run, labelling, planned
+        self.dtype, self.tokenizer, self.device = dtype, tokenizer, device
         self.labelers = text_labelers(run, labelling)
-        self.planned = plan_tags(run, labelling, self.labelers)
+        marks = {name: _mark(run, self.labelers.get(name)) for name in names_of(labelling)}
+        for (name, _), plan in planned.items():
+            plan.check_teacher(marks[name], f"labeler {name}")
         self.stored = {split: read_notes(run.notes(split)) for split in SPLITS}
 
     def do(self, number: int) -> None:

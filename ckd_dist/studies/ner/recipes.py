@@ -51,7 +51,7 @@ def ner_notes() -> NerRecipe:
 
     Give notes.source, and label.ontologies: the vocabularies are the user's own.
     """
-    gpu = Workers(num=8, cpus=8, gpus=1)
+    gpu = Workers(num=0, cpus=8, gpus=1)  # 0: all that the cluster has
     return NerRecipe(
         name="ner_notes",
         notes=Notes(source="brat:NOTES"),

@@ -30,10 +30,10 @@ from ckd_dist.notes.usable import account_of, check_usable, kept_of
 from ckd_dist.report.bootstrap import Bootstrap
 from ckd_dist.report.provenance import what_was_read
 from ckd_dist.schema import SPLITS
-from ckd_dist.softlabels.plans import finish_all, still_missing
+from ckd_dist.softlabels.plans import finish_all, open_all, still_missing
 from ckd_dist.source import find_source, is_synthetic
 from ckd_dist.studies.ner import predict
-from ckd_dist.studies.ner.accounts import labels_said, refuse_unread, vocabularies_said
+from ckd_dist.studies.ner.accounts import ask_again, labels_said, refuse_unread, vocabularies_said
 from ckd_dist.studies.ner.combine import combine_labelers
 from ckd_dist.studies.ner.config import NerRecipe
 from ckd_dist.studies.ner.describe import card_of, provenance_of
@@ -211,15 +211,23 @@ def planned_tags(context: Context) -> Plans:
 
 
 def missing_tags(context: Context) -> list[int]:
-    """Return the shards of soft tags that are not there yet, of all labelers."""
-    return still_missing(context.run.softlabels, planned_tags(context))
+    """Return the shards of soft tags that are not there yet, or are to be made again, of all labelers."""
+    planned = planned_tags(context)
+    ask_again(context.run, planned, models_of(labelling_of(context.recipe)))
+    return still_missing(context.run.softlabels, planned, context.digest())
+
+
+def models_of(labelling: Labelling) -> dict[str, str]:
+    """Return the model of each labeler that is a language model."""
+    return {endpoint.name: endpoint.model for endpoint, _ in labelling.models}
 
 
 def labeler(context: Context, device: str) -> Labeler:
     """notes -> shards of soft tags: return one worker with every labeler."""
     recipe, run = context.recipe, context.run
     base = base_model(run, "teacher", recipe.teacher.base)
-    return Labeler(run, labelling_of(recipe), recipe.teacher.dtype, base, device)
+    planned = open_all(run.softlabels, context.digest())
+    return Labeler(run, labelling_of(recipe), planned, dtype=recipe.teacher.dtype, tokenizer=base, device=device)
 
 
 def finish_tags(context: Context) -> Outcome:
@@ -227,7 +235,7 @@ def finish_tags(context: Context) -> Outcome:
     run, labelling = context.run, labelling_of(context.recipe)
     labelers = text_labelers(run, labelling)
     planned = plan_tags(run, labelling, labelers)
-    refuse_unread(run, planned, {endpoint.name: endpoint.model for endpoint, _ in labelling.models})
+    refuse_unread(run, planned, models_of(labelling))
     files = finish_all(run.softlabels, planned)
     plans: dict[str, dict[str, str]] = {}
     for (name, split), plan in planned.items():

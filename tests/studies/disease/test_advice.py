@@ -7,7 +7,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from ckd_dist.report.bootstrap import Estimate
-from ckd_dist.studies.disease.report.advice import Advice, advise, best_of, crossing, never_rising, share_of_gap
+from ckd_dist.studies.disease.report.advice import Advice, advise, crossing, never_rising, scores_of_best, share_of_gap
 from ckd_dist.studies.disease.report.advice_plot import advice_plot
 
 BUDGETS = (100, 300, 1000, 3000)
@@ -95,7 +95,7 @@ def test_a_draw_without_a_score_has_no_crossing():
 
 def test_the_best_other_is_chosen_once_on_the_sample_as_it_is():
     scores_MSD = np.array([[[0.7, 0.9], [0.7, 0.9]], [[0.8, 0.1], [0.7, 0.1]]])
-    assert (best_of(scores_MSD) == scores_MSD[1]).all()
+    assert (scores_of_best(scores_MSD) == scores_MSD[1]).all()
 
 
 def test_share_of_the_gap():

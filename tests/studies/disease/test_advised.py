@@ -9,8 +9,8 @@ from ckd_dist.report.bootstrap import resample
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import NO_LABELS, Experiment
 from ckd_dist.studies.disease.report.advice_plot import advice_plot
-from ckd_dist.studies.disease.report.experiments import ExperimentTables, compare_variants
-from ckd_dist.studies.disease.report.helps import as_text
+from ckd_dist.studies.disease.report.experiments import ExperimentTables, compare_variants, score_all
+from ckd_dist.studies.disease.report.terminal import as_text
 
 BUDGETS = (100, 300, 1000, 3000)
 HARD = {100: 5.0, 300: 3.0, 1000: 0.8, 3000: 0.3}  # noise of the hard-label student's logits by labels
@@ -38,8 +38,8 @@ def tables(
         for budget in BUDGETS:
             add(best, budget, seed, HARD[budget])
             add("logistic" if best == "hard" else "hard", budget, seed, 9.0)
-    draws, costs = resample(np.arange(600) // 2, 200, 0), {"idle_share": 0.004, "seconds": 9.0}
-    return compare_variants(results, BUDGETS, label_NK, draws, costs, enough=enough)
+    scores = score_all(results, label_NK, resample(np.arange(600) // 2, 200, 0))
+    return compare_variants(scores, BUDGETS, 0.004, enough=enough)
 
 
 def said(found: ExperimentTables) -> str:

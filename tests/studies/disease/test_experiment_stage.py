@@ -9,10 +9,12 @@ import pytest
 
 from ckd_dist.record import read
 from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.checks import check_texts
 from ckd_dist.studies.disease.compare import compare
 from ckd_dist.studies.disease.experiment import BASELINES
+from ckd_dist.studies.disease.experiment_checks import check_crossfitting
 from ckd_dist.studies.disease.experiment_result import Result
-from ckd_dist.studies.disease.experiment_stage import EXPERIMENT, check_crossfitting, check_texts
+from ckd_dist.studies.disease.experiment_stage import EXPERIMENT
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.study import Context, with_inputs
 from tests.end_to_end.small import SMALL, ckd, copy_of, go, hashes, ledger_of, recipe_of, run_pipeline, times
@@ -122,9 +124,11 @@ def test_another_budget_redoes_nothing_that_is_there_and_no_control(run):
 
 def test_the_report_and_the_terminal_say_that_one_seed_claims_nothing(run):
     said = ckd("compare", run.root)
-    assert said.code == 0 and "not claimed here: the experiments have 1 of 3 seeds" in said.out
+    words = " ".join(said.out.split())
+    assert said.code == 0 and "not claimed here: the experiments have 1 of 3 seeds" in words
+    assert "saw the labels of every training patient, whatever a budget says" in words
     assert "workers idle" in said.out and "Hard labels alone" in said.out
-    assert all(len(line) < 100 for line in said.out.splitlines()[1:])
+    assert all(len(line) < 100 for line in said.out.splitlines())
     numbers = json.loads((run.report / "metrics.json").read_text())["experiments"]
     assert [line["name"] for line in numbers["budgets"][0]["variants"]] == list(VARIANTS)
     for page in ("report.md", "report.html"):
@@ -133,19 +137,28 @@ def test_the_report_and_the_terminal_say_that_one_seed_claims_nothing(run):
 
 @pytest.mark.parametrize("varies", ["experiments.budgets=[40]", "student.labelled.train=40"])
 def test_texts_made_of_labels_that_experiments_hide_are_refused(run, varies):
-    """Treatments in a student's texts were fitted on the labels of all of them."""
+    """Treatments in a student's texts were fitted on the labels of all of them; the texts are there already."""
     plain = ["experiments.budgets=[]", "experiments.seeds=2", "prompt.efficacies=2"]
+    plain += ["teacher.labelled.train=40"] if "labelled" in varies else []
     check_texts(recipe_of(run, *plain))
     check_texts(recipe_of(run, *plain, varies, "prompt.teacher_only=[efficacies]"))
     with pytest.raises(ValueError, match="fitted on labels which some budgets or seeds hide"):
         check_texts(recipe_of(run, *plain, varies))
 
 
+def test_what_cannot_be_done_is_refused_by_the_stage_whatever_was_checked_before(run, tmp_path):
+    """Samples were not selected when the command began, and the texts are there already."""
+    again = copy_of(run, tmp_path / "run")
+    again.samples("held_out").unlink()
+    said = go("pipeline", again, 'experiments.variants=["copy_last","elsewhere"]')
+    assert said.code == 2 and "'elsewhere' needs another hospital" in said.err
+
+
 def test_a_fold_without_a_label_to_learn_from_is_refused(run):
     train = pl.read_parquet(run.samples("train"))
-    check_crossfitting(context_of(run), train)
+    check_crossfitting(recipe_of(run), train)
     with pytest.raises(ValueError, match="a fold without a label to learn from at 1 labelled patients"):
-        check_crossfitting(context_of(run, "experiments.budgets=[1]"), train)
+        check_crossfitting(recipe_of(run, "experiments.budgets=[1]"), train)
 
 
 def test_experiments_of_another_recipe_are_not_shown_as_this_one_s(run):
@@ -154,15 +167,17 @@ def test_experiments_of_another_recipe_are_not_shown_as_this_one_s(run):
 
 
 def test_a_claim_shapes_the_report_alone(run):
+    three = "experiments.seeds=3"
     claim = 'experiments.claims=[{"first": "distilled", "second": "hard", "bound": "at least", "value": 0.1}]'
-    states = {state.name: state.state for state in ledger_of(run, claim).status()}
-    assert {name for name, state in states.items() if state != "done"} == {"evaluate"}
+    without, held = (ledger_of(run, three, *asked) for asked in ([], [claim]))
+    assert [name for name in STUDY.stages if without.fields(name) != held.fields(name)] == ["evaluate"]
 
 
 @pytest.mark.parametrize(
     ("override", "said"),
     [
         ("experiments.budgets=[9999]", "9999 labelled subjects are asked for"),
+        ("experiments.budgets=[1]", "own_crossfit has a fold without a label to learn from"),
         ('experiments.variants=["hurd"]', "experiments.variants"),
     ],
 )
@@ -172,12 +187,13 @@ def test_what_cannot_be_done_is_one_sentence_and_nothing_is_lost(run, tmp_path, 
     answer = go("experiment", broken, override)
     assert answer.code == 2 and said in answer.err and answer.err.count("\n") <= 2
     assert {path: sha for path, sha in hashes(broken).items() if path.startswith("experiments/")} == before
+    assert ckd("compare", broken.root).code == 0  # its record and its recipe stand
 
 
 def test_a_variant_without_what_it_needs_is_refused_before_anything_is_trained(tmp_path):
     asked = ["--recipe", "tiny", "--source", "synthetic:120", "--run", tmp_path / "run", "--local", *SMALL]
     answer = ckd("pipeline", *asked, 'experiments.variants=["hard","elsewhere"]')
-    assert answer.code == 2 and "'elsewhere' needs another run" in answer.err
+    assert answer.code == 2 and "'elsewhere' needs another hospital" in answer.err
     assert not (tmp_path / "run" / "teacher").exists()
 
 

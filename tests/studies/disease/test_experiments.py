@@ -6,15 +6,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ckd_dist.config import Optim
 from ckd_dist.models.losses import Mixing
 from ckd_dist.report.bootstrap import resample
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import (
-    EFFORTS,
     NO_LABELS,
     Experiment,
     ExperimentOptions,
@@ -23,10 +20,10 @@ from ckd_dist.studies.disease.experiments import (
     plan_experiments,
     seen_with,
 )
-from ckd_dist.studies.disease.report.experiments import ExperimentTables, compare_variants
-from ckd_dist.studies.disease.report.helps import as_text, helped
+from ckd_dist.studies.disease.report.experiments import ExperimentTables, compare_variants, score_all
+from ckd_dist.studies.disease.report.terminal import as_text
+from ckd_dist.studies.disease.report.verdicts import helped
 from ckd_dist.studies.disease.seen import Seen
-from ckd_dist.studies.disease.soft_sources import of_others
 from ckd_dist.studies.disease.variants import VARIANTS, Name, check_variants
 
 EVERY = tuple(VARIANTS)
@@ -51,7 +48,7 @@ def test_each_experiment_stands_once_the_longest_first_after_those_that_others_r
     kinds = [each.variant for each in found]
     assert set(kinds) == set(EVERY) and kinds[:3] == ["hard"] * 3
     assert {each.budget for each in found if VARIANTS[each.variant].role == "control"} <= {100, NO_LABELS}
-    efforts = [EFFORTS.get(kind, 1.0) for kind in kinds[3:]]
+    efforts = [VARIANTS[kind].effort for kind in kinds[3:]]
     assert all(first >= second for first, second in pairwise(efforts))
     alone = list_experiments(ExperimentOptions(("own",), (100,), 1), STUDENT)
     assert [each.variant for each in alone] == ["hard", "own"]  # what it learns from is done with it
@@ -69,9 +66,8 @@ def test_what_is_said_of_a_variant_redoes_no_experiment(monkeypatch):
 def test_a_budget_without_a_row_has_no_table():
     """Controls are trained at the first budget alone."""
     results = [Result(Experiment("own", 80, 0), "d", np.arange(4), np.full((4, 1), 0.3), 0.0, 1.0, 1)]
-    costs, draws = {"idle_share": 0.0, "seconds": 1.0}, resample(np.arange(4), 20, 0)
-    label_NK = np.array([[0], [1], [0], [1]])
-    found = compare_variants(results, [80, 160], label_NK, draws, costs, enough=False)
+    scores = score_all(results, np.array([[0], [1], [0], [1]]), resample(np.arange(4), 20, 0))
+    found = compare_variants(scores, [80, 160], 0.0, enough=False)
     assert [table.subjects for table in found.budgets] == [80] and "80 labelled patients" in as_text(found)
 
 
@@ -136,19 +132,6 @@ def test_more_labels_than_there_are_and_a_variant_without_what_it_needs_are_refu
     check_variants(("hard", "exact"), ("law",))
 
 
-@given(st.lists(st.integers(1, 4), min_size=2, max_size=30).filter(lambda c: 2 * max(c) <= sum(c)), st.integers(0, 9))
-def test_permuted_rows_are_all_rows_once_and_of_another_subject_each(counts, seed):
-    subjects = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    other = of_others(subjects, seed)
-    assert sorted(other) == list(range(len(subjects))) and (subjects[other] != subjects).all()
-    assert (of_others(subjects, seed) == other).all()
-
-
-def test_labels_of_one_subject_cannot_be_permuted():
-    with pytest.raises(ValueError, match="one has 3 of 5 visits"):
-        of_others(np.array([7, 7, 7, 8, 9]), 0)
-
-
 # --- the tables ------------------------------------------------------------------------------------------------------
 
 
@@ -165,8 +148,7 @@ def tables(noises: dict[str, float], num_seeds: int, budget: int | None = 100) -
             probabilities_NK = 1 / (1 + np.exp(-seen_NK))
             results.append(Result(Experiment(name, own, seed), "d", np.arange(300), probabilities_NK, 0.0, 1.0, 1))
     draws = resample(np.arange(300) // 2, 200, 0)
-    costs = {"idle_share": 0.004, "seconds": 9.0}
-    return compare_variants(results, [budget], label_NK, draws, costs, enough=True)
+    return compare_variants(score_all(results, label_NK, draws), [budget], 0.004, enough=True)
 
 
 CLEAR = {"distilled": 0.2, "hard": 3.0, "permuted": 9.0, "logistic": 2.0}
@@ -186,7 +168,7 @@ def test_a_clear_gain_is_called_one_and_every_line_has_all_seeds():
 
 def test_fewer_seeds_than_a_claim_needs_claim_nothing():
     found = tables(CLEAR, 2)
-    assert not found.claims and "not claimed here: the experiments have 2 of 3 seeds" in helped(found)
+    assert not found.may_claim and "not claimed here: the experiments have 2 of 3 seeds" in helped(found)
     assert {cell.verdict for line in found.budgets[0].variants for cell in line.minus.values()} == {"unclear"}
 
 
@@ -212,9 +194,20 @@ def test_the_sentence_says_what_came_out(noises, said):
     assert said in helped(tables(noises, 3))
 
 
+def test_further_budgets_that_came_out_alike_are_one_sentence():
+    found = tables({"distilled": 1.0, "hard": 4.0, "logistic": 0.2}, 3)
+    further = [replace(found.budgets[0], subjects=number) for number in (100, 300, 1000)]
+    said = helped(replace(found, budgets=further)).partition("With 300 and 1,000 labelled patients distilling helped")
+    assert said[1] and said[2].count("against logistic regression") == 1 and said[2].count("−0.") == 2
+
+
+def test_where_the_exact_law_teaches_it_is_said():
+    assert "distilling (exact probabilities as soft labels) helped" in helped(tables({"exact": 1.0, "hard": 4.0}, 3))
+
+
 def test_a_terminal_shows_the_table_aligned():
     lines = as_text(tables(CLEAR, 3)).splitlines()
-    rows = [line for line in lines[1:] if line.startswith(("Hard labels", "Distilled", "Soft labels", "Logistic"))]
+    rows = [line for line in lines if line.startswith(("Hard labels", "Distilled", "Soft labels", "Logistic"))]
     assert len(rows) == 4 and all(len(line) < 100 for line in lines)
     assert len({line.index("0.") for line in rows}) == 1
     assert lines[-1] == "workers idle 0.4 % of the time"
@@ -226,6 +219,6 @@ def test_log_loss_by_hand():
     probabilities_NK = np.array([[0.5, 0.25], [0.5, 0.25]] * 10)
     draws = resample(np.arange(20), 100, 0)
     results = [Result(Experiment("hard", None, 0), "d", np.arange(20), probabilities_NK, 0.0, 1.0, 1)]
-    found = compare_variants(results, [None], labels_NK, draws, {"idle_share": 0, "seconds": 0}, enough=True)
+    found = compare_variants(score_all(results, labels_NK, draws), [None], 0.0, enough=True)
     expected = -(2 * np.log(0.5) + np.log(0.75) + np.log(0.25)) / 4
     assert found.budgets[0].variant("hard").means["log_loss"] == pytest.approx(expected)

@@ -21,11 +21,12 @@ from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.config import DiseaseRecipe
 from ckd_dist.studies.disease.dataset import rows_of
 from ckd_dist.studies.disease.evaluate import predictor
-from ckd_dist.studies.disease.folds import check_folds, fold_of
+from ckd_dist.studies.disease.folds import check_folds, fold_of, missed_labels
 from ckd_dist.studies.disease.from_run import teachers_of
-from ckd_dist.studies.disease.label import Labelling, plan_labels, read_soft_labels
+from ckd_dist.studies.disease.label import Labelling, plan_labels
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.size import of_labels, of_teacher
+from ckd_dist.studies.disease.soft_labels import open_plans, read_soft_labels
 from ckd_dist.studies.disease.teacher import Teachers
 from ckd_dist.study import Context, begin_jobs, finish_jobs, resolve, run_stage
 from tests.end_to_end.small import SMALL, ckd, files
@@ -157,7 +158,7 @@ def test_a_plan_names_the_teacher_of_its_fold(labelled: DiseaseRun) -> None:
 def test_soft_labels_are_what_each_folds_exported_teacher_says(labelled: DiseaseRun) -> None:
     """Of held_out: each row by its fold's teacher as others load it, and not by the other one."""
     teachers, plans = teachers_of(recipe_with(*HERE), labelled), read(labelled, "label").numbers
-    sample_id_N, logits_NK = read_soft_labels(labelled, teachers, plans, "held_out")
+    sample_id_N, logits_NK = read_soft_labels(labelled, open_plans(labelled, teachers, plans, "held_out"))
     samples = pl.read_parquet(labelled.samples("held_out"))
     assert sorted(sample_id_N.tolist()) == samples["sample_id"].to_list()
     logits_NK = logits_NK[np.argsort(sample_id_N)]
@@ -171,7 +172,7 @@ def test_soft_labels_are_what_each_folds_exported_teacher_says(labelled: Disease
 def test_rows_of_the_folds_stand_in_turns(labelled: DiseaseRun) -> None:
     """Each fold's rows in its plan's order; and after any number of rows each fold has had its share, within a row."""
     teachers, plans = teachers_of(recipe_with(*HERE), labelled), read(labelled, "label").numbers
-    sample_ids, _ = read_soft_labels(labelled, teachers, plans, "train")
+    sample_ids, _ = read_soft_labels(labelled, open_plans(labelled, teachers, plans, "train"))
     opened = [plan for plan in plans_of_labels(labelled) if plan.split == "train"]
     assert len(sample_ids) == sum(plan.num_rows for plan in opened) and len(opened) == FOLDS
     for plan in opened:
@@ -203,9 +204,8 @@ def test_the_data_set_has_every_rows_soft_labels(labelled: DiseaseRun) -> None:
     recipe = recipe_with(*HERE)
     rows = rows_of(recipe, labelled, "train")
     columns = rows.read(0, rows.num)
-    sample_ids, logits_NK = read_soft_labels(
-        labelled, teachers_of(recipe, labelled), read(labelled, "label").numbers, "train"
-    )
+    teachers, plans = teachers_of(recipe, labelled), read(labelled, "label").numbers
+    sample_ids, logits_NK = read_soft_labels(labelled, open_plans(labelled, teachers, plans, "train"))
     assert columns["sample_id"].to_list() == sorted(sample_ids.tolist())
     np.testing.assert_array_equal(np.array(columns["soft_labels"].to_pylist()), logits_NK[np.argsort(sample_ids)])
     assert len(set(rows.metadata["teacher"])) == len(rows.metadata["plan"]) == FOLDS
@@ -254,30 +254,29 @@ FOUR = np.arange(100, 104)  # subjects, two in either fold
 FIRST = fold_of(FOUR, 2) == 0
 
 
-@pytest.mark.parametrize(
-    "subjects, hard_NK, refusal",
-    [
-        (FOUR[FIRST], np.ones((FIRST.sum(), 2)), "fold_0 of teacher.folds=2 holds all of the labelled subjects"),
-        (FOUR[~FIRST], np.ones(((~FIRST).sum(), 2)), "fold_0 of teacher.folds=2 holds none of the labelled subjects"),
-        (FOUR, np.stack([np.ones(4), FIRST], axis=1), "1 labels occur in no training subject outside fold_0 of 2.*'b'"),
-    ],
-    ids=["all", "none", "no_positive"],
-)
-def test_a_fold_whose_teacher_could_not_learn_is_refused(subjects, hard_NK, refusal) -> None:
+@pytest.mark.parametrize("subjects, held", [(FOUR[FIRST], "all"), (FOUR[~FIRST], "none")], ids=["all", "none"])
+def test_a_fold_whose_teacher_would_learn_from_nobody_or_label_nobody_is_refused(subjects, held) -> None:
     assert 0 < FIRST.sum() < 4
-    with pytest.raises(ValueError, match=refusal):
-        check_folds(2, subjects, hard_NK, ["a", "b"], "refuse")
-    assert check_folds(1, subjects, hard_NK, ["a", "b"], "refuse") == []
+    with pytest.raises(ValueError, match=f"fold_0 of teacher.folds=2 holds {held} of the labelled subjects"):
+        check_folds(2, subjects)
+    check_folds(1, subjects)
+    check_folds(2, FOUR)
+
+
+def test_a_label_that_a_teacher_never_sees_is_refused() -> None:
+    hard_NK = np.stack([np.ones(4), FIRST], axis=1)
+    with pytest.raises(ValueError, match=r"1 labels occur in no training subject outside fold_0 of 2.*'b'"):
+        missed_labels(2, FOUR, hard_NK, ["a", "b"], "refuse")
+    assert missed_labels(1, FOUR, hard_NK, ["a", "b"], "refuse") == []
 
 
 def test_a_label_that_a_teacher_never_sees_is_allowed_where_that_is_said() -> None:
     hard_NK = np.stack([np.ones(4), FIRST], axis=1)
-    assert check_folds(2, FOUR, hard_NK, ["a", "b"], "allow") == [
+    assert missed_labels(2, FOUR, hard_NK, ["a", "b"], "allow") == [
         "1 labels occur in no training subject outside fold_0 of 2"
     ]
-    assert (
-        check_folds(2, FOUR, np.stack([np.ones(4), np.zeros(4)], axis=1), ["a", "b"], "refuse") == []
-    )  # select's affair
+    nowhere_NK = np.stack([np.ones(4), np.zeros(4)], axis=1)
+    assert missed_labels(2, FOUR, nowhere_NK, ["a", "b"], "refuse") == [], "select's affair"
 
 
 @pytest.mark.parametrize(

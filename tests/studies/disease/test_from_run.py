@@ -17,12 +17,17 @@ from ckd_dist.recipefile import load, save
 from ckd_dist.record import read, verify
 from ckd_dist.runfolder import LAYOUT
 from ckd_dist.schema import SPLITS
-from ckd_dist.softlabels.read import read_labels
 from ckd_dist.studies.disease import STUDY
+from ckd_dist.studies.disease.compare import taught_here
 from ckd_dist.studies.disease.config import DiseaseRecipe
-from ckd_dist.studies.disease.from_run import check_teacher_run, teachers_of
+from ckd_dist.studies.disease.describe import setting_of
+from ckd_dist.studies.disease.experiment_checks import check_experiments
+from ckd_dist.studies.disease.from_run import teachers_of
+from ckd_dist.studies.disease.from_run_refusals import check_held_out, check_teacher_run
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.shared_patients import reads_the_same, shared_visits
+from ckd_dist.studies.disease.soft_labels import open_plans, read_soft_labels
 from ckd_dist.study import Context, run_stage
 from tests.end_to_end.small import SMALL, ckd, flip, go, hashes, ledger_of, passed, times
 
@@ -81,9 +86,9 @@ def test_soft_labels_are_what_the_other_teacher_says_of_this_run_s_prompts(there
     """Its exported folder, loaded as anybody would, a row at a time."""
     config = AutoConfig.from_pretrained(there.teacher / "classifier")
     model = AutoModelForSequenceClassification.from_pretrained(there.teacher, config=config).eval()
-    teacher = teachers_of(recipe_with(), there).fingerprint(0)
-    for split, plan in read(finished, "label").numbers.items():
-        sample_id_N, logits_NK = read_labels(finished.softlabels, plan, there.label_names(), teacher)
+    teachers, plans = teachers_of(recipe_with(), there), read(finished, "label").numbers
+    for split in plans:
+        sample_id_N, logits_NK = read_soft_labels(finished, open_plans(finished, teachers, plans, split))
         table = TokenTable.open(finished.tokens(split, "teacher"))
         for place in range(0, len(sample_id_N), 7):
             row = table.row(int(np.searchsorted(table.sample_id_N, sample_id_N[place])))
@@ -256,6 +261,38 @@ def test_the_same_patients_split_otherwise(there):
     """That teacher may have learned from whom this report is about."""
     words = "so it may have read this run's held-out patients: give extract.split_seed=0"
     refused(there.root, words, more=("extract.split_seed=5",))
+
+
+def test_the_same_visits_split_otherwise_whatever_the_recipes_say_of_their_source(there, tmp_path):
+    """By the visits themselves: two paths may lead to the same tables, and two hospitals may use the same ids."""
+    one = do(DiseaseRun(tmp_path / "one"), recipe_with("extract.split_seed=5"), *PROMPTED[:2])
+    with pytest.raises(ValueError, match=r"its teacher learned from \d+% of this run's held-out visits: split"):
+        check_held_out(recipe_with(f"label.from_run={there.root}"), one)
+    other = do(DiseaseRun(tmp_path / "other"), recipe_with("extract.synthetic_seed=3"), *PROMPTED[:2])
+    subjects = [set(pl.read_parquet(run.samples("train"))["subject_id"]) for run in (there, other)]
+    assert subjects[0] & subjects[1] and shared_visits(other, SPLITS, there, SPLITS) == 0
+    check_held_out(recipe_with(f"label.from_run={there.root}"), other)
+
+
+def test_a_teacher_of_the_same_patients_is_no_other_hospital_s(there, tmp_path):
+    asked = recipe_with(f"label.from_run={there.root}", 'experiments.variants=["elsewhere"]')
+    run = do(DiseaseRun(tmp_path / "same"), recipe_with(), *PROMPTED[:2])
+    assert reads_the_same(run, there) and "learned from patients of this run" in taught_here(asked, True)
+    with pytest.raises(ValueError, match=r"'elsewhere' needs another hospital, whose run label\.from_run names"):
+        check_experiments(asked, run)
+    other = do(DiseaseRun(tmp_path / "other"), recipe_with("extract.synthetic_seed=3"), *PROMPTED[:2])
+    assert not reads_the_same(other, there) and taught_here(asked, False) == ""
+    check_experiments(asked, other)
+
+
+def test_the_report_says_how_the_other_teacher_reads():
+    """Its own recipe decides what it reads of another subject, not this run's."""
+    theirs = recipe_with("prompt.teacher_only=[drugs]", "prompt.teacher_permuted=true")
+    mine = recipe_with("prompt.teacher_only=[drugs,history]", "label.from_run=elsewhere")
+    assert setting_of(mine, theirs, []) == [
+        "The teacher alone reads earlier visits: of the same visit.",
+        "The teacher alone reads medications: of another subject's visit, as a control.",
+    ]
 
 
 TWO = "Heart failure:\n  id: 108\n  type: chronic\n  use_in_benchmark: true\nShock:\n  id: 249\n  type: acute\n"

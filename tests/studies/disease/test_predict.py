@@ -11,18 +11,22 @@ from ckd_dist.studies.disease.recipes import RECIPES
 from ckd_dist.studies.disease.runfolder import CALIBRATION, KNOWLEDGE, READING
 
 
+def reading_of(*labels):
+    """How a student of the recipe `tiny` reads."""
+    recipe = dump(RECIPES["tiny"]())
+    return {"labels": labels, "synthetic_codes": "icd9"} | {part: recipe[part] for part in ("select", "prompt")}
+
+
 @pytest.fixture
 def student(tmp_path):
-    recipe = dump(RECIPES["tiny"]())
-    pack(tmp_path, {"labels": ["a", "b"]} | {part: recipe[part] for part in ("select", "prompt")}, None)
+    pack(tmp_path, reading_of("a", "b"), None)
     (tmp_path / CALIBRATION).write_text("{}")
     return tmp_path
 
 
 def test_what_another_recipe_packed_is_taken_away(student):
     """An earlier knowledge.json may name few patients' drugs; a label set that is no longer read misleads."""
-    recipe = dump(RECIPES["tiny"]())
-    reading = {"labels": ["a"]} | {part: recipe[part] for part in ("select", "prompt")}
+    reading = reading_of("a")
     knowledge = Knowledge(("a",), 20.0, 11, (None,), ((Treatment("aspirin", 0.64, None),),))
     pack(student, reading, knowledge)
     assert Knowledge.load(student / KNOWLEDGE) == knowledge
@@ -31,7 +35,10 @@ def test_what_another_recipe_packed_is_taken_away(student):
     assert sorted(path.name for path in student.iterdir()) == sorted([CALIBRATION, READING])
 
 
-@pytest.mark.parametrize("lost", [("labels",), ("select",), ("select", "history_visits"), ("prompt", "efficacies")])
+@pytest.mark.parametrize(
+    "lost",
+    [("labels",), ("synthetic_codes",), ("select",), ("select", "history_visits"), ("prompt", "efficacies")],
+)
 def test_a_student_that_does_not_say_how_it_reads_is_refused(student, tmp_path, lost):
     reading = json.loads((student / READING).read_text())
     part = reading

@@ -10,6 +10,7 @@ import pytest
 from ckd_dist import schema
 from ckd_dist.files import hash_file, replacing
 from ckd_dist.record import finish, read
+from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.runfolder import DiseaseRun
 from ckd_dist.studies.disease.seen import ALL, Seen, check_seen, hide, said_of
 from ckd_dist.studies.disease.task import DiseaseTask
@@ -151,6 +152,8 @@ def test_unlabelled_weight_weighs_rows_without_a_seen_label():
 
 HIDDEN = [f"{role}.labelled.{most}" for role in ("student", "teacher") for most in ("train=25", "tuning=6")]
 TEACHER_ONLY = ["prompt.teacher_only=[efficacies,drugs]", "prompt.question=short", "prompt.min_support=2"]
+LEARNERS = ("distilled", "hard", "labelled_only", "calibrated", "own", "own_crossfit", "logistic", "trees", "copy_last")
+EXPERIMENTS = [f"experiments.variants={json.dumps(LEARNERS)}", "experiments.seeds=1"]
 MADE = ("base", "prompts", "teacher", "softlabels", "student", "student_hard", "predictions")
 RESULTS = (
     "*.safetensors",
@@ -186,7 +189,7 @@ def made(run: DiseaseRun) -> dict[str, str]:
 def twins(tmp_path_factory) -> tuple[DiseaseRun, DiseaseRun]:
     """The same pipeline twice; in the second run every label is flipped that nobody may see."""
     one, other = (DiseaseRun(tmp_path_factory.mktemp("twins") / name) for name in ("one", "other"))
-    pipeline = ["pipeline", *ARGUMENTS, *HIDDEN, *TEACHER_ONLY, "--local", "--run"]
+    pipeline = ["pipeline", *ARGUMENTS, *HIDDEN, *TEACHER_ONLY, *EXPERIMENTS, "--local", "--run"]
     assert ckd(*pipeline, one.root, "--until", "select").code == 0
     assert {file.stem for file in one.stage("any").parent.iterdir()} == {"extract", "select"}
     shutil.copytree(one.root, other.root)
@@ -206,8 +209,18 @@ def test_flipping_hidden_labels_changes_no_byte_of_what_any_stage_makes(twins):
     assert first.keys() == second.keys() and len(first) > 30
     assert [path for path in first if first[path] != second[path]] == []
     scores = [json.loads((run.report / "metrics.json").read_text()) for run in twins]
+    for each in scores:
+        del each["experiments"]["idle_share"]  # a time
     assert [key for key in scores[0] if scores[0][key] != scores[1].get(key)] in (["timings"], ["timings", "summary"])
     assert any("sees the labels of 25 subjects of train" in note for note in scores[0]["notes"])
+
+
+@pytest.mark.slow
+def test_no_experiment_learns_from_a_hidden_label(twins):
+    first, second = ({file.name: Result.read(file) for file in run.experiments.iterdir()} for run in twins)
+    assert first.keys() == second.keys() and {each.experiment.variant for each in first.values()} == set(LEARNERS)
+    for name, result in first.items():
+        assert np.array_equal(result.probabilities_NK, second[name].probabilities_NK), name
 
 
 @pytest.mark.slow

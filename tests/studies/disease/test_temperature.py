@@ -108,6 +108,12 @@ def test_a_file_gives_back_what_was_kept_and_is_for_these_labels_alone(tmp_path)
     path.write_text("{}")
     with pytest.raises(ValueError, match="no temperatures"):
         Temperature.load(path, NAMES)
+    path.unlink()
+    with pytest.raises(ValueError, match="no temperatures"):
+        Temperature.load(path, NAMES)
+    path.symlink_to("/proc/self/mem")  # which the system cannot read at its beginning
+    with pytest.raises(OSError, match="Input/output error"):
+        Temperature.load(path, NAMES)
     with pytest.raises(ValueError, match="4 temperatures"):
         fitted.soften(logits_NK[:, :2])
 

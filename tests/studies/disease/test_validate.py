@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from ckd_dist.report.calibrate import cross_entropy
-from ckd_dist.studies.disease.report.baselines import bits_of, logistic_regression, with_labels
+from ckd_dist.studies.disease.report.baselines import logistic_regression
 from ckd_dist.studies.disease.report.validation import sentence, validation_of
+from ckd_dist.studies.disease.samples import bits_of, with_labels
 from ckd_dist.studies.disease.validate import expectation, validate
 from ckd_dist.studies.disease.validate_stage import check_gate, check_judgeable
 from tests.studies.disease.report.conftest import make_samples
@@ -103,8 +104,10 @@ def test_a_disease_that_the_student_has_not_met_is_no_impossibility():
         labels=pl.when(pl.col("labels").is_not_null()).then(pl.lit([0, 1, 0, 1], pl.List(pl.Int8)))
     )
     train = train.cast({"labels": FEW.schema["labels"]})
-    num_pairs = with_labels(train).height
-    expected_NK = expectation(train, rows)
-    assert np.unique(expected_NK).tolist() == pytest.approx([1 / (num_pairs + 2), 1 - 1 / (num_pairs + 2)])
-    plain_NK = logistic_regression(FEW, rows, rows).probabilities_NK
-    assert np.abs(expectation(FEW, rows) - plain_NK).max() < 1 / 50, "otherwise it is the report's"
+    half_a_pair = 0.5 / (with_labels(train).height + 1)
+    assert np.unique(expectation(train, rows)).tolist() == pytest.approx([half_a_pair, 1 - half_a_pair])
+
+
+def test_the_expectation_is_the_regression_of_the_report():
+    rows = with_labels(TUNING)
+    np.testing.assert_array_equal(expectation(FEW, TUNING), logistic_regression(FEW, TUNING, rows).probabilities_NK)

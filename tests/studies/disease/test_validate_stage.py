@@ -10,12 +10,12 @@ import pytest
 from ckd_dist.record import read
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.studies.disease.from_run import teachers_of
-from ckd_dist.studies.disease.label import read_soft_labels
-from ckd_dist.studies.disease.report.baselines import with_labels
 from ckd_dist.studies.disease.report.validation import sentence, validation_of
 from ckd_dist.studies.disease.runfolder import DiseaseRun
+from ckd_dist.studies.disease.samples import with_labels
+from ckd_dist.studies.disease.soft_labels import open_plans, read_in_order, read_soft_labels
 from ckd_dist.studies.disease.temperature import Temperature
-from ckd_dist.studies.disease.validate_stage import plan_validation, read_logits
+from ckd_dist.studies.disease.validate_stage import plan_validation
 from tests.end_to_end.small import SMALL, THREE_LABELS, ckd, copy_of, go, ledger_of, recipe_of, times
 
 pytestmark = pytest.mark.slow
@@ -63,8 +63,8 @@ def test_what_was_predicted_is_what_labels_say(went_on):
     labelled = with_labels(pl.read_parquet(run.samples("tuning")))
     hashes = read(run, "label").numbers
     plan = Plan.open(run.softlabels, hashes["tuning"])
-    judged_NK = read_logits(run, plan_validation({"tuning": plan}, labelled))
-    sample_id_N, logits_NK = read_soft_labels(run, teachers_of(recipe_of(run), run), hashes, "tuning")
+    judged_NK = read_in_order(run, plan_validation({"tuning": plan}, labelled).values())
+    sample_id_N, logits_NK = read_soft_labels(run, open_plans(run, teachers_of(recipe_of(run), run), hashes, "tuning"))
     wanted_N = np.isin(sample_id_N, labelled["sample_id"].to_numpy())
     order = np.argsort(sample_id_N[wanted_N])
     assert judged_NK == pytest.approx(logits_NK[wanted_N][order], abs=1e-4)

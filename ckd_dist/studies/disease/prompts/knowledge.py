@@ -24,6 +24,7 @@ import polars as pl
 from ckd_dist.account import Account
 from ckd_dist.files import write
 from ckd_dist.schema import FEWEST_SUBJECTS
+from ckd_dist.studies.disease.samples import with_labels
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Knowledge:
     @classmethod
     def fit(cls, train: pl.DataFrame, names: Sequence[str], shrinkage: float, min_support: int) -> "Knowledge":
         """Return the knowledge of the labelled rows of `train` (schema.SAMPLES).  Give training subjects only."""
-        pairs = train.filter(pl.col("labels").is_not_null()).with_row_index("row")
+        pairs = with_labels(train).with_row_index("row")
         current_NK, next_NK = _bits(pairs["current"], len(names)), _bits(pairs["labels"], len(names))
         rows, diseases = np.nonzero(current_NK)
         subjects = pairs["subject_id"].to_numpy()[rows]

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ckd_dist.files import replacing
+from ckd_dist.studies.disease.others import rows_of_others
 from ckd_dist.studies.disease.prompts.encode import (
     EncodedPrompt,
     PromptRole,
@@ -29,7 +30,7 @@ from ckd_dist.studies.disease.prompts.encode import (
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge
 from ckd_dist.studies.disease.prompts.render import KINDS, Record, answer, efficacy_line, lay_out, question, record_of
 from ckd_dist.studies.disease.prompts.table import PROMPTS
-from ckd_dist.studies.disease.prompts.teacher_only import others, with_parts_of, without
+from ckd_dist.studies.disease.prompts.teacher_only import with_parts_of, without
 from ckd_dist.studies.disease.prompts.tokens import TokenTable
 from ckd_dist.study import no_op
 
@@ -128,7 +129,9 @@ def render_samples(
     rows = samples.select(SAMPLE_COLUMNS)
     if rendering.history_visits is not None:
         rows = rows.with_columns(pl.col("history").list.head(rendering.history_visits))  # newest first
-    donors = rows[others(samples["subject_id"].to_numpy())] if rendering.of_another else rows
+    donors = rows
+    if rendering.of_another:
+        donors = rows[rows_of_others(samples["subject_id"].to_numpy(), 0, "prompt.teacher_permuted")]
     for chunk, theirs in zip(rows.iter_slices(CHUNK_ROWS), donors.iter_slices(CHUNK_ROWS), strict=True):
         records = [written(row) for row in chunk.iter_rows(named=True)]
         if rendering.of_another:

@@ -16,8 +16,9 @@ from math import inf, log10
 import numpy as np
 
 from ckd_dist.report.bootstrap import LEVEL, Estimate, interval, share_of_way
+from ckd_dist.report.compare import LEAST_SEEDS
 
-LEAST_SEEDS = LEAST_BUDGETS = 3
+LEAST_BUDGETS = 3
 SEED = 0  # of the draws of seeds
 
 
@@ -75,7 +76,7 @@ def advise(
     """Fit the gain's curve and find where it crosses zero.
 
     budgets: labelled patients, ascending, each more than 0.  distilled, best: macro-AUROC of the student, and of the
-    best model that the same labels allow (`best_of`), on the same draws.  gaps: `share_of_gap` of every budget.
+    best model that the same labels allow (`scores_of_best`), on the same draws.  gaps: `share_of_gap` of every budget.
     """
     gain_BSD = np.asarray(distilled_BSD, float) - best_BSD
     num_seeds, num_draws = gain_BSD.shape[1:]
@@ -94,7 +95,7 @@ def advise(
     )
 
 
-def best_of(scores_MSD: np.ndarray) -> np.ndarray:
+def scores_of_best(scores_MSD: np.ndarray) -> np.ndarray:
     """Return the scores, [S, D], of the one of M models whose mean over seeds, on the sample as it is, is highest."""
     return scores_MSD[np.argmax(scores_MSD[:, :, 0].mean(1))]
 

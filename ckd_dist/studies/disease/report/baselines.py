@@ -22,6 +22,7 @@ from scipy import sparse
 
 from ckd_dist.report.baselines import fit_logistic, predict_by_trees, shares_of
 from ckd_dist.report.calibrate import fit_thresholds
+from ckd_dist.studies.disease.samples import bits_of, with_labels
 
 PSEUDO_PAIRS = 1.0  # weight of the prevalence in copy_last_visit's two numbers
 LEAST_SEEN = 5  # training pairs in which a code must occur to become a feature
@@ -174,20 +175,3 @@ def at_thresholds(on_rows_NK: np.ndarray, on_tuning_NK: np.ndarray, tuning: pl.D
         return Baseline(on_rows_NK, (on_rows_NK >= 0.5).astype(np.int8))
     threshold_K = fit_thresholds(on_tuning_NK, bits_of(tuning, "labels"))
     return Baseline(on_rows_NK, (on_rows_NK >= threshold_K).astype(np.int8))
-
-
-def with_labels(samples: pl.DataFrame) -> pl.DataFrame:
-    """Keep the rows whose next visit is known."""
-    return samples.filter(pl.col("labels").is_not_null())
-
-
-def bits_of(samples: pl.DataFrame, column: str, num_labels: int | None = None) -> np.ndarray:
-    """Return `current` or `labels` as int8 [N, K].  Raise ValueError where a row is null or rows differ in length.
-
-    num_labels: K, needed where there may be no row.
-    """
-    lengths = samples[column].list.len().unique().to_list()
-    if len(lengths) > 1 or lengths == [None]:
-        raise ValueError(f"samples: column {column!r} has null rows or rows of unequal length; leave them out first")
-    width = lengths[0] if lengths else num_labels or 0
-    return samples[column].explode(empty_as_null=False).to_numpy().astype(np.int8).reshape(samples.height, width)

@@ -15,16 +15,13 @@ import numpy as np
 
 from ckd_dist.report import bootstrap, metrics
 from ckd_dist.report.bootstrap import Resamples
-from ckd_dist.report.compare import Difference, Verdict, judge
+from ckd_dist.report.compare import LEAST_SEEDS, Difference, Verdict, judge
 from ckd_dist.studies.disease.experiment_result import Result
 from ckd_dist.studies.disease.experiments import NO_LABELS, Experiment
-from ckd_dist.studies.disease.report.advice import Advice, advise, best_of, share_of_gap
-from ckd_dist.studies.disease.variants import VARIANTS
+from ckd_dist.studies.disease.report.advice import Advice, advise, scores_of_best, share_of_gap
+from ckd_dist.studies.disease.variants import VARIANTS, Name
 
-LEAST_SEEDS = 3
-COMPARED = ("macro_auroc", "macro_auprc", "log_loss")
-LOWER_IS_BETTER = ("log_loss",)
-METRIC_WORDS = {"macro_auroc": "macro-AUROC", "macro_auprc": "macro-AUPRC", "log_loss": "log-loss"}
+EXPERIMENT_METRICS = ("macro_auroc", "macro_auprc", "log_loss")
 OF_THESE_LABELS = [name for name, variant in VARIANTS.items() if variant.needs is None]  # what these labels allow
 # What all others are compared with: the first that was trained.
 REFERENCES = ("distilled", "exact", "exact_labelled", "published")
@@ -80,7 +77,7 @@ class Checked:
 
     @property
     def verdict(self) -> str:
-        """Whether it was reached, in words."""
+        """Say whether it was reached."""
         if not self.values or self.unclaimed:
             return f"no claim: {self.unclaimed}" if self.values else "not tried"
         return "reached" if self.holds else "NOT reached"
@@ -92,55 +89,61 @@ class ExperimentTables:
 
     reference: str | None  # that the others are compared with; None: no student with soft labels was trained
     num_seeds: int
-    claims: bool  # whether seeds and held-out patients are enough for a verdict
+    may_claim: bool  # whether seeds and held-out patients are enough for a verdict
     budgets: Sequence[BudgetTable]
     advice: Advice | None  # None: budgets, a distilled student or models of the same labels are missing
     idle_share: float  # of the workers' seconds, before the last experiment was handed out
-    seconds: float  # of all experiments together
     checked: Sequence[Checked] = ()  # what was to be shown
     remark: str = ""  # what a reader must know before the numbers
 
     @property
     def unclaimed(self) -> str:
-        """Why no claim rests on them: too few seeds, or patients; empty where one may."""
-        if self.claims:
+        """Say why no claim may rest on them: too few seeds, or patients; empty where one may."""
+        if self.may_claim:
             return ""
         return f"{self.num_seeds} of {LEAST_SEEDS} seeds" if self.num_seeds < LEAST_SEEDS else "too few patients"
 
 
-def compare_variants(
-    results: Sequence[Result],
-    budgets: Sequence[int | None],
-    labels_NK: np.ndarray,
-    draws: Resamples,
-    costs: Mapping[str, float],
-    *,
-    enough: bool,
-) -> ExperimentTables:
-    """Score and compare all results.  costs: of the stage.  enough: whether a claim may rest on the held-out patients.
+@dataclass(frozen=True)
+class Scores:
+    """What every experiment scores on every draw."""
 
-    labels: of held_out's labelled visits, the rows of every result.  Raises ValueError where one has other rows.
-    """
-    scores = {result.experiment: score(result, labels_NK, draws) for result in results}
-    seeds = sorted({experiment.seed for experiment in scores})
-    names = [name for name in VARIANTS if any(experiment.variant == name for experiment in scores)]
-    reference = next((name for name in REFERENCES if name in names), None)
-    claims = enough and len(seeds) >= LEAST_SEEDS
+    of: Mapping[Experiment, ScoresD]
 
-    def found(name: str, budget: int | None) -> list[ScoresD]:
+    @property
+    def seeds(self) -> list[int]:
+        """Return all seeds, sorted."""
+        return sorted({experiment.seed for experiment in self.of})
+
+    @property
+    def variants(self) -> list[Name]:
+        """Return the variants that were done, in the order of VARIANTS."""
+        return [name for name in VARIANTS if any(experiment.variant == name for experiment in self.of)]
+
+    def found(self, name: Name, budget: int | None) -> list[ScoresD]:
         """Return the scores of every seed; of what reads no label, the same for each budget, or for each seed too."""
+        seeds = self.seeds
         places = [[(budget, seed), (NO_LABELS, seed), (NO_LABELS, seeds[0])] for seed in seeds]
-        there = [[at for at in each if Experiment(name, *at) in scores] for each in places]
-        return [scores[Experiment(name, *each[0])] for each in there if each]
+        there = [[at for at in each if Experiment(name, *at) in self.of] for each in places]
+        return [self.of[Experiment(name, *each[0])] for each in there if each]
 
+
+def compare_variants(
+    scores: Scores, budgets: Sequence[int | None], idle_share: float, *, enough: bool
+) -> ExperimentTables:
+    """Compare all variants at every budget.  enough: whether a claim may rest on the held-out patients."""
+    found, num_seeds = scores.found, len(scores.seeds)
+    reference = next((name for name in REFERENCES if name in scores.variants), None)
+    may_claim = enough and num_seeds >= LEAST_SEEDS
     tables = []
     for budget in budgets:
         base = found(reference, budget) if reference else []
-        lines = [line_of(name, found(name, budget), base, claims) for name in names if found(name, budget)]
+        names = [name for name in scores.variants if found(name, budget)]
+        lines = [line_of(name, found(name, budget), base, may_claim) for name in names]
         if lines:  # none: controls alone, which the first budget has
             tables.append(BudgetTable(budget, [replace(x, minus={}) if x.name == reference else x for x in lines]))
     advice = advice_of([budget for budget in budgets if budget], found) if enough else None
-    return ExperimentTables(reference, len(seeds), claims, tables, advice, costs["idle_share"], costs["seconds"])
+    return ExperimentTables(reference, num_seeds, may_claim, tables, advice, idle_share)
 
 
 def advice_of(budgets: Sequence[int], found: Callable[[str, int], Sequence[ScoresD]]) -> Advice | None:
@@ -158,12 +161,17 @@ def advice_of(budgets: Sequence[int], found: Callable[[str, int], Sequence[Score
         if not others or not found("distilled", budget):
             return None
         distilled.append(auroc("distilled", budget))
-        best.append(best_of(np.stack(others)))
+        best.append(scores_of_best(np.stack(others)))
         if found("oracle", budget):
             gaps.append(share_of_gap(distilled[-1], best[-1], auroc("oracle", budget)[0]))
     if not distilled:
         return None
     return advise(sorted(budgets), np.stack(distilled), np.stack(best), gaps)
+
+
+def score_all(results: Sequence[Result], labels_NK: np.ndarray, draws: Resamples) -> Scores:
+    """Score all results on the same draws.  labels: of held_out's labelled visits, the rows of every result."""
+    return Scores({result.experiment: score(result, labels_NK, draws) for result in results})
 
 
 def score(result: Result, labels_NK: np.ndarray, draws: Resamples) -> ScoresD:
@@ -185,20 +193,20 @@ def score(result: Result, labels_NK: np.ndarray, draws: Resamples) -> ScoresD:
     }
 
 
-def line_of(name: str, own: Sequence[ScoresD], base: Sequence[ScoresD], claims: bool) -> VariantScores:
+def line_of(name: str, own: Sequence[ScoresD], base: Sequence[ScoresD], may_claim: bool) -> VariantScores:
     """Return the line of one variant.  own, base: scores of its seeds, and of the reference's; base may be empty."""
-    seeds = {metric: [float(each[metric][0]) for each in own] for metric in COMPARED}
+    seeds = {metric: [float(each[metric][0]) for each in own] for metric in EXPERIMENT_METRICS}
     means = {metric: fmean(values) for metric, values in seeds.items()}
-    minus = {metric: compared(metric, base, own, claims) for metric in COMPARED} if base else {}
+    minus = {metric: compared(metric, base, own, may_claim) for metric in EXPERIMENT_METRICS} if base else {}
     variant = VARIANTS[name]
     return VariantScores(name, variant.title, variant.role, seeds, means, minus, variant.expected)
 
 
-def compared(metric: str, base: Sequence[ScoresD], own: Sequence[ScoresD], claims: bool) -> Compared:
+def compared(metric: str, base: Sequence[ScoresD], own: Sequence[ScoresD], may_claim: bool) -> Compared:
     """Subtract a variant from the reference, seed by seed and draw by draw."""
-    lower = metric in LOWER_IS_BETTER
+    lower = metric in metrics.LOWER_IS_BETTER
     differences = [
-        judge(bootstrap.difference(first[metric], second[metric]), enough=claims, lower_is_better=lower)
+        judge(bootstrap.difference(first[metric], second[metric]), enough=may_claim, lower_is_better=lower)
         for first, second in zip(base, own, strict=True)
     ]
     verdicts = {each.verdict for each in differences}

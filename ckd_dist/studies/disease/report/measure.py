@@ -15,7 +15,7 @@ import numpy as np
 from ckd_dist.report import bootstrap, metrics
 from ckd_dist.report.bootstrap import Bootstrap, Estimate, Resamples
 from ckd_dist.report.compare import judge
-from ckd_dist.report.metrics import Scores
+from ckd_dist.report.metrics import LOWER_IS_BETTER, Scores
 from ckd_dist.report.wording import SMALL, count, count_and_share
 from ckd_dist.studies.disease.report.curves import curves, reliability
 from ckd_dist.studies.disease.report.results import COMPARISONS, HeldOut, Model, Results
@@ -40,7 +40,6 @@ from ckd_dist.studies.disease.report.tables import (
 FEW_PAIRS, FEW_PATIENTS = 200, 50  # below: no claim may rest on the report
 FEW_IN_GROUP = 50  # pairs; below: a group's numbers are marked
 COMPARED = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "log_loss", "brier")
-LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 GAP_METRICS = ("macro_auroc", "macro_auprc", "log_loss", "brier")
 GROUP_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "log_loss", "brier", "ece")
 

@@ -3,26 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from ckd_dist.report.compare import LEAST_SEEDS
+from ckd_dist.report.metrics import LOWER_IS_BETTER, METRIC_TITLES
 from ckd_dist.report.page import write_pages
 from ckd_dist.studies.disease.report import plots
-from ckd_dist.studies.disease.report.experiments import COMPARED as EXPERIMENT_METRICS
-from ckd_dist.studies.disease.report.helps import advice_lines, expectations, subjects, verdict_words
-from ckd_dist.studies.disease.report.measure import COMPARED, GAP_METRICS, GROUP_METRICS, LOWER_IS_BETTER, measure
+from ckd_dist.studies.disease.report.experiments import EXPERIMENT_METRICS
+from ckd_dist.studies.disease.report.measure import COMPARED, GAP_METRICS, GROUP_METRICS, measure
 from ckd_dist.studies.disease.report.results import Results
 from ckd_dist.studies.disease.report.validation import sentence
+from ckd_dist.studies.disease.report.verdicts import advice_lines, expectations, seeds_in_words, subjects, verdict_words
 from ckd_dist.studies.disease.report.wording import sentences_of
 
-METRIC_TITLES = {
-    "macro_auroc": "Macro-AUROC",
-    "macro_auprc": "Macro-AUPRC",
-    "micro_auroc": "Micro-AUROC",
-    "micro_auprc": "Micro-AUPRC",
-    "micro_f1": "Micro-F1",
-    "macro_f1": "Macro-F1",
-    "log_loss": "Log-loss",
-    "brier": "Brier",
-    "ece": "ECE",
-}
 MAIN_METRICS = ("macro_auroc", "macro_auprc", "micro_f1", "macro_f1", "log_loss", "brier", "ece")
 
 VALIDATED = {name: METRIC_TITLES[name] for name in ("log_loss", "brier", "ece", "macro_auroc")}
@@ -49,8 +40,10 @@ def write_report(results: Results, folder: Path) -> dict[str, Any]:
         validated=VALIDATED,
         teaching=sentence(report.validation) if report.validation else "",
         experiment_metrics=EXPERIMENT_METRICS,
+        least_seeds=LEAST_SEEDS,
         expected=expectations(report.experiments) if report.experiments else (),
         advised=advice_lines(report.experiments.advice) if report.experiments and report.experiments.advice else (),
         subjects=subjects,
         verdict_words=verdict_words,
+        seeds_in_words=seeds_in_words,
     )

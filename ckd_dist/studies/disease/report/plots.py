@@ -12,8 +12,8 @@ from ckd_dist.report.bootstrap import Estimate
 from ckd_dist.report.plots import ACCENT, GREY, INK, LOOK, PALE, dots, ends, style, svg
 from ckd_dist.studies.disease.report.advice_plot import advice_plot
 from ckd_dist.studies.disease.report.experiments import ExperimentTables
-from ckd_dist.studies.disease.report.helps import subjects
 from ckd_dist.studies.disease.report.tables import DiseaseReport, ScoredModel
+from ckd_dist.studies.disease.report.verdicts import subjects
 
 DASHES = {
     "copy_last_visit": (0, (5, 2)),

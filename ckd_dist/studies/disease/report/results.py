@@ -15,20 +15,21 @@ from ckd_dist.report.timing import Timing
 from ckd_dist.studies.disease.report.experiments import ExperimentTables
 from ckd_dist.studies.disease.report.table1 import Table1
 from ckd_dist.studies.disease.report.validation import Validation
+from ckd_dist.studies.disease.variants import VARIANTS
 
 Role = Literal["baseline", "student", "teacher", "oracle"]
 
-TITLES = {
-    "predict_nothing": "Predict nothing",
-    "prevalence": "Prevalence",
-    "copy_last_visit": "Copy the last visit",
-    "logistic_regression": "Logistic regression on codes",
-    "boosted_trees": "Boosted trees on codes",
-    "student_hard": "Student without distillation",
-    "student": "Distilled student",
-    "teacher": "Teacher",
-    "oracle": "Best possible (oracle)",
+VARIANT_OF = {  # model -> the experiments' variant that is trained alike: a page calls both the same
+    "copy_last_visit": "copy_last",
+    "logistic_regression": "logistic",
+    "boosted_trees": "trees",
+    "student_hard": "hard",
+    "student": "distilled",
+    "teacher": "teacher",
+    "oracle": "oracle",
 }
+TITLES = {"predict_nothing": "Predict nothing", "prevalence": "Prevalence"}
+TITLES |= {model: VARIANTS[variant].title for model, variant in VARIANT_OF.items()}
 COMPARISONS = (  # first minus second; a pair with a model that is absent is left out
     ("student", "prevalence"),
     ("student", "copy_last_visit"),

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.report.wording import SMALL, count, count_and_share
+from ckd_dist.studies.disease.samples import with_labels
 
 AGE_BANDS = ((18, "under 18"), (45, "18–44"), (65, "45–64"), (75, "65–74"), (85, "75–84"), (np.inf, "85 and over"))
 UNKNOWN = "unknown"
@@ -36,13 +37,13 @@ def table1(samples: Mapping[str, pl.DataFrame], names: Sequence[str]) -> Table1:
     """Describe schema.SAMPLES frames by split, and all of them together.  names: the K labels."""
     parts = [frame.with_columns(age_band=age_bands(frame["age"])) for frame in samples.values()]
     parts.append(pl.concat(parts))
-    pairs = [part.filter(pl.col("labels").is_not_null()) for part in parts]
+    pairs = [with_labels(part) for part in parts]
     subjects = [part.sort("prediction_time").unique("subject_id", keep="first", maintain_order=True) for part in parts]
 
     lines = [
         Line("Patients", tuple(count(part["subject_id"].n_unique()) for part in parts)),
         Line("Visits", tuple(count(part.height) for part in parts)),
-        Line("Visits with a known next visit (pairs)", tuple(count(part.height) for part in pairs)),
+        Line("Pairs: visits whose next one is seen", tuple(count(part.height) for part in pairs)),
         Line("Age at discharge, years", tuple(quartiles(part["age"]) for part in parts)),
         *shares("Age, share of visits", "age_band", parts),
         *shares("Sex, share of patients", "sex", subjects),

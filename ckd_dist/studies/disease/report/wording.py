@@ -11,9 +11,9 @@ from ckd_dist.report.wording import (
     percent,
     too_small_for_claims,
 )
-from ckd_dist.studies.disease.report.helps import helped
 from ckd_dist.studies.disease.report.measure import FEW_PAIRS, FEW_PATIENTS
 from ckd_dist.studies.disease.report.tables import DiseaseReport, HeldOutSize
+from ckd_dist.studies.disease.report.verdicts import helped
 
 
 def sentences_of(report: DiseaseReport) -> Sentences:
@@ -41,9 +41,10 @@ def warnings(held_out: HeldOutSize) -> list[str]:
 def quality_sentence(report: DiseaseReport) -> str:
     """Say how good the primary model is; where claims are allowed, beside the last visit and the best possible."""
     primary, held_out = report.model(report.primary), report.held_out
+    whose = "run's own " if report.experiments else ""  # beside the mean of the experiments' seeds
     sentence = (
         f"On {count(held_out.pairs)} pairs of visits of {count(held_out.patients)} patients it never saw, the "
-        f"{lower_first(primary.title)} predicts the diseases of the next visit with a macro-AUROC of "
+        f"{whose}{lower_first(primary.title)} predicts the diseases of the next visit with a macro-AUROC of "
         f"{estimate(primary.overall.macro_auroc)} and a macro-AUPRC of {estimate(primary.overall.macro_auprc)}"
     )
     if held_out.too_small:

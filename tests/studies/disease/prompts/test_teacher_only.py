@@ -3,16 +3,13 @@
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ckd_dist import schema
 from ckd_dist.studies.disease.prompts.knowledge import Knowledge, Treatment
 from ckd_dist.studies.disease.prompts.render import lay_out
-from ckd_dist.studies.disease.prompts.teacher_only import others, with_parts_of, without
+from ckd_dist.studies.disease.prompts.teacher_only import with_parts_of, without
 from ckd_dist.studies.disease.prompts.write import PromptOptions, Rendering, render_samples
 from tests.studies.disease.prompts.samples import LABELS, NAMES, sample
 
@@ -76,20 +73,6 @@ def test_a_record_given_its_own_parts_is_itself():
         for each in chunk:
             assert with_parts_of(each.record, each.record, PARTS) == each.record
             assert without(each.record, ()) == each.record
-
-
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=60).filter(lambda s: 2 * max(Counter(s).values()) <= len(s)))
-def test_others_is_a_permutation_that_gives_nobody_a_visit_of_their_own(subjects):
-    subjects = np.array(subjects)
-    taken = others(subjects)
-    assert sorted(taken) == list(range(len(subjects)))
-    assert (subjects[taken] != subjects).all()
-
-
-def test_no_permutation_where_one_subject_has_most_visits():
-    with pytest.raises(ValueError, match=r"prompt\.teacher_permuted: one subject has 3 of a split's 5 visits"):
-        others(np.array([1, 1, 1, 2, 3]))
-    assert len(others(np.array([], np.int64))) == 0
 
 
 def test_a_control_without_parts_is_refused():

@@ -12,6 +12,7 @@ import yaml
 from ckd_dist import schema
 from ckd_dist.report import metrics
 from ckd_dist.studies.disease.report import baselines
+from ckd_dist.studies.disease.samples import bits_of, with_labels
 from tests.data import DATA
 
 Make = Callable[..., pl.DataFrame]
@@ -25,7 +26,7 @@ def test_shapes_and_bits(samples: Make) -> None:
         assert ((baseline.probabilities_NK >= 0) & (baseline.probabilities_NK <= 1)).all()
     assert not found["predict_nothing"].bits_NK.any()
     assert found["prevalence"].bits_NK.all()  # the best F1 of a constant is to call everything
-    assert (found["copy_last_visit"].bits_NK == baselines.bits_of(samples(50, 3), "current")).all()
+    assert (found["copy_last_visit"].bits_NK == bits_of(samples(50, 3), "current")).all()
 
 
 def test_numbers_by_hand(samples: Make) -> None:
@@ -43,8 +44,8 @@ def test_numbers_by_hand(samples: Make) -> None:
 
 def test_regression_and_trees_find_what_decides(samples: Make) -> None:
     """In the synthetic cohort a drug decides; nothing else does."""
-    train, tuning, rows = samples(1500, 1), samples(300, 2), baselines.with_labels(samples(600, 3))
-    labels_NK = baselines.bits_of(rows, "labels")
+    train, tuning, rows = samples(1500, 1), samples(300, 2), with_labels(samples(600, 3))
+    labels_NK = bits_of(rows, "labels")
     scores = {
         name: metrics.score(labels_NK, baseline.probabilities_NK, baseline.bits_NK).observed()
         for name, baseline in baselines.predict_by_baselines(train, tuning, rows).items()
@@ -91,7 +92,7 @@ def test_code_seen_only_outside_train_is_no_feature(samples: Make) -> None:
 def test_ragged_labels_are_refused(samples: Make) -> None:
     ragged = samples(2).with_columns(current=pl.Series([[0], [0, 1]], dtype=pl.List(pl.Int8)))
     with pytest.raises(ValueError, match="unequal length"):
-        baselines.bits_of(ragged, "current")
+        bits_of(ragged, "current")
 
 
 # --- the MIMIC-III demo, read without the rooms that read it in earnest -----------------------------------------------
@@ -136,7 +137,7 @@ def test_baselines_of_the_mimic_iii_demo() -> None:
     """29 pairs of 14 patients: copying scores micro-F1 0.632, and predicting nothing is right in 0.749 of all cells."""
     pairs = demo_pairs()
     assert (pairs.height, pairs["subject_id"].n_unique()) == (29, 14)
-    labels_NK = baselines.bits_of(pairs, "labels")
+    labels_NK = bits_of(pairs, "labels")
     assert labels_NK.shape == (29, 25)
 
     def scores(baseline: Callable[..., baselines.Baseline]) -> dict[str, float]:

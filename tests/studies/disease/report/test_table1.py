@@ -17,7 +17,7 @@ def test_counts(samples: Make) -> None:
     lines = {line.title: line.cells for line in found.lines}
     assert lines["Patients"] == ("50", "<5", "52")
     assert lines["Visits"] == ("100", "<5", "104")
-    assert lines["Visits with a known next visit (pairs)"] == ("90", "<5", "93")
+    assert lines["Pairs: visits whose next one is seen"] == ("90", "<5", "93")
     assert lines["Age at discharge, years"][1] == "–"
     assert lines["east"] == ("50 (50.0 %)", "<5", "52 (50.0 %)")
     assert lines["Age, share of visits"] == ()

@@ -1,0 +1,143 @@
+"""Which worker gets which job, and who is given up: by workers that are stand-ins, in one process."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ckd_dist.config import Workers
+from launch import elsewhere, jobs
+from launch.faults import TRIES
+from launch.lock import Failure, JobsFailed
+
+
+class Ray:
+    """What jobs.py wants of Ray: what was asked first ends first."""
+
+    def wait(self, waiting, num_returns, timeout):
+        return waiting[:1], waiting[1:]
+
+    def get(self, reference):
+        return reference()
+
+    def kill(self, actor):
+        pass
+
+    def nodes(self):
+        return []
+
+
+class Actor:
+    """A worker; one in a broken place cannot begin, and dies of a deadly job."""
+
+    broken: tuple[int, ...] = ()
+    deadly: tuple[int, ...] = ()
+    error: Exception = RuntimeError("CUDA error: GPU is lost")
+    death = jobs.RayError("the worker was killed: not enough memory")
+
+    @classmethod
+    def options(cls, **_):
+        return cls
+
+    @classmethod
+    def remote(cls):
+        actor = cls()
+        actor.node, actor.open, actor.do = Call(lambda: "node-a"), Call(actor._open), Call(actor._do)
+        return actor
+
+    def _open(self, make, cpus, file: Path):
+        if int(file.stem) in self.broken:
+            raise jobs.RayTaskError("open", "", self.error)
+        self.worker = make()
+
+    def _do(self, number):
+        if number in self.deadly:
+            raise self.death
+        self.worker(number)
+
+
+class Call:
+    def __init__(self, function):
+        self.function = function
+
+    def remote(self, *arguments):
+        return partial(self.function, *arguments)
+
+
+@pytest.fixture
+def label(tmp_path, monkeypatch):
+    """Do twelve jobs by three workers; return what was done, and what was said."""
+    for module in (jobs, elsewhere):
+        monkeypatch.setattr(module, "ray", Ray())
+    monkeypatch.setattr(jobs, "_Actor", Actor)
+
+    def run(broken=(), deadly=(), num=3, should_stop=lambda done: False):
+        monkeypatch.setattr(Actor, "broken", broken)
+        monkeypatch.setattr(Actor, "deadly", deadly)
+        done, said = [], []
+        hands = jobs.Hands(Workers(num=num), tmp_path, said.append, lambda: should_stop(done))
+        try:
+            jobs.do(lambda: done.append, list(range(12)), hands, lambda *_: None)
+        except JobsFailed as error:
+            said.append(error)
+        return done, said
+
+    return run
+
+
+def test_a_place_where_no_worker_can_begin_is_closed_and_the_others_do_all(label):
+    done, said = label(broken=(1,))
+    assert sorted(done) == list(range(12))
+    tries = TRIES + 1
+    assert [line for line in said if "could not begin" in line] == [
+        "worker 1 could not begin: RuntimeError CUDA error: GPU is lost"
+    ] * tries
+    assert "worker 1 is not replaced:" in said[-1] and "the others go on" in said[-1]
+
+
+def test_where_no_worker_can_begin_it_is_a_fault_of_machines(label):
+    with pytest.raises(Failure, match="GPU is lost"):
+        label(broken=(0, 1, 2))
+
+
+def test_a_place_that_lacks_something_is_closed_at_once_and_where_all_do_it_is_a_mistake(label, monkeypatch):
+    """As a mount that is missing on one node, or everywhere."""
+    monkeypatch.setattr(Actor, "error", FileNotFoundError("/shared/base"))
+    done, said = label(broken=(0, 2))
+    assert sorted(done) == list(range(12))
+    assert sorted(line[:24] for line in said) == [f"worker {number} is not replaced" for number in (0, 2)]
+    with pytest.raises(FileNotFoundError, match="/shared/base"):
+        label(broken=(0, 1, 2))
+
+
+def test_nobody_is_started_again_once_the_run_is_to_stop(label):
+    done, said = label(broken=(1,), should_stop=lambda done: len(done) >= 2)
+    assert len(done) < 12
+    assert sum("could not begin" in line for line in said) <= TRIES
+
+
+def test_places_that_cannot_begin_do_not_end_those_that_take_long_to(label):
+    """Eight places of eleven fail again and again, many times in a row."""
+    done, said = label(broken=range(8), num=11)
+    assert sorted(done) == list(range(12))
+    assert sum("could not begin" in line for line in said) >= 8 * TRIES
+
+
+@pytest.mark.parametrize("num", [1, 3])
+@pytest.mark.parametrize("deadly", [(2,), (2, 3), (2, 3, 4, 5), (0, 1), (10, 11)])
+def test_jobs_that_kill_whoever_takes_them_are_named_and_all_others_done(label, num, deadly):
+    done, said = label(deadly=deadly, num=num)
+    assert sorted(done) == sorted(set(range(12)) - set(deadly))
+    assert " ".join(["jobs" if len(deadly) > 1 else "job", ", ".join(map(str, deadly)), "of 12"]) in str(said[-1])
+    for job in deadly:
+        assert sum(f"died with job {job}:" in str(line) for line in said) == TRIES
+
+
+def test_where_job_after_job_kills_its_worker_the_rest_is_not_tried(label):
+    with pytest.raises(Failure, match="4 jobs failed one after the other: RayError the worker was killed"):
+        label(deadly=range(12), num=1)
+
+
+def test_a_run_that_is_to_stop_waits_for_no_worker_that_begins(label):
+    done, said = label(should_stop=lambda done: True)
+    assert (done, said) == ([], [])
