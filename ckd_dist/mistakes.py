@@ -11,7 +11,8 @@ import re
 MISTAKES = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, NameError)
 MISTAKES += (NotImplementedError, TypeError, ValueError)
 MISTAKES += (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (*_FULL, errno.EROFS, errno.EFBIG)
 
 # Words of machines and of ranks that lost a peer, in exceptions of no kind of their own.
 MACHINE = re.compile(
@@ -39,9 +40,21 @@ def is_mistake(error: BaseException) -> bool:
     """
     if type(error).__module__.startswith("ray."):
         return False
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return True
-    return isinstance(error, MISTAKES) or type(error).__name__ == "OutOfMemoryError"
+    return is_for_want_of_room(error) or isinstance(error, MISTAKES) or type(error).__name__ == "OutOfMemoryError"
+
+
+def is_for_want_of_room(error: BaseException) -> bool:
+    """Say whether a disk takes no more: whatever is written next would fare no better."""
+    return (isinstance(error, OSError) and error.errno in _NO_ROOM) or is_full_disk(error)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Say whether a disk or a quota is full; safetensors has words of its own for it.
+
+    >>> is_full_disk(OSError(errno.ENOSPC, "No space left")), is_full_disk(Exception("I/O error (os error 28)"))
+    (True, True)
+    """
+    return getattr(error, "errno", None) in _FULL or any(f"os error {number})" in str(error) for number in _FULL)
 
 
 def is_of_a_machine(error: BaseException) -> bool:

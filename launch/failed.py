@@ -1,9 +1,8 @@
 """What is said of jobs that failed, with Ray or without it."""
 
-from ckd_dist.mistakes import NO_ROOM, is_mistake, is_of_a_machine
+from ckd_dist.mistakes import is_mistake, is_of_a_machine
 
 from .lock import REQUEUE, JobsFailed
-from .verdict import is_full_disk
 
 MOST_NAMED = 10  # jobs in a sentence
 FIRST, IN_A_ROW = 3, 10  # jobs that fail one after the other, before one is done or later: all is at fault
@@ -31,11 +30,6 @@ def failure_of_jobs(failed: dict[int, BaseException], total: int) -> JobsFailed:
 def most_in_a_row(num_done: int) -> int:
     """Return how many jobs fail one after the other where all is at fault, and not those jobs."""
     return IN_A_ROW if num_done else FIRST
-
-
-def is_for_want_of_room(error: BaseException) -> bool:
-    """Say whether a job failed by a disk that takes no more: the next one would fare no better."""
-    return getattr(error, "errno", None) in NO_ROOM or is_full_disk(error)
 
 
 def first_line(error: BaseException) -> str:

@@ -4,12 +4,12 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ckd_dist.mistakes import is_mistake
+from ckd_dist.mistakes import is_for_want_of_room, is_mistake
 from ckd_dist.study import Context, Jobs, Stage, Study, Worker, begin_jobs, finish_jobs, resolve, run_stage, with_inputs
 from ckd_dist.world import World
 
 from . import show
-from .failed import FIRST, failure_of_jobs, first_line, is_for_want_of_room, most_in_a_row
+from .failed import FIRST, failure_of_jobs, first_line, most_in_a_row
 from .room import device_of, workers_of
 
 

@@ -17,11 +17,11 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from ckd_dist.config import Workers
-from ckd_dist.mistakes import is_mistake, is_of_a_machine
+from ckd_dist.mistakes import is_for_want_of_room, is_mistake, is_of_a_machine
 from ckd_dist.progress import Track
 
 from .elsewhere import FaultyNodes
-from .failed import failure_of_jobs, first_line, is_for_want_of_room, most_in_a_row
+from .failed import failure_of_jobs, first_line, most_in_a_row
 from .faults import TRIES, append, innermost, traceback_kept
 from .lock import Failure, faults_file
 from .missing import Missing

@@ -2,7 +2,7 @@
 
 import errno
 
-from ckd_dist.mistakes import is_mistake
+from ckd_dist.mistakes import is_full_disk, is_mistake
 
 from .lock import REQUEUE, Failure, JobsFailed
 
@@ -30,12 +30,3 @@ def verdict(error: Exception) -> tuple[str, int]:
     if isinstance(error, JobsFailed):
         return f"{sentence} (RUN/error.log has the whole of it); run the same command to try them again", error.code
     return f"{type(error).__name__}: {sentence} (a fault of the program: RUN/error.log has the whole of it)", 1
-
-
-def is_full_disk(error: Exception) -> bool:
-    """Say whether the disk is full; safetensors has words of its own for it.
-
-    >>> is_full_disk(OSError(errno.ENOSPC, "No space left")), is_full_disk(Exception("I/O error (os error 28)"))
-    (True, True)
-    """
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or f"os error {errno.ENOSPC})" in str(error)

@@ -22,7 +22,7 @@ import torch
 from ckd_dist.engine import checkpoint
 from ckd_dist.engine.alone import Aside, alone, raise_everywhere
 from ckd_dist.engine.checkpoint import Checkpoint, Foreign, Unread, Unusable
-from ckd_dist.mistakes import NO_ROOM
+from ckd_dist.mistakes import is_for_want_of_room
 
 T = TypeVar("T")
 
@@ -197,7 +197,7 @@ def _said_of_the_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        then = ": make room and start again" if error.errno in NO_ROOM else ""
+        then = ": make room and start again" if is_for_want_of_room(error) else ""
         raise _unwritten(error, error.errno or errno.EIO, then, path) from error
     except RuntimeError as error:
         if not TORCH_WRITES.search(str(error)):

@@ -17,7 +17,7 @@ import numpy as np
 
 from ckd_dist.endpoints.errors import EndpointError
 from ckd_dist.files import sweep, write
-from ckd_dist.mistakes import NO_ROOM, is_mistake
+from ckd_dist.mistakes import is_for_want_of_room, is_mistake
 from ckd_dist.softlabels.errors import DiskError, LabelerFault, ShardError, writing
 from ckd_dist.softlabels.plan import Plan
 from ckd_dist.softlabels.shards import (
@@ -80,7 +80,7 @@ def _label(plan: Plan, root: Path, number: int, predict: Predict) -> bool:
         except DiskError:  # not the shard's fault, and the next one would fare no better
             raise
         except OSError as error:  # a file system's hiccup is often over at once
-            if error.errno in NO_ROOM or (attempt > 1 and not is_mistake(error)):
+            if is_for_want_of_room(error) or (attempt > 1 and not is_mistake(error)):
                 raise
             failed = error
         except Exception as error:
