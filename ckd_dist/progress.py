@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,8 @@ STEP = ("time", "done", "total")  # the keys of a line that are not the stage's 
 class Tracker:
     """`tracker(done, total, **numbers)` appends one line, at most one in `seconds`.
 
-    The last one of a phase, and one that tells of a save (saved=STEP), are always written.
+    The last one of a phase, and one that tells of a save (saved=STEP), are always written.  A disk that cannot take a
+    line costs the line, not the run: what must be whole notices by itself.
     """
 
     file: Path
@@ -39,9 +41,10 @@ class Tracker:
         self.last_written = now
         line = {"time": now, "done": int(done), "total": int(total)}
         line |= {name: float(value) for name, value in numbers.items() if math.isfinite(float(value))}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 @dataclass(frozen=True)

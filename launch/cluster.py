@@ -25,7 +25,7 @@ from ckd_dist.files import write
 
 from .failed import first_line
 from .lock import Failure, is_running
-from .missing import MISSING_SECONDS
+from .missing import MISSING_SECONDS, Missing
 from .packages import check_nodes
 from .room import Node, check_room, filled, say_idle, this_machine
 
@@ -56,9 +56,20 @@ def connect(
         yield True
 
 
-def filled_now(workers: Workers) -> Workers:
-    """Return the workers of a stage with their number, which a recipe may leave to the cluster as it is now."""
-    return filled(workers, _nodes())
+def filled_now(workers: Workers, say: Callable[[str], None]) -> Workers:
+    """Return the workers of a stage with their number, which a recipe may leave to the cluster as it is now.
+
+    That is said.  Nodes may have gone since it was connected to; where none is left that holds a worker, they are
+    waited for.  Raises Failure where they do not come.
+    """
+    if workers.num:
+        return workers
+    missing = Missing("worker", say)
+    while not (found := filled(workers, _nodes())).num:
+        missing.look(runs=False)
+        time.sleep(1)
+    say(f"{found.num} worker(s), as many as the cluster has room for")
+    return found
 
 
 @contextlib.contextmanager

@@ -72,7 +72,7 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
         check_room(_waiting(study, stages, context), [this_machine()], "this machine")
     if not world.is_leader:
         lock.leave_signals_to_the_leader()
-        callbacks = Callbacks(should_stop=lock.stop_flag(context.run).exists)
+        callbacks = Callbacks(should_stop=partial(lock.is_raised, lock.stop_flag(context.run)))
         context = replace(context, callbacks=callbacks)
         return run_here(study, stages[0], context)
     with lock.hold(context.run), lock.Stop(context.run, show.say) as stop, contextlib.ExitStack() as ends:
@@ -93,7 +93,7 @@ def run_stages(study: Study, context: Context, names: Sequence[str], local: bool
             watched = replace(context, callbacks=Callbacks(should_stop=stop.asked, track=track))
             with _watched(stage, context):
                 stop.can_save = stage.runs != "alone"
-                (run_here if here else _on_cluster)(study, stage, watched)
+                run_here(study, stage, watched) if here else _on_cluster(study, stage, watched, stop)
                 stop.can_save = False
             _check_end(study, stage, context, stop)
             if stop.asked() and stage is not stages[-1]:  # it came when nothing was left to save
@@ -153,23 +153,23 @@ def _check_end(study: Study, stage: Stage, context: Context, stop: lock.Stop) ->
 # --- on the cluster --------------------------------------------------------------------------------------------------
 
 
-def _on_cluster(study: Study, stage: Stage, context: Context) -> None:
+def _on_cluster(study: Study, stage: Stage, context: Context, stop: lock.Stop) -> None:
     from . import cluster, jobs, ranks
 
-    run, callbacks, workers = context.run, context.callbacks, cluster.filled_now(workers_of(stage, context))
-    folder, stop = lock.ray_folder(run), lock.stop_flag(run)
+    run, callbacks, folder = context.run, context.callbacks, lock.ray_folder(context.run)
 
     def say(words: str) -> None:
         show.say(show.named(stage.name, words))
 
+    workers = cluster.filled_now(workers_of(stage, context), say)
     if stage.runs == "ranks":
         work = partial(run_stage, study, stage)
         on_ranks = replace(context, callbacks=Callbacks(track=callbacks.track))
-        group = ranks.Group(stage.name, workers, folder, stop, run.progress(stage.name), say)
+        group = ranks.Group(stage.name, workers, folder, lock.stop_flag(run), run.progress(stage.name), say)
         return ranks.train(work, on_ranks, group)
     context, missing = begin_jobs(study, stage, context)
     if missing:
         make = partial(resolve(stage.work).worker, replace(context, callbacks=Callbacks()), device_of(workers))
-        jobs.do(make, missing, jobs.Hands(workers, folder, say, callbacks.should_stop), callbacks.track)
-    if not callbacks.should_stop():
+        jobs.do(make, missing, jobs.Hands(workers, folder, say, stop.asked, stop.is_late), callbacks.track)
+    if not stop.asked():
         finish_jobs(stage, context)

@@ -1,7 +1,7 @@
 """A stage without Ray: in this process, or in each of those that torchrun started."""
 
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from ckd_dist.mistakes import is_for_want_of_room, is_mistake
@@ -11,6 +11,7 @@ from ckd_dist.world import World
 from . import show
 from .failed import FIRST, failure_of_jobs, first_line, most_in_a_row
 from .room import device_of, workers_of
+from .waiting import Waiting
 
 
 def run_here(study: Study, stage: Stage, context: Context) -> None:
@@ -43,23 +44,22 @@ def _do_jobs(study: Study, stage: Stage, context: Context) -> None:
         missing = jobs.missing(alone)
     worker = jobs.worker(alone, device_of(workers_of(stage, context))) if missing else None
     mine, tried = missing[world.rank :: world.num_ranks], _Tried(stage.name)
-    for number in _numbers_of(mine, jobs, alone, world, tried.failed):
+    waiting = Waiting(mine)
+    while waiting or (world.is_leader and (waiting := _left_over(jobs, alone, world, tried.failed))):
         if context.callbacks.should_stop():
             return
-        tried.do(worker, number)
+        tried.do(worker, waiting.take(after_failure=tried.in_a_row > 0))
         context.callbacks.track(min(tried.num_done, len(mine)), len(mine))
     if world.is_leader:
         tried.check(len(missing))
         finish_jobs(stage, alone)
 
 
-def _numbers_of(
-    mine: Sequence[int], jobs: Jobs, alone: Context, world: World, failed: Collection[int]
-) -> Iterator[int]:
-    """Yield this process's jobs; then, to the leader, whatever the others have not done by then."""
-    yield from mine
-    if world.is_leader and world.num_ranks > 1:
-        yield from [number for number in jobs.missing(alone) if number not in failed]
+def _left_over(jobs: Jobs, alone: Context, world: World, failed: Collection[int]) -> Waiting:
+    """Return whatever the others have not done, by when this process has done its own jobs."""
+    if world.num_ranks == 1:
+        return Waiting()
+    return Waiting(number for number in jobs.missing(alone) if number not in failed)
 
 
 @dataclass

@@ -5,7 +5,7 @@ after some tries is named at the end, when all others are done.
 """
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 from ckd_dist.config import Workers
 from ckd_dist.mistakes import is_for_want_of_room, is_mistake, is_of_a_machine
 from ckd_dist.progress import Track
+from ckd_dist.study import no_op
 
 from .elsewhere import FaultyNodes
 from .failed import failure_of_jobs, first_line, most_in_a_row
@@ -27,6 +28,7 @@ from .lock import Failure, faults_file
 from .missing import Missing
 from .ranks import settle
 from .stacks import Kind, Watch, noting_stack
+from .waiting import Waiting
 
 FROZEN_SECONDS = 120.0  # without a sign of a worker, after which it is given up
 STUCK_SECONDS = 1800.0  # at one and the same place of the code, after which it is given up too
@@ -37,12 +39,16 @@ WORKER = Kind("worker", "job", patience=600.0)
 
 @dataclass(frozen=True)
 class Hands:
-    """The workers of one stage: how many, where they note where they stand, who is told of faults, when to stop."""
+    """The workers of one stage: how many, where they note where they stand, who is told of faults, when to stop.
+
+    is_late: whether what is under way cannot be waited for, because the machine is about to be taken away.
+    """
 
     workers: Workers
     folder: Path
     say: Callable[[str], None]
     should_stop: Callable[[], bool]
+    is_late: Callable[[], bool] = no_op
 
 
 @ray.remote(max_restarts=0)
@@ -76,6 +82,11 @@ class _Place:
     since: float = 0.0  # when it got the job
     in_a_row: int = 0  # faults of those who sat here, since a job was done here
 
+    @property
+    def is_idle(self) -> bool:
+        """Say whether who sits here could take a job."""
+        return self.is_open and self.job is None
+
 
 def do(make: Callable[[], Any], jobs: Sequence[int], hands: Hands, track: Track) -> None:
     """Do every job in order: a worker that is free takes the next one.  One that dies costs one job and is replaced.
@@ -92,7 +103,7 @@ class _Jobs:
 
     def __init__(self, make: Callable[[], Any], jobs: Sequence[int], hands: Hands, track: Track) -> None:
         self._make, self._hands, self._track = make, hands, track
-        self._waiting, self._total, self._num_done = deque(jobs), len(jobs), 0
+        self._waiting, self._total, self._num_done = Waiting(jobs), len(jobs), 0
         self._places = [_Place(number) for number in range(min(hands.workers.num, self._total))]
         self._working: dict[Any, _Place] = {}  # what is awaited -> by whom it is done
         self._tries: Counter[int] = Counter()
@@ -125,8 +136,11 @@ class _Jobs:
 
     def _is_left(self) -> bool:
         """Say whether no job is under way and none is to be: workers that begin now would have nothing to do."""
-        idle = all(place.job is None for place in self._working.values())
-        return idle and (not self._waiting or self._hands.should_stop())
+        num_under_way = sum(place.job is not None for place in self._working.values())
+        if num_under_way and self._hands.is_late():
+            self._say(f"{num_under_way} jobs under way cannot be waited for: they are done again")
+            return True
+        return not num_under_way and (not self._waiting or self._hands.should_stop())
 
     def _let_go(self) -> None:
         """End every worker, also one that still begins: the next stage wants its core or GPU."""
@@ -158,7 +172,7 @@ class _Jobs:
         """Give the worker that sits there the next job."""
         place.job = None
         if self._waiting and not self._hands.should_stop():
-            place.job, place.since = self._waiting.popleft(), time.monotonic()
+            place.job, place.since = self._waiting.take(after_failure=self._failures > 0), time.monotonic()
             self._working[place.actor.do.remote(place.job)] = place
 
     def _end(self, reference: Any, place: _Place) -> None:
@@ -202,7 +216,7 @@ class _Jobs:
         self._count(place.job, cause)
         again = not is_mistake(cause) and self._tries[place.job] < TRIES
         if again:
-            self._waiting.append(place.job)
+            self._waiting.put_last(place.job)
         then = "it is tried again after the others" if again else "the others go on"
         self._say(f"job {place.job} failed: {first_line(cause)}; {then}")
 
@@ -214,9 +228,9 @@ class _Jobs:
             return
         self._count(place.job, error)
         if self._tries[place.job] == 1:
-            self._waiting.appendleft(place.job)
+            self._waiting.put_first(place.job)
         elif self._tries[place.job] < TRIES:
-            self._waiting.append(place.job)
+            self._waiting.put_last(place.job)
 
     def _count(self, job: int, error: BaseException) -> None:
         """Count a try of a job.  Raise where job after job fails at its first."""
@@ -229,25 +243,34 @@ class _Jobs:
             raise Failure(f"{self._failures} jobs failed one after the other: {first_line(error)}") from error
 
     def _replace(self, place: _Place, error: BaseException) -> None:
-        """Start another worker in a place, if there is work for it."""
+        """Start another worker in a place, if there is work for it that no idle one can take."""
         self._watch.forget(place.number)
         if place.job is None or self._tries[place.job] == 1:  # a job that killed two workers is to blame itself
             place.in_a_row += 1
             if place.node is not None and is_of_a_machine(error):
                 self._nodes.failed(place.node)
-        if place.in_a_row > TRIES and (self._working or not place.is_open):  # the last one goes on, with other jobs
+        was_open, place.is_open, place.job = place.is_open, False, None
+        self._wake_idle()
+        if place.in_a_row > TRIES and (self._working or not was_open):  # the last one goes on, with other jobs
             return self._close(place, error)
         if self._waiting and not self._hands.should_stop():
             self._start(place)
+
+    def _wake_idle(self) -> None:
+        """Give jobs that came back to workers that found none before."""
+        for place in self._places:
+            if place.is_idle:
+                self._hand_out(place)
 
     def _close(self, place: _Place, error: BaseException) -> None:
         """Go on without a place where workers fail.  Raise where it was the last one: a mistake, or Failure."""
         self._watch.forget(place.number)
         ray.kill(place.actor)
-        if not self._working and is_mistake(error):
+        is_last = not self._working and self._waiting
+        if is_last and is_mistake(error):
             raise error from None
         words = f"workers there fail, the last one with: {first_line(error)}"
-        if not self._working:
+        if is_last:
             raise Failure(f"no worker is left: {words}")
         self._say(f"worker {place.number} is not replaced: {words}; the others go on")
 

@@ -6,6 +6,7 @@ Slurm script or a person needs.  Not covered: two hosts whose clocks differ by m
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ HEARTBEAT_SECONDS = 5.0
 REQUEUE = 85  # exit code: run me again; what was finished is kept
 INTERRUPTED = 130  # exit code: a person asked to stop, by Ctrl-C or the flag; saved
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: REQUEUE, signal.SIGUSR1: REQUEUE}  # of the run that it stopped
+# Seconds until the machine is taken away, less those of an end: KillWait is 30, and scripts ask for USR1 at 300.
+SECONDS_LEFT = {signal.SIGINT: math.inf, signal.SIGTERM: 20.0, signal.SIGUSR1: 240.0}
 
 
 class Stopped(BaseException):
@@ -52,6 +55,14 @@ class JobsFailed(Exception):  # noqa: N818
 def stop_flag(run: RunFolder) -> Path:
     """Return the file that every rank looks for: where it exists the stage saves and returns."""
     return run.root / "STOP"
+
+
+def is_raised(flag: Path) -> bool:
+    """Say whether the flag is there; where the disk hiccups it is not, for now."""
+    try:
+        return flag.exists()
+    except OSError:  # Path.exists passes on a stale handle
+        return False
 
 
 def lock_file(run: RunFolder) -> Path:
@@ -201,11 +212,16 @@ class Stop:
     say: Callable[[str], None]
     code: int | None = None  # of the signal that came; None: none came
     can_save: bool = False
+    _deadline: float = math.inf  # when the machine is taken away
     _old: dict[int, Any] = field(default_factory=dict)
 
     def asked(self) -> bool:
         """Say whether the run was asked to stop, by anybody."""
-        return stop_flag(self.run).exists()
+        return is_raised(stop_flag(self.run))
+
+    def is_late(self) -> bool:
+        """Say whether there is no time to wait for what is under way; a person has any."""
+        return time.monotonic() > self._deadline
 
     def stopped(self, words: str) -> Stopped:
         """Return what to raise after the stage has ended because of the flag."""
@@ -219,15 +235,17 @@ class Stop:
 
     def listen(self) -> None:
         """Handle the signals; again after somebody else took them, as ray.init takes SIGTERM."""
-        for number, code in CODES.items():
-            signal.signal(number, lambda *_, code=code: self._came(code))
+        for number in CODES:
+            signal.signal(number, lambda number, _: self._came(signal.Signals(number)))
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
         stop_flag(self.run).unlink(missing_ok=True)
 
-    def _came(self, code: int) -> None:
+    def _came(self, number: signal.Signals) -> None:
+        code = CODES[number]
+        self._deadline = min(self._deadline, time.monotonic() + SECONDS_LEFT[number])
         if self.code == INTERRUPTED and code == INTERRUPTED:
             self.say("left at once; the last checkpoint stands")
             lock_file(self.run).unlink(missing_ok=True)

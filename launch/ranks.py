@@ -18,6 +18,7 @@ from typing import Any
 import ray.train
 from ray.train import Checkpoint, CheckpointConsistencyMode, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import BackendSetupCallback
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 
 from ckd_dist.config import Workers
@@ -28,7 +29,8 @@ from ckd_dist.world import World
 from .elsewhere import Elsewhere
 from .environment import GROUP_SECONDS
 from .faults import Faults, append, cause_of, traceback_kept
-from .lock import faults_file
+from .lock import faults_file, is_raised
+from .meeting import Meeting
 from .missing import Missing
 from .stacks import RANK, Watch, noting_stack
 
@@ -67,6 +69,8 @@ def train(work: Work, context: Context, group: Group) -> None:
     watch = Watch(folder / "stacks", group.say, RANK, heard=partial(_size_of, group.progress))
     watch.begin()
     trainer = _Trainer(
+        workers,
+        noted,
         _rank,
         train_loop_config={"work": work, "context": context, "group": replace(group, say=print)},
         scaling_config=ScalingConfig(
@@ -79,7 +83,7 @@ def train(work: Work, context: Context, group: Group) -> None:
             name=f"{group.name}-{secrets.token_hex(4)}",
             storage_path=str(folder),
             failure_config=FailureConfig(max_failures=-1, controller_failure_limit=-1),  # Faults or Missing ends it
-            callbacks=[Faults(noted), Elsewhere(workers, noted)],
+            callbacks=[Faults(noted)],
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo", timeout_s=GROUP_SECONDS),
     )
@@ -92,13 +96,22 @@ def train(work: Work, context: Context, group: Group) -> None:
 
 
 class _Trainer(TorchTrainer):
-    """Ray's trainer without the part that hands out Ray's own datasets: a process more, and an import, at each start.
+    """Ray's trainer, whose ranks keep away from faulty nodes and meet again where they failed to.
 
-    What it leaves out has no public switch: pyproject.toml pins Ray's minor version.
+    It lacks the part that hands out Ray's own datasets: a process more, and an import, at each start.  None of these
+    parts has a public switch: pyproject.toml pins Ray's minor version.
     """
 
+    def __init__(self, workers: Workers, noted: Path, *args: Any, **options: Any) -> None:
+        """noted: takes a line for every fault of a start."""
+        super().__init__(*args, **options)
+        self._workers, self._noted = workers, noted
+
     def _create_default_callbacks(self) -> list[Any]:
-        return [each for each in super()._create_default_callbacks() if not isinstance(each, DatasetsCallback)]
+        meeting = Meeting(self.backend_config, self._noted)
+        kept = (each for each in super()._create_default_callbacks() if not isinstance(each, DatasetsCallback))
+        rest = [meeting if isinstance(each, BackendSetupCallback) else each for each in kept]
+        return [Elsewhere(self._workers, self._noted), *rest]  # it is told of ranks that start before they meet
 
 
 def _rank(config: dict[str, Any]) -> None:
@@ -108,7 +121,7 @@ def _rank(config: dict[str, Any]) -> None:
     callbacks = replace(
         context.callbacks,
         committed=lambda *checkpoint: _committed(world, *checkpoint),
-        should_stop=group.stop.exists,
+        should_stop=partial(is_raised, group.stop),
     )
     if world.is_leader:
         logging.getLogger("ckd_dist").addHandler(_Noted(faults_file(group.folder)))
@@ -187,7 +200,7 @@ class _Looks:
             self.watch.begin()
         self.watch.look()
         self.missing.look(runs=self.watch.num_seen > 0)
-        return self.missing.seconds < STOP_SECONDS or not self.group.stop.exists()
+        return self.missing.seconds < STOP_SECONDS or not is_raised(self.group.stop)
 
 
 def _size_of(file: Path) -> int:

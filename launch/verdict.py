@@ -2,7 +2,8 @@
 
 import errno
 
-from ckd_dist.mistakes import is_full_disk, is_mistake
+from ckd_dist.mistakes import is_full_disk, is_mistake, is_of_a_machine
+from ckd_dist.softlabels.errors import LabelerFault
 
 from .lock import REQUEUE, Failure, JobsFailed
 
@@ -20,13 +21,11 @@ def verdict(error: Exception) -> tuple[str, int]:
         return f"{sentence}: make room and run the same command; what was finished is kept", 1
     if getattr(error, "errno", None) == errno.EROFS:
         return f"{sentence}: make it writable, or give another --run", 2
-    of_ray = type(error).__module__.startswith("ray.")  # its head is lost
-    if of_ray or (isinstance(error, OSError) and not is_mistake(error)):  # a disk or a network that hiccups
+    if isinstance(error, JobsFailed):
+        return f"{sentence} (RUN/error.log has the whole of it); run the same command to try them again", error.code
+    of_a_machine = isinstance(error, Failure | LabelerFault) or (is_of_a_machine(error) and not is_mistake(error))
+    if of_a_machine:  # another start may find better ones
         return f"{sentence}; run the same command to go on", REQUEUE
     if isinstance(error, OSError | ValueError):
         return sentence, 2
-    if isinstance(error, Failure):  # of machines: another start may find better ones
-        return f"{sentence}; run the same command to go on", REQUEUE
-    if isinstance(error, JobsFailed):
-        return f"{sentence} (RUN/error.log has the whole of it); run the same command to try them again", error.code
     return f"{type(error).__name__}: {sentence} (a fault of the program: RUN/error.log has the whole of it)", 1

@@ -95,6 +95,25 @@ def test_a_killed_rank_is_survived_from_the_last_commit(tmp_path):
     assert [line.split()[0] for line in lines(tmp_path, "steps")] == list("12345") + list("5678")
 
 
+@pytest.mark.fault
+def test_ranks_that_fail_while_they_meet_meet_again(tmp_path, monkeypatch):
+    """A taken port, a rank that dies: neither ends the run, and none keeps the room of those who come next."""
+    strikes = ("port", "death", "port")
+    monkeypatch.setattr(ranks, "TorchConfig", partial(work.StruckMeeting, folder=str(tmp_path), strikes=strikes))
+    said = train(tmp_path, num_steps=2)
+    assert lines(tmp_path, "struck") == list(strikes) and (tmp_path / "committed").read_text() == "2"
+    assert [line.rpartition("(")[2] for line in said] == ["1 of 3)", "2 of 3)", "3 of 3)"]
+    assert "EADDRINUSE" in said[0] and "ActorDiedError" in said[1]
+
+
+@pytest.mark.fault
+def test_ranks_that_never_meet_end_the_run_as_machines_at_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "TorchConfig", partial(work.StruckMeeting, folder=str(tmp_path), strikes=("port",) * 9))
+    with pytest.raises(lock.Failure, match=r"could not meet 4 times in a row.*EADDRINUSE") as caught:
+        train(tmp_path)
+    assert len(lines(tmp_path, "struck")) == 4 and verdict(caught.value)[1] == lock.REQUEUE
+
+
 def test_the_flag_stops_all_ranks_at_the_same_step(tmp_path):
     train(tmp_path, work.flag)
     assert (tmp_path / "committed").read_text() == "3"

@@ -28,10 +28,12 @@ class Ray:
 
 
 class Actor:
-    """A worker; one in a broken place cannot begin, and dies of a deadly job."""
+    """A worker: in a broken place it cannot begin; a deadly job kills it, a bad one is refused, one `loses` its GPU."""
 
     broken: tuple[int, ...] = ()
     deadly: tuple[int, ...] = ()
+    bad: tuple[int, ...] = ()
+    loses: tuple[int, ...] = ()
     error: Exception = RuntimeError("CUDA error: GPU is lost")
     death = jobs.RayError("the worker was killed: not enough memory")
 
@@ -48,9 +50,14 @@ class Actor:
     def _open(self, make, cpus, file: Path):
         if int(file.stem) in self.broken:
             raise jobs.RayTaskError("open", "", self.error)
-        self.worker = make()
+        self.worker, self.place = make(), int(file.stem)
 
     def _do(self, number):
+        if number in self.bad:
+            raise jobs.RayTaskError("do", "", ValueError(f"job {number} is bad"))
+        if number in self.loses and self.place not in self.broken:
+            type(self).broken, type(self).loses = (*self.broken, self.place), ()
+            raise jobs.RayTaskError("do", "", self.error)
         if number in self.deadly:
             raise self.death
         self.worker(number)
@@ -71,13 +78,13 @@ def label(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "ray", Ray())
     monkeypatch.setattr(jobs, "_Actor", Actor)
 
-    def run(broken=(), deadly=(), num=3, should_stop=lambda done: False):
-        monkeypatch.setattr(Actor, "broken", broken)
-        monkeypatch.setattr(Actor, "deadly", deadly)
+    def run(num=3, total=12, should_stop=lambda done: False, is_late=lambda done: False, **struck):
+        for what in ("broken", "deadly", "bad", "loses"):
+            monkeypatch.setattr(Actor, what, struck.get(what, ()))
         done, said = [], []
-        hands = jobs.Hands(Workers(num=num), tmp_path, said.append, lambda: should_stop(done))
+        hands = jobs.Hands(Workers(num=num), tmp_path, said.append, lambda: should_stop(done), lambda: is_late(done))
         try:
-            jobs.do(lambda: done.append, list(range(12)), hands, lambda *_: None)
+            jobs.do(lambda: done.append, list(range(total)), hands, lambda *_: None)
         except JobsFailed as error:
             said.append(error)
         return done, said
@@ -141,3 +148,23 @@ def test_where_job_after_job_kills_its_worker_the_rest_is_not_tried(label):
 def test_a_run_that_is_to_stop_waits_for_no_worker_that_begins(label):
     done, said = label(should_stop=lambda done: True)
     assert (done, said) == ([], [])
+
+
+@pytest.mark.parametrize("num", [1, 2, 3])
+def test_what_failed_in_an_earlier_start_comes_first_and_does_not_hold_back_the_rest(label, num):
+    bad = range(9)
+    done, said = label(num=num, total=30, bad=bad)
+    assert sorted(done) == list(range(9, 30))
+    assert str(said[-1]).startswith("jobs 0, 1, 2, 3, 4, 5, 6, 7, 8 of 30 failed, all others are done")
+
+
+def test_a_job_that_lost_its_gpu_goes_to_a_worker_that_is_idle_not_to_that_gpu_again(label):
+    done, said = label(num=2, total=3, loses=(2,))
+    assert sorted(done) == [0, 1, 2]
+    assert not any("no worker is left" in str(line) for line in said)
+
+
+def test_where_time_is_up_what_is_under_way_is_not_waited_for(label):
+    done, said = label(should_stop=lambda done: len(done) >= 2, is_late=lambda done: len(done) >= 2)
+    assert 2 <= len(done) <= 4
+    assert said[-1].endswith("under way cannot be waited for: they are done again")

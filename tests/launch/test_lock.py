@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import signal
 import socket
@@ -107,6 +108,17 @@ def test_the_lock_is_private_and_beats(run, monkeypatch):
         assert first["host"] == socket.gethostname()
         time.sleep(0.3)
         assert json.loads(lock.lock_file(run).read_text())["heartbeat"] > first["heartbeat"]
+
+
+@pytest.mark.parametrize("number, seconds", [(signal.SIGINT, math.inf), (signal.SIGTERM, 30), (signal.SIGUSR1, 300)])
+def test_a_machine_s_signal_leaves_as_long_as_slurm_does_and_a_person_s_for_ever(run, monkeypatch, number, seconds):
+    run.root.mkdir()
+    with lock.Stop(run, print) as stop:
+        stop.can_save, now = True, time.monotonic()
+        os.kill(os.getpid(), number)
+        assert not stop.is_late()
+        monkeypatch.setattr(lock.time, "monotonic", lambda: now + min(seconds, 1e9) - 5)
+        assert stop.is_late() == (seconds < math.inf), "and some are left for the end"
 
 
 def test_a_flag_left_by_an_earlier_run_is_removed(run):

@@ -4,10 +4,43 @@ import errno
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import ray.train
 import torch
 import torch.distributed as dist
+from ray.train.torch import TorchConfig
+from ray.train.torch.config import _TorchBackend
+
+
+class Meeting(_TorchBackend):
+    """Torch's process group, at whose making something strikes rank 1: each of `strikes`, one a start."""
+
+    def on_start(self, worker_group, backend_config):
+        worker_group.execute(_strike, backend_config.folder, backend_config.strikes)
+        super().on_start(worker_group, backend_config)
+
+
+@dataclass
+class StruckMeeting(TorchConfig):
+    folder: str = ""
+    strikes: tuple[str, ...] = ()
+
+    @property
+    def backend_cls(self):
+        return Meeting
+
+
+def _strike(folder, strikes):
+    if ray.train.get_context().get_world_rank() != 1:
+        return
+    num = len(lines(folder, "struck"))
+    if num < len(strikes):
+        note(folder, "struck", strikes[num])
+        if strikes[num] == "death":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise dist.DistNetworkError("The server socket has failed to listen on any local network address: EADDRINUSE")
 
 
 def note(folder: Path, name: str, line: object) -> None:
