@@ -80,7 +80,7 @@ def cause_of(error: TrainingFailedError) -> BaseException:
     if isinstance(inner, Failure) or not isinstance(inner, TrainingFailedError | RayError):
         return inner
     failures = {rank: innermost(each) for rank, each in sorted(getattr(inner, "worker_failures", {}).items())}
-    return Failure(f"workers were lost too often, the last time with: {in_words(failures) or first_line(inner)}")
+    return Failure(f"workers were lost: {in_words(failures) or first_line(inner)}")
 
 
 def innermost(error: BaseException) -> BaseException:
