@@ -50,6 +50,9 @@ def connect(
     the workers, as waiting would never end, and Failure where nodes of a Slurm job do not come.
     """
     os.umask(0o077)
+    # A thread of Ray prints what its daemons tell, forty lines of a log where a node dies, even with
+    # log_to_driver=False, and has no public switch.  faults.py and jobs.py say every fault in one line.
+    ray._private.worker._worker_logs_enabled = False
     with _existing(asked, say, connected) if os.environ.get("RAY_ADDRESS") else _private(asked) as nodes:
         connected()
         say_idle(asked, nodes, say)

@@ -1,7 +1,8 @@
 """A node on which workers failed twice is left alone, as long as the others have room for all.
 
-Ray Train asks a callback for labels of the nodes on which the next group of workers may start.  The classes of such
-callbacks are no public interface of Ray yet: pyproject.toml pins its minor version.
+Ray Train asks a callback for labels of the nodes on which the next group of workers may start, and tells it when a
+group is to grow, which is said.  The classes of such callbacks are no public interface of Ray yet: pyproject.toml pins
+its minor version.
 """
 
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.controller.state import ResizingState
 
 from ckd_dist.config import Workers
 from ckd_dist.mistakes import is_mistake, is_of_a_peer
@@ -78,7 +80,7 @@ class FaultyNodes:
 class Elsewhere(WorkerGroupCallback, ControllerCallback):
     """Runs in Ray's controller: knows where ranks ran, and lets the next ones start where none failed twice.
 
-    file: where a node that is left alone gets a line, for the driver to show.
+    file: where a node that is left alone gets a line, and a group that grows, for the driver to show.
     """
 
     def __init__(self, workers: Workers, file: Path) -> None:
@@ -95,6 +97,14 @@ class Elsewhere(WorkerGroupCallback, ControllerCallback):
         """Count the nodes of the ranks that failed, once each."""
         for node in {self._places[rank] for rank in at_fault(worker_group_status.errors) if rank in self._places}:
             self._nodes.failed(node)
+
+    def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
+        """Note that ranks which work are ended, without a fault, so that another number of them starts."""
+        if isinstance(current_state, ResizingState):
+            num = current_state.scaling_decision.num_workers
+            self._note(
+                f"nodes have come or gone: {num} ranks instead of {len(self._places)} start from the last checkpoint"
+            )
 
     def on_controller_start_worker_group(self, *, scaling_config: Any, num_workers: int) -> dict[str, str] | None:
         """Return the labels of the nodes on which the next workers may start."""

@@ -28,6 +28,7 @@ from .environment import GROUP_SECONDS
 LOOK_SECONDS = 5.0  # between two looks, of a worker at itself and of the driver at all
 FIRST_SECONDS = 0.5  # between the first two of a worker: at the first one its work has not begun yet
 GONE_SECONDS = 120.0  # without one, after which nobody is there: what was killed leaves its note behind
+LEAVING_SECONDS = 30.0  # within which whoever is left behind ends: Ray kills survivors of a fault after ten
 SILENT_SECONDS = 30.0  # without a sign of a worker's thread: frozen, or its node is lost
 STAND_SECONDS = 45.0  # at one and the same place of the code, without a step or job that ends meanwhile
 TIMES = 3  # as long as the longest step or job so far: only then it stands
@@ -109,15 +110,24 @@ class Watch:
     heard: Callable[[], Any]
     clock: Callable[[], float] = time.monotonic
     _seen: dict[int, _Seen] = field(default_factory=dict)
+    _leaving: dict[tuple[str, int], float] = field(default_factory=dict)  # until when a process's notes are passed over
     _looked: float = 0.0
     _heard: tuple[Any, float] = (None, 0.0)  # what was heard last, and when
     _is_first: bool = True  # what is heard next comes after a start, which takes long
     _longest: float = 0.0  # seconds between two things that were heard
 
     def begin(self) -> None:
-        """Forget all workers: other ones start."""
+        """Forget all workers: other ones start.
+
+        Survivors of a fault write on until they are killed, and what they leave would look like a frozen worker's: it
+        is passed over for a while.  Not for ever: after a mere warning nobody ends, and another may get the number of
+        an ended process.
+        """
+        now, notes = self.clock(), self._notes().values()
+        still = {who: until for who, until in self._leaving.items() if until > now}  # not longer with every warning
+        self._leaving = {_process_of(note): now + LEAVING_SECONDS for note in notes if note} | still
         self._seen.clear()
-        self._heard, self._is_first = (self.heard(), self.clock()), True
+        self._heard, self._is_first = (self.heard(), now), True
         for file in self.folder.glob("*.json"):
             file.unlink(missing_ok=True)
 
@@ -166,21 +176,25 @@ class Watch:
             self._heard, self._is_first = (heard, now), False
 
     def _read(self) -> None:
-        now, files = self.clock(), {int(file.stem): file for file in self.folder.glob("*.json") if file.stem.isdigit()}
-        for number in set(self._seen) - set(files):
+        now, notes = self.clock(), self._notes()
+        for number in set(self._seen) - set(notes):
             del self._seen[number]
-        for number, file in files.items():
-            try:
-                note = json.loads(file.read_text())
-            except (OSError, ValueError):  # gone meanwhile
+        for number, note in notes.items():
+            if note is None:
                 continue
             old = self._seen.get(number)
-            if old is None or old.note["process"] != note["process"]:
+            if now < self._leaving.get(_process_of(note), now):
+                self.forget(number)
+            elif old is None or old.note["process"] != note["process"]:
                 self._seen[number] = _Seen(note, now, now)
             elif note["count"] != old.note["count"]:
                 moved = any(note[what] != old.note[what] for what in ("stack", "block"))
                 told = set() if moved else old.told - {"silent"}
                 self._seen[number] = _Seen(note, now, now if moved else old.moved, told)
+
+    def _notes(self) -> dict[int, dict[str, Any] | None]:
+        """Return every worker's note; None in place of one that cannot be read."""
+        return {int(file.stem): _note_in(file) for file in self.folder.glob("*.json") if file.stem.isdigit()}
 
     def _say_silent(self) -> None:
         for number, seen in sorted(self._seen.items()):
@@ -228,6 +242,16 @@ class Watch:
         note = self._seen[number].note
         lines = "".join(f"    {place}\n" for place in note["stack"])
         return f"{self.kind.name} {number}, process {note['process']} on {note['host']}\n{lines}"
+
+
+def _note_in(file: Path) -> dict[str, Any] | None:
+    with suppress(OSError, ValueError):  # gone meanwhile, or torn
+        return json.loads(file.read_text())
+    return None
+
+
+def _process_of(note: dict[str, Any]) -> tuple[str, int]:
+    return note["host"], note["process"]
 
 
 def waits(place: str) -> bool:

@@ -218,6 +218,26 @@ def test_the_cluster_s_folder_and_token_are_private():
     assert stat.S_IMODE(os.stat(os.path.dirname(token)).st_mode) == 0o700
 
 
+def test_what_ray_s_daemons_say_of_themselves_does_not_reach_the_screen(monkeypatch, capfd):
+    """Where a raylet is killed its last lines come by this channel; that the line was handled is seen by its end."""
+    worker = cluster.ray._private.worker
+    heard, handle = [], worker.print_to_stdstream
+
+    def listen(data, **options):
+        handle(data, **options)
+        heard.extend(data["lines"])
+
+    monkeypatch.setattr(worker, "print_to_stdstream", listen)
+    words = "Raylet is terminated. [state-dump] Event stats"
+    gcs_client = worker.global_worker.gcs_client
+    cluster.ray._private.utils.publish_error_to_driver("raylet_died", words, gcs_client)
+    deadline = time.monotonic() + 20
+    while words not in heard:
+        assert time.monotonic() < deadline, f"Ray's driver does not listen there any more: {heard}"
+        time.sleep(0.05)
+    assert "state-dump" not in "".join(capfd.readouterr())
+
+
 def test_nodes_of_a_job_are_waited_for_and_counted():
     joined, said = iter([1, 1, 3, 4]), []
     cluster.wait_for_nodes(4, lambda: next(joined), said.append)

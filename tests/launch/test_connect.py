@@ -1,14 +1,17 @@
 """Before Ray is connected to: what is refused, who is waited for, and what killed drivers have left."""
 
+import itertools
 import os
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from ckd_dist.config import Workers
 from launch import cluster, lock
-from launch.elsewhere import at_fault
+from launch.elsewhere import Elsewhere, at_fault
 
 
 @pytest.fixture
@@ -73,6 +76,25 @@ def test_whoever_lost_a_peer_is_not_to_blame_nor_anybody_where_all_failed(errors
 def test_a_frozen_rank_is_to_blame():
     frozen = type("WorkerHealthCheckTimeoutError", (Exception,), {})
     assert at_fault({0: RuntimeError("Connection closed by peer"), 1: frozen("hangs")}) == [1]
+
+
+def test_ranks_that_are_ended_to_grow_are_said_and_those_that_start_first_or_after_a_fault_are_not(tmp_path):
+    from ray.train.v2._internal.execution.controller import state  # after launch has set what Ray reads
+    from ray.train.v2._internal.execution.scaling_policy import ResizeDecision
+
+    file, grow = tmp_path / "faults", ResizeDecision(2, {})
+    elsewhere = Elsewhere(Workers(num=2, min=1), file)
+    rank = SimpleNamespace(distributed_context=SimpleNamespace(world_rank=0), metadata=SimpleNamespace(node_id="a"))
+    group = SimpleNamespace(get_worker_group_state=lambda: SimpleNamespace(workers=[rank]))
+    start = [state.SchedulingState(grow), state.RunningState(), state.RunningState()]
+    states = [state.InitializingState(), *start, state.RestartingState(None), *start]
+    for before, after in itertools.pairwise(states):
+        elsewhere.after_controller_state_update(before, after)
+    elsewhere.after_worker_group_start(group)
+    assert not file.exists()
+    elsewhere.after_controller_state_update(state.RunningState(), state.ResizingState(grow))
+    elsewhere.after_controller_state_update(state.ResizingState(grow), state.SchedulingState(grow))
+    assert file.read_text() == "nodes have come or gone: 2 ranks instead of 1 start from the last checkpoint\n"
 
 
 def raising(error):

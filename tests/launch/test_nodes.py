@@ -87,6 +87,8 @@ def test_ranks_go_on_with_fewer_where_a_node_is_lost_and_grow_when_it_is_back(no
     )
     assert sorted(set(seen)) == list(range(1, committed + 1)), "no step was left out"
     assert any("trying again" in line for line in said)
+    assert sum("2 ranks instead of 1 start from the last checkpoint" in line for line in said) == 1
+    assert not any("has not answered" in line for line in said)
 
 
 def test_a_run_that_is_to_stop_while_no_rank_runs_ends(nodes, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from ckd_dist.engine.group import TIMEOUT
 from launch import stacks
 from launch.environment import GROUP_SECONDS
-from launch.stacks import RANK, SILENT_SECONDS, STAND_SECONDS, Watch, noting_stack, place_of
+from launch.stacks import LEAVING_SECONDS, RANK, SILENT_SECONDS, STAND_SECONDS, Watch, noting_stack, place_of
 
 LOOP, WAIT = "ckd_dist/engine/loop.py:190 fit", "torch/distributed/distributed_c10d.py:3004 all_reduce"
 READ = "ckd_dist/softlabels/read.py:74 wait_for_rows"
@@ -135,6 +135,56 @@ def test_workers_that_began_anew_and_those_that_ended_are_forgotten(notes):
     (notes.folder / "1.json").unlink()
     notes.after(SILENT_SECONDS - 5)
     assert notes.said == [] and notes.watch.silent_for(1) == 0
+
+
+def test_survivors_that_write_until_they_are_killed_are_no_frozen_ranks_of_the_next_start(notes):
+    for process in (7, 8):
+        notes.write(process - 7, LOOP, process=process)
+    notes.after(5)
+    notes.watch.begin()
+    notes.after(5)
+    notes.write(1, LOOP, WAIT, process=8)  # rank 0 died; rank 1 waits for it, and is killed ten seconds later
+    notes.watch.begin()  # another line is read
+    notes.after(5)
+    notes.write(1, LOOP, WAIT, process=8)
+    for _ in range(30):
+        notes.after(5)
+        assert notes.watch.num_seen == 0
+    assert notes.said == []
+
+
+def test_new_ranks_are_seen_at_once_beside_survivors_and_named_where_they_freeze(notes):
+    notes.write(0, LOOP, process=7)
+    notes.after(5)
+    notes.watch.begin()
+    notes.write(0, LOOP, process=7)
+    notes.write(1, LOOP, process=9)
+    notes.after(5)
+    assert notes.watch.num_seen == 1
+    notes.write(0, LOOP, process=10)
+    notes.after(5)
+    notes.after(SILENT_SECONDS)
+    assert sorted(line.split(")")[0] for line in notes.said) == [
+        "rank 0 (process 10 on node-a",
+        "rank 1 (process 9 on node-a",
+    ]
+
+
+def test_ranks_that_live_on_and_those_with_the_number_of_an_ended_process_are_seen_again(notes):
+    """Also where lines that are no faults come faster than survivors end."""
+    seen = []
+    for at in range(40):
+        notes.write(0, LOOP)
+        if at % 4 == 0:
+            notes.watch.begin()
+            notes.write(0, LOOP)
+        notes.after(5)
+        seen.append(notes.watch.num_seen)
+    longest = max(len(run) for run in "".join(map(str, seen)).split("1"))
+    assert longest * 5 <= LEAVING_SECONDS + 5, "a run whose ranks are never seen is ended: no nodes"
+    beat(notes, LEAVING_SECONDS, {0: (LOOP,)})
+    notes.after(SILENT_SECONDS)
+    assert any("rank 0 (process 7 on node-a) has not answered" in line for line in notes.said)
 
 
 def test_a_torn_note_is_passed_over(notes):
