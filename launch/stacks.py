@@ -123,13 +123,15 @@ class Watch:
         is passed over for a while.  Not for ever: after a mere warning nobody ends, and another may get the number of
         an ended process.
         """
-        now, notes = self.clock(), self._notes().values()
-        still = {who: until for who, until in self._leaving.items() if until > now}  # not longer with every warning
-        self._leaving = {_process_of(note): now + LEAVING_SECONDS for note in notes if note} | still
+        now = self.clock()
         self._seen.clear()
         self._heard, self._is_first = (self.heard(), now), True
-        for file in self.folder.glob("*.json"):
-            file.unlink(missing_ok=True)
+        still = {who: until for who, until in self._leaving.items() if until > now}  # not longer with every warning
+        with suppress(OSError):  # a disk that hiccups must not end the run
+            left = {_process_of(note): now + LEAVING_SECONDS for note in self._notes().values() if note}
+            self._leaving = left | still
+            for file in self.folder.glob("*.json"):
+                file.unlink(missing_ok=True)
 
     def look(self) -> None:
         """Look, where the last look was some seconds ago."""
