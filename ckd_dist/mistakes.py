@@ -5,7 +5,9 @@ may be the machine's fault: a lost GPU, a memory that flipped, a file system tha
 """
 
 import errno
+import os
 import re
+from pathlib import Path
 
 # What Python and torch raise where the same would come again.  A GPU without memory is one: it has as little tomorrow.
 MISTAKES = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, NameError)
@@ -20,6 +22,13 @@ MACHINE = re.compile(
     r"uncorrectable|\bECC\b|illegal (memory access|instruction)|launch failure|GPU is lost|device-side|driver|"
     r"stale file handle|input/output error",
     re.I,
+)
+
+# The system's number in words: Rust's, Python's out of another process, and what C says for it, with which DuckDB ends.
+_NUMBERS = {os.strerror(number): number for number in errno.errorcode}
+SYSTEM = re.compile(
+    r"\(os error (?P<rust>[0-9]+)\)|\[Errno (?P<python>[0-9]+)\]|"
+    rf'(file \\?"(?P<file>[^"\\\n]+)\\?")?: (?P<words>{"|".join(map(re.escape, _NUMBERS))})(?=["\n]|$)'
 )
 
 # What a healthy rank says when another one has left it.
@@ -49,12 +58,48 @@ def is_for_want_of_room(error: BaseException) -> bool:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Say whether a disk or a quota is full; safetensors has words of its own for it.
+    """Say whether a disk or a quota is full, by number or in a library's words.
 
     >>> is_full_disk(OSError(errno.ENOSPC, "No space left")), is_full_disk(Exception("I/O error (os error 28)"))
     (True, True)
     """
-    return getattr(error, "errno", None) in _FULL or any(f"os error {number})" in str(error) for number in _FULL)
+    return system_number(error) in _FULL
+
+
+def system_number(error: BaseException) -> int | None:
+    """Return the operating system's number of an error, which some libraries give in words alone; None without one.
+
+    >>> system_number(OSError(errno.EIO, "lost")), system_number(Exception("Input/output error (os error 5)"))
+    (5, 5)
+    >>> system_number(Exception('IO Error: Could not read from file "a.csv": Input/output error'))
+    5
+    >>> system_number(OSError("Can't load tokenizer")) is None  # transformers' own
+    True
+    """
+    if number := getattr(error, "errno", None):
+        return number
+    found = SYSTEM.search(str(error))
+    return found and (_NUMBERS.get(found["words"]) or int(found["rust"] or found["python"]))
+
+
+def raise_fault(error: Exception, place: Path | str | None = None) -> None:
+    """Raise the fault of a file system or a network that `error` is, or tells of; do nothing where it is neither.
+
+    Call it where an error is about to be called a mistake of the data.  place: of the fault; none: as the error says.
+    Where a library tells of it in words of its own, OSError is raised without these: they may quote a record.
+
+    >>> raise_fault(OSError("Can't load tokenizer"))
+    >>> raise_fault(Exception("I/O error: Stale file handle (os error 116)"), "a.safetensors")
+    Traceback (most recent call last):
+    OSError: [Errno 116] Stale file handle: 'a.safetensors'
+    """
+    number = system_number(error)
+    if not number or is_mistake(error) or is_mistake(OSError(number, "")):
+        return
+    if place is None and isinstance(error, OSError) and error.errno:
+        raise error
+    found = SYSTEM.search(str(error))
+    raise OSError(number, os.strerror(number), str(place) if place else found and found["file"]) from None
 
 
 def is_of_a_machine(error: BaseException) -> bool:
@@ -76,4 +121,4 @@ def is_of_a_peer(error: BaseException) -> bool:
     >>> is_of_a_peer(RuntimeError("gloo: Connection closed by peer")), is_of_a_peer(RuntimeError("GPU is lost"))
     (True, False)
     """
-    return bool(LEFT_ALONE.search(str(error)))
+    return isinstance(error, ConnectionError) or bool(LEFT_ALONE.search(str(error)))

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ckd_dist.files import replacing
+from ckd_dist.mistakes import raise_fault
 
 Dtypes = Mapping[str, type]  # of every array of a table, by name
 Rows = Mapping[str, str]  # of every array of offsets, one of the arrays whose rows they bound
@@ -85,7 +86,8 @@ def _header(path: Path, remedy: str) -> tuple[dict, int]:
             with safe_open(path, "np"):  # types, shapes and places fit each other, and all of them fill the file
                 length = struct.unpack("<Q", file.read(8))[0]
                 return json.loads(file.read(length)), 8 + length
-        except SafetensorError:
+        except SafetensorError as error:
+            raise_fault(error, path)
             raise ValueError(f"{path} is cut short, damaged or not a safetensors file: {remedy}") from None
 
 

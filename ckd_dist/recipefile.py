@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from ckd_dist.config import dump, walk
 from ckd_dist.files import write
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.runfolder import LAYOUT
 
 
@@ -38,6 +39,7 @@ def read_file(file: Path) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:  # a parser has its own
+        raise_fault(error, file)
         raise ValueError(f"recipe {file}: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict):
         raise ValueError(f"recipe {file}: it holds no fields")

@@ -40,7 +40,7 @@ class Faults(UserCallback):
         Where one rank tells of its own machine, whatever the others say may come of it: a lost peer has many words.
         """
         errors = {rank: innermost(error) for rank, error in sorted(worker_exceptions.items())}
-        if not any(map(_is_of_its_machine, errors.values())):
+        if not any(map(is_of_its_machine, errors.values())):
             for error in errors.values():
                 if is_mistake(error):
                     raise error
@@ -55,7 +55,8 @@ class Faults(UserCallback):
         append(self.file, f"{words}; trying again from the last checkpoint ({self.in_a_row} of {TRIES})")
 
 
-def _is_of_its_machine(error: BaseException) -> bool:
+def is_of_its_machine(error: BaseException) -> bool:
+    """Say whether a worker's fault tells of the machine that it ran on, and not of another one that is gone."""
     if isinstance(error, RayError):  # it died
         return True
     return is_of_a_machine(error) and not (is_mistake(error) or is_of_a_peer(error))

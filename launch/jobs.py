@@ -17,13 +17,13 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from ckd_dist.config import Workers
-from ckd_dist.mistakes import is_for_want_of_room, is_mistake, is_of_a_machine
+from ckd_dist.mistakes import is_for_want_of_room, is_mistake
 from ckd_dist.progress import Track
 from ckd_dist.study import no_op
 
 from .elsewhere import FaultyNodes
 from .failed import failure_of_jobs, first_line, most_in_a_row
-from .faults import TRIES, append, innermost, traceback_kept
+from .faults import TRIES, append, innermost, is_of_its_machine, traceback_kept
 from .lock import Failure, faults_file
 from .missing import Missing
 from .ranks import settle
@@ -247,7 +247,7 @@ class _Jobs:
         self._watch.forget(place.number)
         if place.job is None or self._tries[place.job] == 1:  # a job that killed two workers is to blame itself
             place.in_a_row += 1
-            if place.node is not None and is_of_a_machine(error):
+            if place.node is not None and is_of_its_machine(error):
                 self._nodes.failed(place.node)
         was_open, place.is_open, place.job = place.is_open, False, None
         self._wake_idle()

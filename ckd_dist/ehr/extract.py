@@ -26,6 +26,7 @@ from ckd_dist.ehr.kept import check_known, count_kept, say_days, say_other_sexes
 from ckd_dist.ehr.sources import REAL
 from ckd_dist.ehr.staging import Connection, Report, number
 from ckd_dist.files import replacing_folder
+from ckd_dist.mistakes import is_full_disk, raise_fault
 from ckd_dist.progress import Track
 from ckd_dist.schema import (
     ADMISSION,
@@ -62,7 +63,8 @@ def extract(
     """Extract `source` ("mimic3:DIR" or another of sources.REAL) into the MEDS data set `folder`; return the report.
 
     split_of: not asked where a MEDS source names its own splits.  memory_gb: most memory, GB.  code_map: of the site's
-    own codes.  Raises ValueError with a sentence for the user; the data set that was there before is then untouched.
+    own codes.  Raises ValueError with a sentence for the user, OSError where a file system fails; the data set that was
+    there before is then untouched.
     """
     found, place = find_source(source, REAL)
     try:
@@ -77,14 +79,16 @@ def extract(
             say_other_sexes(con, report)
             _assign_splits(con, split_of)
             _write(con, new, report, track)
-    except (duckdb.OutOfMemoryException, duckdb.IOException):
-        raise ValueError(
-            f"reading {source} ran out of memory_gb={memory_gb:g} or of disk space in {folder}: raise"
-            " extract.memory_gb, or free some space"
-        ) from None
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise ValueError(f"extraction stopped at {error.filename or folder}: {why}; mend that, run again") from None
+    except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
+        raise_fault(error)
+        if isinstance(error, duckdb.OutOfMemoryException) or is_full_disk(error):
+            raise ValueError(
+                f"reading {source} ran out of memory_gb={memory_gb:g} or of disk space in {folder}: raise"
+                " extract.memory_gb, or free some space"
+            ) from None
+        why = getattr(error, "strerror", None) or type(error).__name__
+        place = getattr(error, "filename", None) or folder
+        raise ValueError(f"extraction stopped at {place}: {why}; mend that, run again") from None
     return report
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ckd_dist.mistakes import raise_fault
+
 PACKED = {
     b"\x1f\x8b": "a gzip file",
     b"PK\x03\x04": "a zip file or a spreadsheet (.xlsx)",
@@ -65,6 +67,7 @@ def _first_line(path: Path) -> bytes:
         with open_table(path) as file:
             return file.readline()
     except (OSError, EOFError, zlib.error) as error:
+        raise_fault(error, path)
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): is the file whole?") from None
 
 

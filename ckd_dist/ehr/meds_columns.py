@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ckd_dist.ehr.cells import USUAL
 from ckd_dist.ehr.staging import Connection, number
+from ckd_dist.mistakes import raise_fault
 
 ASKED = ("subject_id", "time", "code")
 IDS_OF_VISITS = ("hadm_id", "visit_id")  # meds_etl calls OMOP's visit_occurrence_id so
@@ -124,7 +125,8 @@ def check_whole(path: Path, cure: str = "Copy it anew") -> list[str]:
     """Return the names of a parquet file's columns.  Raise ValueError where it has no readable end."""
     try:
         return pq.read_schema(path).names
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError) as error:
+        raise_fault(error, path)
         raise ValueError(f"{path} cannot be read as MEDS: is it a whole parquet file? {cure}") from None
 
 
@@ -167,7 +169,8 @@ def check_rounded(con: Connection, table: str, columns: Columns, name: str) -> N
 
 
 def blamed(con: Connection, files: list[Path], place: Path, error: duckdb.Error) -> ValueError:
-    """Return the error that names the first file which cannot be read by itself."""
+    """Return the error that names the first file which cannot be read by itself.  Raise a fault of the system."""
+    raise_fault(error)
     kind = type(error).__name__
     for path in files:
         try:

@@ -6,6 +6,7 @@ import duckdb
 
 from ckd_dist.ehr.meds_columns import Columns, check_rounded, check_whole, columns_of, count_bad, literal, with_bounds
 from ckd_dist.ehr.staging import Connection, Report, number
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.schema import SPLITS
 
 SPLIT_WORDS = {  # what tools say for MEDS' three words, in any case
@@ -76,5 +77,6 @@ def _open(con: Connection, view: str, path: Path, asked: tuple[str, ...]) -> Col
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
+        raise_fault(error)
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): is it whole? {cure}") from None
     return columns_of(con, view, path, asked)

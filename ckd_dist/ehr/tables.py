@@ -17,6 +17,7 @@ from ckd_dist.ehr.header import read_header
 from ckd_dist.ehr.mimic import Site, TableMap
 from ckd_dist.ehr.quoting import check_quoting
 from ckd_dist.ehr.staging import Connection, Report, counts, number
+from ckd_dist.mistakes import raise_fault
 
 MALFORMED = {  # DuckDB's words for what is wrong with a row -> ours
     "INVALID ENCODING": "not UTF-8",
@@ -78,7 +79,8 @@ def load(con: Connection, name: str, table: TableMap, path: Path, judge: str) ->
             report["unreadable"] = cells.forms(con, table.columns, source)
             _malformed(con)
             _check_unmissed(con, name, table, path, report["unreadable"])
-    except duckdb.IOException:  # messages may quote a row: none is passed on
+    except duckdb.IOException as error:  # messages may quote a row: none is passed on
+        raise_fault(error)
         raise ValueError(f"{path} cannot be read to its end: is the file whole, is there room on the disk?") from None
     except duckdb.InvalidInputException:
         raise ValueError(

@@ -34,10 +34,11 @@ from openai.types.chat import ChatCompletion
 from ckd_dist.config import Endpoint
 from ckd_dist.endpoints.cache import Answer
 from ckd_dist.endpoints.egress import check_egress, is_loopback
-from ckd_dist.endpoints.errors import EndpointError
+from ckd_dist.endpoints.errors import EndpointError, UnansweredError
 
 HEADERS = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"}
 REFUSED = (400, 422)
+AWAY = (502, 503, 504)  # a server that starts or ends, or the proxy before it says so
 STRANGE = {  # what came in place of a completion -> what is likely wrong
     "a web page": "correct url, which mostly ends in /v1",
     "a stream of events": "turn streaming off in the server, or in the proxy before it",
@@ -90,7 +91,8 @@ def ask(
 ) -> tuple[dict[str, Answer], int]:
     """Ask questions (name -> user message); return their answers by name, each given to `keep` too, and requests sent.
 
-    Raises ValueError for an address that notes may not go to, EndpointError at the first question without an answer.
+    Raises ValueError for an address that notes may not go to; at the first question without an answer EndpointError
+    where the server refuses it, UnansweredError where there is none.
     """
     check_egress(settings)
     if not questions:
@@ -141,21 +143,21 @@ class Asker:
 
     def __call__(self, question: str) -> Answer:
         for form in range(self.form, len(self.forms)):
-            answer, refused, problem = self._try(question, self.forms[form])
+            answer, refused, trouble = self._try(question, self.forms[form])
             if answer is not None:
                 self.form = max(self.form, form)
                 return answer
             if not refused:
                 break
-        raise EndpointError(problem)  # outside of any `except`: an exception's context is an exception that gets out
+        raise trouble  # outside of any `except`: an exception's context is an exception that gets out
 
-    def _try(self, question: str, form: dict[str, Any]) -> tuple[Answer | None, bool, str]:
-        """Return the answer, or None, whether a lesser form could be accepted, and the problem in a sentence."""
+    def _try(self, question: str, form: dict[str, Any]) -> tuple[Answer | None, bool, Exception | None]:
+        """Return the answer, or None, whether a lesser form could be accepted, and what is to be raised."""
         try:
             completion = self._complete(question, form)
             if getattr(completion, "choices", None) == []:  # some servers do so now and then, under load
                 completion = self._complete(question, form)
-            return _answer(completion), False, ""
+            return _answer(completion), False, None
         except Exception as error:  # of any kind: each may quote the question or the answer
             refused = getattr(error, "status_code", None) in REFUSED or "response_format" in str(error)
             return None, refused, problem(error, self.settings, self.chat.advice)
@@ -265,8 +267,8 @@ def _key(settings: Endpoint) -> str:
     return key
 
 
-def problem(error: Exception, settings: Endpoint, advice: Advice) -> str:
-    """Return what happened at which address and what to do about it, from the error's kind and status alone."""
+def problem(error: Exception, settings: Endpoint, advice: Advice) -> EndpointError | UnansweredError:
+    """Return what to raise: what happened at which address and what to do, from the error's kind and status alone."""
     status = getattr(error, "status_code", None)
     attempts = f"{settings.retries + 1} attempts"
     if isinstance(error, openai.APITimeoutError):
@@ -298,4 +300,5 @@ def problem(error: Exception, settings: Endpoint, advice: Advice) -> str:
         happened = (
             f"answers, but not as an OpenAI-compatible server ({type(error).__name__}): {STRANGE['something else']}"
         )
-    return f"{advice.who}: {settings.url} {happened}"
+    is_away = isinstance(error, openai.APIConnectionError) or status in AWAY  # a time-out is a broken connection, too
+    return (UnansweredError if is_away else EndpointError)(f"{advice.who}: {settings.url} {happened}")

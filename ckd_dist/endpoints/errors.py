@@ -2,4 +2,8 @@
 
 
 class EndpointError(ValueError):
-    """A question was not answered: one sentence that says where and what to do, without a word of a note."""
+    """A server refuses, or answers with what is none: one sentence of where and what to do, no word of a note."""
+
+
+class UnansweredError(ConnectionError):
+    """A server does not answer, but may at another try: no ValueError, which is a mistake.  One sentence as above."""

@@ -18,6 +18,7 @@ import safetensors.torch
 from torch import Tensor
 
 from ckd_dist.files import write
+from ckd_dist.mistakes import raise_fault
 
 E = TypeVar("E")
 
@@ -105,6 +106,7 @@ def open_result(path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
         with safetensors.safe_open(path, framework="pt") as file:
             yield json.loads(file.metadata()["result"]), file
     except (safetensors.SafetensorError, KeyError, TypeError) as error:
+        raise_fault(error, path)
         raise ValueError(f"{path} is no experiment's result, or is cut short: delete it and run again") from error
 
 

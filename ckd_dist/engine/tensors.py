@@ -9,7 +9,6 @@ keep.  DDP, ZeRO-1, -2 and -3 write and read the same file.
 """
 
 import errno
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ckd_dist.mistakes import system_number
 
 FILE = "trainable.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -37,13 +38,7 @@ def write_state(folder: Path, state: Mapping[str, Mapping[str, Tensor]], num_upd
     try:
         save_file(flat, folder / FILE, metadata={"num_updates": str(num_updates)})
     except SafetensorError as error:
-        raise OSError(_errno(error) or errno.EIO, str(error)) from error
-
-
-def _errno(error: Exception) -> int | None:
-    """The system's number of an error of safetensors, which stands in its words alone; None where there is none."""
-    number = re.search(r"os error (\d+)", str(error))
-    return int(number[1]) if number else None
+        raise OSError(system_number(error) or errno.EIO, str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ def read_state(folder: Path, shapes: Mapping[str, torch.Size]) -> tuple[int, Sta
     try:
         file = safe_open(path, "pt")
     except (SafetensorError, OSError) as error:
-        if number := _errno(error):
+        if number := system_number(error):
             raise OSError(number, str(error), str(path)) from error
         if isinstance(error, OSError):
             raise

@@ -28,6 +28,7 @@ from ckd_dist.config import Optim
 from ckd_dist.engine.group import device_of, join
 from ckd_dist.engine.optim import adamw, parameter_groups
 from ckd_dist.engine.tensors import MOMENTS, on_host, read_state, write_state
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.study import no_op
 from ckd_dist.world import World
 
@@ -318,6 +319,7 @@ def refuse_foreign_classes(folder: Path) -> None:
         try:
             called = set(torch.serialization.get_unsafe_globals_in_checkpoint(file))
         except Exception as error:
+            raise_fault(error, file)
             raise ValueError(f"{file} cannot be scanned and is not loaded: {type(error).__name__}") from None
         if foreign := sorted(called - HARMLESS):
             raise ValueError(f"{file} would call {foreign[0]} when loaded; it is not ours and is not loaded")
@@ -333,7 +335,10 @@ def _converted(folder: Path, world: World) -> Iterator[Path]:
         command += ["--input_folder", str(folder / NATIVE), "--output_folder", str(universal)]
         command += ["--num_extract_workers", "1", "--num_merge_workers", "1"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode < 0:
+            raise ChildProcessError(f"the conversion of {folder} was killed by signal {-done.returncode}")
         if done.returncode:
+            raise_fault(RuntimeError(done.stderr.strip()), folder)
             raise ValueError(
                 f"{folder} could not be converted to {world.num_ranks} ranks: {done.stderr.strip()[-300:]}"
             )

@@ -8,15 +8,17 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.runfolder import RunFolder
 
 logging.disable_progress_bar()  # launch/ shows progress; not one bar a file and rank
@@ -84,10 +86,16 @@ def load_tokenizer(base: str | Path, revision: str | None = None) -> PreTrainedT
 
 
 def open_tokenizer(folder: Path, base: str | Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a folder that need not be a whole base, such as an adapter's, as `load_tokenizer` does."""
+    """Load the tokenizer of a folder that need not be a whole base, such as an adapter's, as `load_tokenizer` does.
+
+    Raises OSError where the system cannot read it.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError):
+    except Exception as error:  # tokenizers knows no other kind
+        _raise_unread(error, folder)
+        if not isinstance(error, OSError | ValueError):
+            raise
         raise ValueError(
             f"base {base}: no tokenizer that transformers can read without the folder's own code"
         ) from None
@@ -105,11 +113,13 @@ def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConf
 def open_config(folder: str | Path, base: str | Path, revision: str | None = None) -> PreTrainedConfig:
     """Load the config of a folder that need not be a whole base, or of a hub name whose config is on this machine.
 
-    base: what a refusal calls it.  Raises ValueError where there is none that this transformers knows.
+    base: what a refusal calls it.  Raises ValueError where there is none that this transformers knows, OSError
+    where the system cannot read it.
     """
     try:
         return AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError) as error:
+        _raise_unread(error, Path(folder))
         raise ValueError(
             f"base {base}: config.json names no architecture that this transformers has built in"
         ) from None
@@ -216,11 +226,25 @@ def _snapshot(name: str, revision: str | None) -> Path:
         pass
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=READ))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError):  # a network that is not there says nothing of the name
+        _raise_unread_files(Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model"))
         raise FileNotFoundError(
             f"base {name}: no such folder, not in the local hub cache, and the hub did not give it; "
             "download it beforehand or give a folder"
         ) from None
+
+
+def _raise_unread(error: Exception, folder: Path) -> None:
+    """Raise the fault of the system that an error is, or that a library took for the absence of a file in `folder`."""
+    raise_fault(error, getattr(error, "filename", None) or folder)
+    _raise_unread_files(folder)
+
+
+def _raise_unread_files(folder: Path) -> None:
+    """Raise OSError where the system cannot say what lies in a folder."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in folder.iterdir():
+            path.stat()
 
 
 def _check_files(folder: Path, base: str) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from ckd_dist.mistakes import raise_fault
+
 # A word of the name by itself or in camel case: "NCBItrainset" is train, "latest" is not test.
 PART = re.compile(
     r"(?<![a-z])(?i:(?P<train>train(?:ing)?)|(?P<tuning>dev(?:el|elop|elopment)?|val(?:id|idation)?|tuning)"
@@ -96,6 +98,7 @@ def _reading(name: str) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8 at byte {error.start}: convert it, e.g. with iconv") from None
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise_fault(error, name)
         raise ValueError(f"{name} cannot be read ({type(error).__name__}): is the file whole?") from None
 
 

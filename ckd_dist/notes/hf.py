@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.files import split_of_name
 from ckd_dist.notes.iob import join
@@ -86,6 +87,7 @@ def _reading(path: Path) -> Iterator[None]:
             f"{path} holds no file that ends in {', '.join(ENDINGS)}: is it the folder of a data set?"
         ) from None
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, StopIteration, DatasetsError) as error:
+        raise_fault(error, path)
         raise ValueError(f"{path} cannot be read as a data set ({type(error).__name__}): is it whole?") from None
 
 

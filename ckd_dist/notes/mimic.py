@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.notes.document import Corpus, Document, corpus_of
 from ckd_dist.notes.table import layout_of
 
@@ -63,7 +64,8 @@ def _read(path: Path, table: str, key: str) -> Corpus:
                     else:
                         documents.append(Document(_id(path, name), text, None, subject and _id(path, subject)))
             faults = dict(con.execute(FAULTS).fetchall())
-        except duckdb.IOException:  # messages may quote a row: none is passed on
+        except duckdb.IOException as error:  # messages may quote a row: none is passed on
+            raise_fault(error)
             raise ValueError(f"{path} cannot be read to its end: is the file whole?") from None
         except duckdb.InvalidInputException:
             raise ValueError(f"{path} cannot be parsed as CSV: write it anew, with one kind of line end") from None

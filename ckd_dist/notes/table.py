@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ckd_dist.mistakes import raise_fault
+
 SEPARATORS = (",", ";", "\t", "|")
 FIRST = 1 << 16  # bytes in which the line of names must end
 GZIP, ZIP, UTF16 = b"\x1f\x8b", b"PK\x03\x04", (b"\xff\xfe", b"\xfe\xff")
@@ -73,6 +75,7 @@ def _begin(path: Path) -> tuple[bytes, bool]:
             with gzip.open(path, "rb") as file:
                 begin = file.read(FIRST)
     except (OSError, EOFError, zlib.error) as error:
+        raise_fault(error, path)
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): is the file whole?") from None
     return begin, is_packed
 

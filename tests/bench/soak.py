@@ -76,7 +76,7 @@ def soak(run: DiseaseRun, undisturbed: Disturbed, minutes: float) -> list[str]:
         assert adapter(run) == adapter(undisturbed.run), "other weights than without a fault"
         training.assert_rows_once()
         assert verify(run) == []
-    return lines_of(survived, minutes, (time.monotonic() - begun) / 60)
+    return lines_of(survived, (time.monotonic() - begun) / 60)
 
 
 def schedule(minutes: float, lost: kinds.Fault) -> list[tuple[float, kinds.Fault]]:
@@ -110,7 +110,7 @@ def line_of(each: Survived) -> str:
     return f"{each.minute:6.1f} min  {row.fault}, {row.when}: {row.lost} lost, next step after {row.recovered}"
 
 
-def lines_of(survived: list[Survived], minutes: float, took: float) -> list[str]:
+def lines_of(survived: list[Survived], took: float) -> list[str]:
     """Return the table of a soak that ended well."""
     rows = []
     for each in survived:
@@ -118,7 +118,7 @@ def lines_of(survived: list[Survived], minutes: float, took: float) -> list[str]
         rows.append(Row(row.fault, f"{each.minute:.1f} min: {row.when}", row.lost, row.recovered, row.weights))
     lost, down = sum(each.recovery.lost for each in survived), sum(each.recovery.seconds for each in survived)
     said = (
-        f"{datetime.date.today()}: {len(survived)} faults, one of each kind, in {took:.0f} of {minutes:g} minutes; "
+        f"{datetime.date.today()}: {len(survived)} faults, one of each kind, in {took:.0f} minutes; "
         f"{lost} steps made again, {down / 60:.1f} minutes without steps.  The final weights are, to the bit, those of "
         "a training that nothing disturbed; every row was read once in every epoch, in the union of committed steps."
     )

@@ -1,9 +1,13 @@
 """MIMIC tables to events: hand-worked tables, every way to spell their names, and every row accounted for."""
 
+import errno
 import gzip
 import json
+import os
+from functools import partial
 from pathlib import Path
 
+import duckdb
 import meds
 import numpy as np
 import polars as pl
@@ -12,6 +16,8 @@ import pytest
 
 from ckd_dist.ehr.events import read_codes, read_events
 from ckd_dist.ehr.extract import extract
+from ckd_dist.ehr.header import read_header
+from launch.verdict import verdict
 from tests.ehr.small import MIMIC3, MIMIC4, all_train, by_parity, data_bytes, write
 
 
@@ -276,6 +282,54 @@ def test_a_failed_extraction_leaves_the_old_data_set_and_no_scraps(mimic3: Path,
         run(f"mimic3:{mimic3}", out)
     assert data_bytes(out) == before
     assert sorted(path.name for path in out.iterdir()) == ["data", "metadata"]
+
+
+def failing(con, error: Exception):
+    """A source that DuckDB, or Python, cannot read to its end."""
+    raise error
+
+
+FAILS = (OSError, lambda number, why: duckdb.IOException(f'IO Error: Could not read from file "some": {why}'))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+@pytest.mark.parametrize("of", FAILS, ids=["python", "duckdb"])
+def test_a_file_system_that_fails_is_a_fault_and_the_old_data_set_stays(mimic3, tmp_path, monkeypatch, of, number):
+    out = tmp_path / "events"
+    run(f"mimic3:{mimic3}", out)
+    before = data_bytes(out)
+    monkeypatch.setattr("ckd_dist.ehr.staging.create", partial(failing, error=of(number, os.strerror(number))))
+    with pytest.raises(OSError, match=os.strerror(number)) as raised:
+        run(f"mimic3:{mimic3}", out)
+    assert raised.value.errno == number and verdict(raised.value)[1] == 85
+    assert data_bytes(out) == before
+
+
+@pytest.mark.parametrize("of", FAILS, ids=["python", "duckdb"])
+def test_want_of_room_is_said_as_such_and_nothing_else_is(mimic3, tmp_path, monkeypatch, of):
+    full, gone = (of(number, os.strerror(number)) for number in (errno.ENOSPC, errno.ENOENT))
+    for error, sentence in ((full, r"out of memory_gb=.* or of disk space"), (gone, "extraction stopped at")):
+        monkeypatch.setattr("ckd_dist.ehr.staging.create", partial(failing, error=error))
+        with pytest.raises(ValueError, match=sentence) as raised:
+            run(f"mimic3:{mimic3}", tmp_path / "events")
+        assert verdict(raised.value)[1] == 2
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["to python", "to duckdb"])
+def test_a_table_that_cannot_be_read_now_is_not_called_damaged(mimic3: Path, tmp_path: Path, monkeypatch, known):
+    """The memory of this process, from its first byte on, is a file that Linux finds and cannot read: EIO."""
+    path = mimic3 / "PROCEDURES_ICD.csv.gz"
+    header = read_header(path, ())
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    if known:
+        monkeypatch.setattr(
+            "ckd_dist.ehr.tables.read_header",
+            lambda each, needs: header if each == path else read_header(each, needs),
+        )
+    with pytest.raises(OSError, match=r"Input/output error: '.*PROCEDURES_ICD\.csv\.gz'") as raised:
+        run(f"mimic3:{mimic3}", tmp_path / "events")
+    assert raised.value.errno == errno.EIO
 
 
 # --- size -------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ckd_dist.config import Workers
+from ckd_dist.endpoints.errors import UnansweredError
 from launch import elsewhere, jobs
 from launch.faults import TRIES
 from launch.lock import Failure, JobsFailed
@@ -105,6 +106,19 @@ def test_a_place_where_no_worker_can_begin_is_closed_and_the_others_do_all(label
 def test_where_no_worker_can_begin_it_is_a_fault_of_machines(label):
     with pytest.raises(Failure, match="GPU is lost"):
         label(broken=(0, 1, 2))
+
+
+def test_a_server_that_is_away_ends_the_stage_as_a_fault_and_no_node_is_blamed(label, monkeypatch):
+    """Were it blamed, workers would be kept from a healthy node for a day."""
+    blamed = []
+    monkeypatch.setattr(elsewhere.FaultyNodes, "failed", lambda self, node: blamed.append(node))
+    monkeypatch.setattr(Actor, "error", UnansweredError("http://127.0.0.1:8000/v1 cannot be reached: start the server"))
+    with pytest.raises(Failure, match="start the server"):
+        label(broken=(0, 1, 2))
+    assert not blamed
+    monkeypatch.setattr(Actor, "error", RuntimeError("CUDA error: GPU is lost"))
+    label(broken=(1,))
+    assert set(blamed) == {"node-a"}
 
 
 def test_a_place_that_lacks_something_is_closed_at_once_and_where_all_do_it_is_a_mistake(label, monkeypatch):

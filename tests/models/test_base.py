@@ -1,13 +1,19 @@
 """Every base that cannot work is refused before training, in one sentence, and no code of its folder runs."""
 
+import errno
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from ckd_dist.config import Lora
+from ckd_dist.mistakes import is_mistake
+from ckd_dist.models.base import load_config, load_tokenizer, open_config, open_tokenizer
 from ckd_dist.models.encoder import build_student
 from ckd_dist.models.export import export_student
 from ckd_dist.models.teacher import build_classifier
@@ -94,3 +100,54 @@ def test_an_encoder_is_no_teacher_and_targets_must_exist(student_base, teacher_b
 def test_names_must_be_distinct(teacher_base):
     with pytest.raises(ValueError, match="distinct"):
         teacher(teacher_base, ("a", "a"))
+
+
+# --- what the file system does is not the base's fault ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("load", "name"),
+    [(load_config, "config.json"), (load_tokenizer, "tokenizer.json"), (load_tokenizer, "tokenizer_config.json")],
+)
+def test_a_file_that_cannot_be_read_now_is_a_fault(broken, load, name):
+    """The memory of this process, from its first byte on, is a file that Linux finds and cannot read: EIO."""
+    (broken / name).unlink()
+    (broken / name).symlink_to("/proc/self/mem")
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        load(broken)
+    assert raised.value.errno == errno.EIO and not is_mistake(raised.value)
+
+
+@pytest.mark.parametrize("load", [open_config, open_tokenizer])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+def test_a_file_that_transformers_takes_for_absent_is_a_fault(broken, load, number, monkeypatch):
+    """It asks os.path.isfile, which says no where the system does not know."""
+    stat = os.stat
+
+    def failing(path, *args, **kwargs):
+        if str(path).startswith(str(broken)):
+            raise OSError(number, os.strerror(number), str(path))
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", failing)
+    with pytest.raises(OSError, match=os.strerror(number)) as raised:
+        load(broken, "some base")
+    assert raised.value.errno == number and not is_mistake(raised.value)
+
+
+def test_a_cache_that_cannot_be_read_now_is_not_called_empty(tmp_path, monkeypatch):
+    cache = tmp_path / "models--some--model"
+    cache.mkdir()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    iterdir = Path.iterdir
+
+    def failing(folder):
+        if folder == cache:
+            raise OSError(errno.ESTALE, "Stale file handle", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", failing)
+    with pytest.raises(OSError, match="Stale file handle") as raised:
+        load_config("some/model")
+    assert not is_mistake(raised.value)

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from ckd_dist.endpoints.errors import UnansweredError
 from ckd_dist.mistakes import is_mistake
 from ckd_dist.softlabels.errors import DiskError, LabelerFault, ShardError
 from ckd_dist.softlabels.generate import finish, generate, missing
@@ -207,9 +208,10 @@ class Failing:
 
 GPU, STALE = RuntimeError("CUDA error: uncorrectable ECC error"), OSError(errno.ESTALE, "Stale file handle")
 FULL = OSError(errno.ENOSPC, "No space left on device")
+AWAY = UnansweredError("labeler 'llm': http://127.0.0.1:8000/v1 cannot be reached")
 
 
-@pytest.mark.parametrize(("fault", "tries"), [(GPU, 1), (STALE, 2), (TimeoutError(), 2), (FULL, 1)])
+@pytest.mark.parametrize(("fault", "tries"), [(GPU, 1), (STALE, 2), (TimeoutError(), 2), (AWAY, 2), (FULL, 1)])
 def test_a_machine_s_fault_leaves_as_it_is_and_sets_no_shard_aside(tmp_path, fault, tries):
     """A fresh worker may do better: a GPU that is lost would fail shard after shard in this process."""
     plan, failing = plan_of(), Failing(fault)

@@ -57,8 +57,8 @@ class EndpointEmbedder:
         """Return vectors, float32 [N, D] in the order of `phrases`, and counts:
 
         phrases; distinct ones; `cached` of these were not asked now; requests sent, retries included; input_tokens that
-        this call spent; uncounted: answers that came without their number; seconds, wall-clock.  Raises EndpointError,
-        which quotes no phrase.
+        this call spent; uncounted: answers that came without their number; seconds, wall-clock.  Raises EndpointError
+        or UnansweredError, which quote no phrase.
         """
         began = perf_counter()
         names = {phrase: self._name(phrase) for phrase in phrases}
@@ -89,7 +89,7 @@ class EndpointEmbedder:
         """Ask for some phrases; return their vectors in their order, float32 [B, D]."""
         answer, trouble = self._try(client, phrases)
         if answer is None:
-            raise EndpointError(trouble)  # outside of any `except`: an exception's context gets out with it
+            raise trouble  # outside of any `except`: an exception's context gets out with it
         vectors, input_tokens = answer
         if sorted(index for index, _ in vectors) != list(range(len(phrases))):
             raise self._wrong(f"gives {len(vectors)} vectors, or wrongly numbered ones, for {len(phrases)} phrases")
@@ -103,8 +103,8 @@ class EndpointEmbedder:
         counts["uncounted"] += len(phrases) * (input_tokens is None)
         return vectors_BD
 
-    def _try(self, client: openai.OpenAI, phrases: list[str]) -> tuple[Numbered | None, str]:
-        """Return the numbered vectors and the tokens read, or None and the problem in a sentence."""
+    def _try(self, client: openai.OpenAI, phrases: list[str]) -> tuple[Numbered | None, Exception | None]:
+        """Return the numbered vectors and the tokens read, or None and what is to be raised."""
         shortened = {} if self.served.dimensions is None else {"dimensions": self.served.dimensions}
         try:
             for _ in range(2):
@@ -117,7 +117,7 @@ class EndpointEmbedder:
                 raise TypeError("not embeddings")
             with np.errstate(over="ignore"):  # what float32 cannot hold is found as not finite
                 vectors = [(int(item.index), np.array(item.embedding, np.float32)) for item in answer.data]
-            return (vectors, answer.usage and int(answer.usage.prompt_tokens)), ""
+            return (vectors, answer.usage and int(answer.usage.prompt_tokens)), None
         except Exception as error:  # of any kind: each may quote the question or the answer
             return None, problem(error, self.served.endpoint, self._advice)
 

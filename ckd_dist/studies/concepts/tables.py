@@ -20,6 +20,7 @@ import safetensors
 import safetensors.numpy
 
 from ckd_dist.files import write
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.splitmix import hashes_of, mix
 
 ONE_HOT, RANDOM = "one-hot", "random"  # embeddings that no model makes: no table at all, and a random one
@@ -73,6 +74,7 @@ class Table:
                 metadata = json.loads(file.metadata()["table"])
                 return cls(file.get_tensor("keys_V"), file.get_tensor("vectors_VD"), metadata)
         except (safetensors.SafetensorError, KeyError, TypeError) as error:
+            raise_fault(error, path)
             raise ValueError(f"{path} is no table of concept vectors, or is cut short: embed again") from error
 
 

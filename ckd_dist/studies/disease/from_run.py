@@ -10,6 +10,7 @@ Which run cannot label is refused in from_run_refusals.py; what records depend o
 from dataclasses import dataclass
 from pathlib import Path
 
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.models.base import base_model
 from ckd_dist.studies.disease import STUDY
 from ckd_dist.studies.disease.config import DiseaseRecipe
@@ -53,6 +54,7 @@ def other_run(recipe: DiseaseRecipe) -> RecipeRun:
     try:
         _, other, folder = kept_run({STUDY.name: STUDY}, Path(recipe.label.from_run))
     except (OSError, ValueError) as error:
+        raise_fault(error)
         raise ValueError(f"{FIELD}: {error}") from None
     return RecipeRun(other, folder)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ckd_dist.config import result_fields
 from ckd_dist.files import digest_of, hash_file
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.models.base import find_base
 from ckd_dist.models.fingerprint import fingerprint_tokenizer
 from ckd_dist.studies.disease.config import DiseaseRecipe
@@ -47,7 +48,8 @@ def _identity(recipe: DiseaseRecipe, described: Callable[[RecipeRun], Any]) -> s
     """Return a digest of how the other run is described; None where it is not here now."""
     try:
         return digest_of(described(other_run(recipe)))
-    except (OSError, ValueError):  # said in full by `check_teacher_run`, before anything starts
+    except (OSError, ValueError) as error:  # said in full by `check_teacher_run`, before anything starts
+        raise_fault(error)  # it is here, and cannot be read now
         return None
 
 

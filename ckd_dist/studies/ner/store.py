@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from ckd_dist.files import replacing
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.notes.document import Document
 from ckd_dist.notes.note import Mention, Note
 from ckd_dist.schema import check_columns
@@ -76,6 +77,7 @@ def read_notes(path: Path) -> StoredNotes:
     try:
         frame = pl.read_parquet(path, memory_map=False)
     except (pl.exceptions.PolarsError, OSError) as error:
+        raise_fault(error, path)
         raise ValueError(f"{path} cannot be read as notes ({type(error).__name__}): write the notes again") from None
     frame = check_columns(frame, NOTES, str(path))
     words = [_arrays(frame[column]) for column in ("word_start", "word_end", "sentence")]

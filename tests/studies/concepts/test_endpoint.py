@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from ckd_dist.config import Endpoint, values_of
-from ckd_dist.endpoints.client import EndpointError
 from ckd_dist.endpoints.egress import ALLOWED, PHRASES, check_egress
+from ckd_dist.endpoints.errors import EndpointError, UnansweredError
 from ckd_dist.studies.concepts.config import EmbeddingEndpoint
 from ckd_dist.studies.concepts.embeddings import ServedModel
 from ckd_dist.studies.concepts.endpoint import COUNTS, EndpointEmbedder
+from launch.verdict import verdict
 from tests.endpoints.server import Reply, serve, vectors
 
 CANARY = "CANARYPATIENT77"
@@ -212,6 +213,18 @@ def test_a_lasting_fault_is_one_sentence_without_a_word_of_a_phrase(embedder, fa
         cause = cause.__cause__ or cause.__context__
     assert CANARY not in shown and KEY not in shown
     assert not (tmp_path / "answers").exists() or not list((tmp_path / "answers").iterdir())
+
+
+def test_a_server_that_is_away_is_a_fault(embedder, caplog):
+    caplog.set_level(logging.DEBUG)
+    with serve(model) as server:
+        pass
+    with pytest.raises(UnansweredError, match="start the server") as raised:
+        embedder(server).embed([CANARY])
+    sentence, code = verdict(raised.value)
+    assert server.url in sentence and code == 85
+    assert CANARY not in "".join(traceback.format_exception(raised.value)) + caplog.text
+    assert raised.value.__cause__ is None and raised.value.__context__ is None
 
 
 def test_dimensions_that_the_server_does_not_heed_are_refused(embedder):

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
+from ckd_dist.mistakes import raise_fault
+
 SEPARATORS = (",", ";", "\t", "|")
 MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
 
@@ -50,6 +52,7 @@ def read_utf8(path: Path) -> bytes:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
+        raise_fault(error, path)
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): is the file whole?") from None
     encoding = next((name for mark, name in MARKS.items() if raw.startswith(mark)), "")
     encoding = encoding or {b"\0": "utf-16-le"}.get(raw[1:2], "") or {b"\0": "utf-16-be"}.get(raw[:1], "")

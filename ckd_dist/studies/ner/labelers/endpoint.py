@@ -50,7 +50,8 @@ COUNTS = (
 class EndpointLabeler:
     """`labeler(notes)` returns the mentions that the model behind `endpoint.url` states.
 
-    Raises ValueError when it is made for an address that notes may not go to; client.EndpointError while it labels.
+    Raises ValueError when it is made for an address that notes may not go to; while it labels EndpointError or
+    UnansweredError, as client.py's `ask` does.
     """
 
     endpoint: Endpoint

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ckd_dist.mistakes import raise_fault
 from ckd_dist.studies.ner.labelers.release_files import (
     bar_fields,
     columns,
@@ -125,6 +126,7 @@ def _obo(path: Path, kind: str, tally: Tally) -> Iterator[str]:
             warnings.simplefilter("ignore")
             ontology = pronto.Ontology(_as_utf8(file), import_depth=0)
     except Exception as error:  # its parsers raise many kinds
+        raise_fault(error, file)
         raise ValueError(
             f"{file} is no ontology that pronto can read ({type(error).__name__}): give OBO, OBO graphs or OWL in "
             "RDF/XML, as UTF-8"

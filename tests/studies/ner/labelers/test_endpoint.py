@@ -19,10 +19,13 @@ from dataclasses import replace
 
 import pytest
 
-from ckd_dist.endpoints.client import EndpointError, pacer
+from ckd_dist.endpoints.client import pacer
+from ckd_dist.endpoints.errors import EndpointError, UnansweredError
+from ckd_dist.mistakes import is_mistake
 from ckd_dist.notes.note import Mention, Prediction
 from ckd_dist.studies.ner.labelers.align import DROPPED, PLACED
 from ckd_dist.studies.ner.labelers.endpoint import COUNTS
+from launch.verdict import verdict
 from tests.data import ROOT
 from tests.endpoints.server import Reply, completion, entities, note, serve
 from tests.studies.ner.labelers.asked import labeler_of
@@ -270,18 +273,25 @@ FAULTS = {
     "torn": (lambda _: Reply(200, f'{{"choices": "{CANARY}'.encode()), "not as an OpenAI-compatible server"),
     "other": (lambda _: Reply(200, {"error": CANARY}), "not as an OpenAI-compatible server"),
     "list": (lambda _: Reply(200, [CANARY]), "not as an OpenAI-compatible server"),
+}
+AWAY = {
     "dropped": (lambda _: replace(completion(CANARY), hang_up=True), "cannot be reached or broke"),
+    "proxy": (echo(502), "fails \\(502\\)"),
+    "starting": (echo(503), "fails \\(503\\)"),
+    "slow proxy": (echo(504), "fails \\(504\\)"),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *AWAY])
 def test_a_lasting_fault_is_one_sentence_without_a_word_of_a_note(labeler, fault, caplog):
-    answer, sentence = FAULTS[fault]
+    """What a server refuses is a mistake; a server that is away may be back for another try."""
+    answer, sentence = (FAULTS | AWAY)[fault]
     caplog.set_level(logging.DEBUG)
     with serve(answer) as server:
-        with pytest.raises(EndpointError, match=sentence) as raised:
+        with pytest.raises(UnansweredError if fault in AWAY else EndpointError, match=sentence) as raised:
             labeler(server, model="some/model")([note(f"{CANARY} has CKD .")])
         assert server.url in str(raised.value)
+    assert is_mistake(raised.value) == (fault in FAULTS)
     assert any(CANARY in asked for asked in server.asked())  # it was said, so it could have come back
     assert_silent(raised.value, caplog)
 
@@ -301,9 +311,10 @@ def test_nobody_there(labeler, caplog):
     caplog.set_level(logging.DEBUG)
     with serve(gazetteer) as server:
         pass
-    with pytest.raises(EndpointError, match="start the server") as raised:
+    with pytest.raises(UnansweredError, match="start the server") as raised:
         labeler(server)([note(f"{CANARY} has CKD .")])
-    assert server.url in str(raised.value)
+    sentence, code = verdict(raised.value)
+    assert server.url in sentence and "or correct url; run the same command to go on" in sentence and code == 85
     assert_silent(raised.value, caplog)
 
 
@@ -316,7 +327,7 @@ def test_an_answer_that_takes_too_long(labeler, caplog):
         return gazetteer(body)
 
     with serve(slow) as server:
-        with pytest.raises(EndpointError, match=r"within 0\.2 s in 1 attempts") as raised:
+        with pytest.raises(UnansweredError, match=r"within 0\.2 s in 1 attempts") as raised:
             labeler(server, timeout=0.2)([note(f"{CANARY} has CKD .")])
         late.set()
     assert_silent(raised.value, caplog)
