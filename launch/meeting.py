@@ -35,6 +35,7 @@ class Meeting(BackendSetupCallback):
         try:
             super().after_execution_group_start(execution_group)
         except Exception as error:
+            execution_group._clear_state()  # of a group that has not started Ray ends workers and gives back the room
             cause = innermost(error)
             if is_mistake(cause):
                 raise
@@ -43,6 +44,5 @@ class Meeting(BackendSetupCallback):
                 words = f"ranks could not meet {self._in_a_row} times in a row, the last time with"
                 raise Failure(f"{words}: {first_line(cause)}") from None
             append(self._file, f"ranks could not meet: {first_line(cause)}; trying again ({self._in_a_row} of {TRIES})")
-            execution_group._clear_state()  # of a group that has not started Ray ends workers and gives back the room
             raise WorkerGroupStartupFailedError("ranks could not meet") from error
         self._in_a_row = 0

@@ -49,6 +49,14 @@ def but_waiting(said):
     return [line for line in said if "has run for" not in line]
 
 
+def wait_for_cores():
+    """Wait until nobody holds one: whoever comes next would find no place."""
+    deadline = time.monotonic() + 20
+    while (free := jobs.ray.available_resources().get("CPU")) != 2:
+        assert time.monotonic() < deadline, f"{free} of 2 cores are free"
+        time.sleep(0.2)
+
+
 def test_ranks_are_two_private_and_as_wide_as_their_cores(tmp_path):
     train(tmp_path, num_steps=4)
     assert lines(tmp_path, "steps") == [f"{step} 2 1 77" for step in (1, 2, 3, 4)]
@@ -112,6 +120,7 @@ def test_ranks_that_never_meet_end_the_run_as_machines_at_fault(tmp_path, monkey
     with pytest.raises(lock.Failure, match=r"could not meet 4 times in a row.*EADDRINUSE") as caught:
         train(tmp_path)
     assert len(lines(tmp_path, "struck")) == 4 and verdict(caught.value)[1] == lock.REQUEUE
+    wait_for_cores()
 
 
 def test_the_flag_stops_all_ranks_at_the_same_step(tmp_path):
@@ -194,10 +203,7 @@ def test_when_all_jobs_are_done_no_worker_holds_a_core_not_even_one_that_still_b
     with suppress(lock.JobsFailed):
         label(tmp_path, list(range(4)), only_one=True, refused=refused)
     assert len(lines(tmp_path, "shards")) == 4 - len(refused)
-    deadline = time.monotonic() + 20
-    while (free := jobs.ray.available_resources().get("CPU")) != 2:
-        assert time.monotonic() < deadline, f"{free} of 2 cores are free"
-        time.sleep(0.2)
+    wait_for_cores()
 
 
 def test_where_the_first_jobs_all_fail_the_rest_is_not_tried(tmp_path):
