@@ -211,6 +211,13 @@ STUDY = Study(
             on_run=True,
         ),
         Command(
+            "explain",
+            f"{__name__}.explain:explain",
+            "Show which words of a visit the student's prediction rests on.",
+            {"sample": "number of the visit: sample_id in RUN/samples or RUN/predictions"},
+            on_run=True,
+        ),
+        Command(
             "export",
             f"{STAGES}:export",
             "Write prompts and soft labels in CKD-EHR's own form (JSONL and JSON), which label.import_from reads.",
