@@ -220,7 +220,7 @@ STUDY = Study(
         Command(
             "export",
             f"{STAGES}:export",
-            "Write prompts and soft labels in CKD-EHR's own form (JSONL and JSON), which label.import_from reads.",
+            "Write prompts and soft labels as CKD-EHR's own files.",
             {"out": "folder for the files"},
             on_run=True,
         ),
