@@ -206,14 +206,14 @@ STUDY = Study(
         Command(
             "compare",
             f"{__name__}.compare:compare",
-            "Show what the experiments found: each variant beside the distilled student.",
+            "Show what the experiments found.",
             {},
             on_run=True,
         ),
         Command(
             "explain",
             f"{__name__}.explain:explain",
-            "Show which words of a visit the student's prediction rests on.",
+            "Show the words that a prediction rests on.",
             {"sample": "number of the visit: sample_id in RUN/samples or RUN/predictions"},
             on_run=True,
         ),
