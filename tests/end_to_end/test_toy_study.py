@@ -113,7 +113,7 @@ def done(tmp_path):
 def test_jobs_that_fail_stop_no_other_and_are_named_at_the_end(failing, tmp_path):
     bad = {1: ValueError("cut short"), 2: ValueError("cut short"), 3: ValueError("cut short"), 5: OSError(5, "lost")}
     code, said, tried = failing(bad, last=8)
-    assert code == 1 and tried == list(range(8)) and done(tmp_path) == [0, 4, 6, 7]
+    assert code == 1 and sorted(tried) == list(range(8)) and done(tmp_path) == [0, 4, 6, 7]
     assert "job 5 failed: OSError [Errno 5] lost; the others go on" in said
     assert "jobs 1, 2, 3, 5 of 8 failed, all others are done; 1: ValueError cut short" in said.splitlines()[-1]
     assert (tmp_path / "error.log").read_text().count("raise error") == 4, "the whole of each"
@@ -126,9 +126,9 @@ STALE, FULL = OSError(errno.ESTALE, "Stale file handle"), OSError(errno.ENOSPC, 
 @pytest.mark.parametrize(
     ("errors", "code", "num_tried", "words"),
     [
-        (dict.fromkeys(range(6), ValueError("no such teacher")), 2, 3, "no such teacher"),
+        (dict.fromkeys(range(20), ValueError("no such teacher")), 2, 3, "no such teacher"),
         (dict.fromkeys(range(2, 20), ValueError("no such teacher")), 2, 12, "no such teacher"),
-        (dict.fromkeys(range(2, 6), STALE), 85, 5, "Stale file handle; run the same command to go on"),
+        (dict.fromkeys(range(2, 20), STALE), 85, 5, "Stale file handle; run the same command to go on"),
         ({1: FULL}, 1, 2, "No space left on device: make room"),
     ],
     ids=["the first ones", "many in a row", "one fault after the other", "no room"],
